@@ -1,0 +1,1 @@
+"""inferencesim: a discrete-event simulator of heterogeneous AI-inference fleets."""

@@ -1,0 +1,1 @@
+"""The physics, without a clock: chip × model × precision × parallelism × engine."""

@@ -1,0 +1,325 @@
+"""A deployment: one model on one replica's chips, as step-time coefficients, KV capacity, power and price."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inferencesim.deployment.memory import (
+    EMBEDDING_BYTES,
+    LIVE_FFN,
+    LIVE_HIDDEN,
+    MemoryPlan,
+    kv_shards,
+    memory_share,
+    plan_memory,
+    require_fit,
+)
+from inferencesim.deployment.step_time import StepCoefficients, decode_line, step_cost
+from inferencesim.errors import InputError
+from inferencesim.scenario.fleet import BYTES_PER_ELEMENT
+
+if TYPE_CHECKING:
+    from inferencesim.deployment.engine import Engine
+    from inferencesim.hardware.profile import HardwareProfile
+    from inferencesim.models.spec import ModelSpec
+    from inferencesim.scenario.fleet import Batching, Parallelism, Pool, Precision
+
+#: Rows at which a matrix multiplication reaches half of its efficiency: a quarter of a 128-row tile. Class prior.
+HALF_TOKENS = 32.0
+
+#: Share of (peak − idle) drawn by full compute and by full memory traffic. Class priors: a prefill near peak
+#: power, a memory-bound decode at about half (the decode and prefill power ranges of published GPU runs).
+COMPUTE_ACTIVITY = 0.85
+MEMORY_ACTIVITY = 0.45
+
+#: Collectives move activations in sixteen bits, also in quantised deployments.
+COLLECTIVE_BYTES = BYTES_PER_ELEMENT["bf16"]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The physics of one replica; pure data, no clock.
+
+    Attributes
+    ----------
+    hardware, model, engine
+        What it is built of.
+    precision, parallelism, batching
+        How.
+    coefficients : StepCoefficients
+        Seconds per unit of work.
+    memory : MemoryPlan
+    usd_per_s : float
+        Price of the replica's chips, per second.
+    price_includes_power : bool
+    """
+
+    hardware: HardwareProfile
+    model: ModelSpec
+    engine: Engine
+    precision: Precision
+    parallelism: Parallelism
+    batching: Batching
+    coefficients: StepCoefficients
+    memory: MemoryPlan
+    usd_per_s: float
+    price_includes_power: bool
+
+    @property
+    def chips(self) -> int:
+        """Chips of one replica."""
+        return self.parallelism.chips
+
+    @property
+    def idle_w(self) -> float:
+        """Power of the replica at rest."""
+        return self.coefficients.idle_w
+
+    @property
+    def peak_w(self) -> float:
+        """Power of the replica at full activity."""
+        return self.coefficients.idle_w + self.coefficients.dynamic_w
+
+    def decode_s(self, batch: int, context: float) -> float:
+        """Return the time of one decode step of `batch` sequences with `context` tokens each."""
+        line = decode_line(self.coefficients, float(batch), batch * context)
+        return line.fixed_s + line.slope_s * batch * context
+
+    def prefill_s(self, tokens: int) -> float:
+        """Return the time to prefill one prompt of `tokens` alone, in chunks of the token budget."""
+        seconds = 0.0
+        before = 0
+        while before < tokens:
+            chunk = min(self.batching.token_budget, tokens - before)
+            ends = 1.0 if before + chunk == tokens else 0.0
+            seconds += self._chunk_s(0, 0.0, chunk, before, ends)
+            before += chunk
+        return seconds
+
+    def _chunk_s(self, decoding: float, context: float, chunk: float, before: float, ends: float) -> float:
+        seen = before + chunk / 2.0
+        c = self.coefficients
+        return step_cost(
+            c, float(decoding), float(context), 1.0, float(chunk), chunk * seen, chunk * min(seen, c.window),
+            float(before + chunk), ends,
+        ).seconds  # fmt: skip
+
+    def saturated_rate(self, prompt_tokens: float, output_tokens: float) -> float:
+        """Return the requests per second one replica completes at most, in steady state.
+
+        The batch is as large as seats and KV cache allow; each step carries the
+        prefill that replaces the sequences which leave it. Where the token
+        budget cannot carry that much, prefill limits the rate.
+        """
+        batch = self.saturated_batch(prompt_tokens, output_tokens)
+        arriving = batch / output_tokens * prompt_tokens
+        room = max(1.0, self.batching.token_budget - batch)
+        chunk = min(arriving, room)
+        seconds = self._chunk_s(
+            batch, batch * (prompt_tokens + output_tokens / 2.0), chunk, max(0.0, prompt_tokens / 2.0 - chunk / 2.0),
+            chunk / prompt_tokens,
+        )  # fmt: skip
+        return chunk / prompt_tokens / seconds
+
+    def saturated_batch(self, prompt_tokens: float, output_tokens: float) -> float:
+        """Return the sequences that run together when requests always wait, on average over their lives."""
+        held = prompt_tokens + output_tokens / (2.0 if self.batching.kv == "on_demand" else 1.0)
+        return max(1.0, min(self.batching.max_sequences, self.memory.kv_tokens / held))
+
+    def fits(self, prompt_tokens: float, output_tokens: float) -> bool:
+        """Tell whether one request of these lengths fits context window and KV cache at all."""
+        total = prompt_tokens + output_tokens
+        return total <= self.model.max_context and total - 1 <= self.memory.kv_tokens
+
+
+def deploy(
+    hardware: HardwareProfile, model: ModelSpec, engine: Engine, pool: Pool, where: str
+) -> Deployment:
+    """Work out the deployment of a pool's replica.
+
+    Parameters
+    ----------
+    hardware, model, engine
+        The profile, model and engine the pool names.
+    pool : Pool
+        Precision, parallelism, batching and price overrides.
+    where : str
+        Path of the pool in the scenario, for errors.
+
+    Raises
+    ------
+    InputError
+        If the chip cannot compute in that precision, the parallelism does not
+        divide the model, or the model does not fit.
+    """
+    precision, parallelism, batching = pool.precision, pool.parallelism, pool.batching
+    _require_precision(hardware, precision, f"{where}.precision")
+    _require_division(model, parallelism, f"{where}.parallelism")
+    share = memory_share(hardware, engine, pool.memory_share)
+    memory = plan_memory(hardware, model, precision, parallelism, batching, share)
+    require_fit(memory, hardware, model, precision, parallelism, batching, share, where)
+    coefficients = step_coefficients(hardware, model, engine, precision, parallelism)
+    price = pool.price if pool.price is not None else hardware.price.per_chip.si
+    includes = pool.price_includes_power
+    return Deployment(
+        hardware=hardware,
+        model=model,
+        engine=engine,
+        precision=precision,
+        parallelism=parallelism,
+        batching=batching,
+        coefficients=coefficients,
+        memory=memory,
+        usd_per_s=price * parallelism.chips,
+        price_includes_power=hardware.price.includes_power if includes is None else includes,
+    )
+
+
+def _require_precision(hardware: HardwareProfile, precision: Precision, where: str) -> None:
+    if precision.activations not in hardware.compute:
+        known = [name for name in hardware.compute]
+        raise InputError(
+            where,
+            f"{hardware.id} has no {precision.activations} arithmetic",
+            f"It computes in {', '.join(known)}; for weights stored in {precision.weights} write "
+            f"{{weights: {precision.weights}, activations: bf16}}.",
+        )
+
+
+def _require_division(model: ModelSpec, parallelism: Parallelism, where: str) -> None:
+    if model.heads % parallelism.tensor:
+        valid = [n for n in (1, 2, 4, 8, 16, 32, 64) if model.heads % n == 0]
+        raise InputError(
+            f"{where}.tensor",
+            f"{parallelism.tensor} does not divide the {model.heads} attention heads of {model.id}",
+            f"Possible: {', '.join(map(str, valid))}.",
+        )
+    if parallelism.pipeline > model.layers:
+        raise InputError(
+            f"{where}.pipeline",
+            f"{parallelism.pipeline} stages are more than the {model.layers} layers of {model.id}",
+            f"Use at most {model.layers}.",
+        )
+    if parallelism.expert > 1 and (model.moe is None or model.moe.experts % parallelism.expert):
+        raise InputError(
+            f"{where}.expert",
+            f"{model.id} has no experts to spread"
+            if model.moe is None
+            else f"{parallelism.expert} does not divide the {model.moe.experts} experts of {model.id}",
+            "Leave it out.",
+        )
+
+
+def step_coefficients(
+    hardware: HardwareProfile,
+    model: ModelSpec,
+    engine: Engine,
+    precision: Precision,
+    parallelism: Parallelism,
+) -> StepCoefficients:
+    """Turn datasheet and architecture into seconds per unit of work on one pipeline stage.
+
+    Floating-point work is 2 FLOPs per parameter and token; memory work is each
+    weight once per microbatch and each key and value once per query step. Both
+    are divided over the chips of the tensor group and by the achievable share
+    of the peak (``efficiency`` in the profile).
+    """
+    tensor, stages = parallelism.tensor, parallelism.pipeline
+    chips_per_stage = float(tensor)
+    achievable = hardware.efficiency.compute.si * chips_per_stage
+    flops = hardware.compute[precision.activations].si * achievable
+    head_flops = hardware.compute["bf16"].si * achievable
+    attention_flops = hardware.compute["bf16"].si * hardware.efficiency.attention.si * chips_per_stage
+    bandwidth = hardware.memory.bandwidth.si * hardware.efficiency.memory.si * chips_per_stage
+    weight_bytes = BYTES_PER_ELEMENT[precision.weights]
+    activation_bytes = BYTES_PER_ELEMENT[precision.activations]
+
+    routed, expert_parameters = 0.0, 0.0
+    experts, active = 0.0, 0.0
+    if model.moe is not None:
+        experts, active = float(model.moe.experts), float(model.moe.active)
+        expert_parameters = float(model.moe.layers * model.moe.experts * model.expert_parameters)
+        routed = float(model.moe.layers * model.moe.active * model.expert_parameters)
+    matrices = float(model.total_parameters - model.embedding_parameters - model.head_parameters)
+    dense = matrices - expert_parameters
+
+    kv_element = BYTES_PER_ELEMENT[precision.kv]
+    copies = tensor / kv_shards(model, tensor)
+    kv_s_per_layer = model.kv_elements_per_token_per_layer * kv_element * copies / bandwidth
+    windowed = float(model.windowed_layers)
+    full = model.layers - windowed
+    decode_s_per_layer = model.attention_flops_decode / attention_flops
+    prefill_s_per_layer = model.attention_flops_prefill / attention_flops
+
+    widths = (model.dense_layers * (model.dense_ffn or 0)) if model.dense_layers else 0.0
+    if model.moe is not None:
+        widths += model.moe.layers * model.moe.ffn * (model.moe.active + model.moe.shared)
+    moved = activation_bytes * (LIVE_HIDDEN * model.hidden * model.layers + LIVE_FFN * widths)
+
+    collective_s_per_token, collective_latency_s = _collectives(hardware, model, parallelism)
+    hop_s_per_token, hop_latency_s = 0.0, 0.0
+    if stages > 1:
+        link = hardware.scale_up if parallelism.chips <= hardware.scale_up.domain.si else hardware.scale_out
+        hop_s_per_token = model.hidden * COLLECTIVE_BYTES / link.bandwidth.si
+        hop_latency_s = link.latency.si
+
+    chips = parallelism.chips
+    idle = (hardware.power.idle.si + hardware.power.host.si) * chips
+    return StepCoefficients(
+        stages=float(stages),
+        linear_s_per_token=2.0 * (dense) / stages / flops,
+        linear_weight_s=dense * weight_bytes / stages / bandwidth,
+        half_tokens=HALF_TOKENS,
+        experts=experts,
+        experts_active=active,
+        expert_s_per_token=2.0 * routed / stages / flops,
+        expert_weight_s=expert_parameters * weight_bytes / stages / bandwidth,
+        activation_s_per_token=moved / stages / bandwidth,
+        decode_compute_s=full * decode_s_per_layer / stages,
+        decode_memory_s=full * kv_s_per_layer / stages,
+        window_compute_s=windowed * decode_s_per_layer / stages,
+        window_memory_s=windowed * kv_s_per_layer / stages,
+        window=float(model.sliding_window) if model.sliding_window and windowed else math.inf,
+        prefill_compute_s=full * prefill_s_per_layer / stages,
+        prefill_window_compute_s=windowed * prefill_s_per_layer / stages,
+        head_s_per_output=model.head_flops_per_token / stages / head_flops,
+        head_weight_s=model.vocab * model.hidden * EMBEDDING_BYTES / stages / bandwidth,
+        collective_s_per_token=collective_s_per_token / stages,
+        collective_latency_s=collective_latency_s / stages,
+        hop_s_per_token=hop_s_per_token,
+        stage_overhead_s=hardware.overhead.step.si + hop_latency_s + hardware.overhead.layer.si * model.layers / stages,
+        engine_step_s=engine.step.si,
+        engine_sequence_s=engine.sequence.si,
+        compute_activity=COMPUTE_ACTIVITY,
+        memory_activity=MEMORY_ACTIVITY,
+        idle_w=idle,
+        dynamic_w=(hardware.power.peak.si - hardware.power.idle.si) * chips,
+    )
+
+
+def _collectives(hardware: HardwareProfile, model: ModelSpec, parallelism: Parallelism) -> tuple[float, float]:
+    """Return (seconds per token, seconds of latency) of all layers' collectives.
+
+    Two all-reduces a layer, after attention and after the FFN: each moves
+    2 (n − 1) / n of the activations (ring) and starts in 2 · log2 n link
+    latencies (tree). With expert parallelism the second one of an MoE layer is
+    a dispatch and a combine: two all-to-alls of the active experts' inputs.
+    """
+    n = parallelism.tensor
+    if n == 1:
+        return 0.0, 0.0
+    link = hardware.scale_up if n <= hardware.scale_up.domain.si else hardware.scale_out
+    per_token = model.hidden * COLLECTIVE_BYTES / link.bandwidth.si
+    start = 2.0 * math.ceil(math.log2(n)) * link.latency.si
+    reduce_s = 2.0 * (n - 1) / n * per_token
+    layers = float(model.layers)
+    bytes_s, latency_s = 2.0 * layers * reduce_s, 2.0 * layers * start
+    if parallelism.expert > 1 and model.moe is not None:
+        degree = parallelism.expert
+        # Each of the `degree` groups starts with its share of the tokens and sends them to the experts' owners.
+        exchange_s = 2.0 * (degree - 1) / degree * model.moe.active * per_token / degree
+        bytes_s += model.moe.layers * (exchange_s - reduce_s)
+        latency_s += model.moe.layers * (2.0 * link.latency.si * (degree - 1) ** 0.5 - start)
+    return bytes_s, latency_s

@@ -1,0 +1,163 @@
+"""Where the bytes of a replica go: weights, activations, and the KV cache in what is left."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inferencesim.errors import InputError
+from inferencesim.scenario.fleet import BYTES_PER_ELEMENT
+
+if TYPE_CHECKING:
+    from inferencesim.deployment.engine import Engine
+    from inferencesim.hardware.profile import HardwareProfile
+    from inferencesim.models.spec import ModelSpec
+    from inferencesim.scenario.fleet import Batching, Parallelism, Precision
+
+#: Embeddings, LM head and norms keep sixteen bits in quantised checkpoints.
+EMBEDDING_BYTES = BYTES_PER_ELEMENT["bf16"]
+
+#: Live activation values of a layer per token, in units of the hidden size and of the FFN width.
+LIVE_HIDDEN = 6.0
+LIVE_FFN = 2.0
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes per chip of the fullest pipeline stage.
+
+    Attributes
+    ----------
+    usable_bytes : float
+        What weights, activations and KV cache may take of one chip.
+    weight_bytes, activation_bytes : float
+    kv_bytes_per_token : float
+        KV cache of one token on one chip.
+    kv_blocks : int
+        Blocks of the replica; 0 if the model does not fit.
+    block_size : int
+        Tokens per block.
+    """
+
+    usable_bytes: float
+    weight_bytes: float
+    activation_bytes: float
+    kv_bytes_per_token: float
+    kv_blocks: int
+    block_size: int
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens the KV cache of the replica holds."""
+        return self.kv_blocks * self.block_size
+
+
+def kv_shards(model: ModelSpec, tensor: int) -> int:
+    """Return over how many chips of a tensor group the KV cache is divided.
+
+    Heads are divided until each chip has one; beyond that they are copied. The
+    compressed cache of latent attention belongs to all heads and is copied.
+    """
+    return 1 if model.mla else min(tensor, model.kv_heads)
+
+
+def plan_memory(
+    hardware: HardwareProfile,
+    model: ModelSpec,
+    precision: Precision,
+    parallelism: Parallelism,
+    batching: Batching,
+    memory_share: float,
+) -> MemoryPlan:
+    """Lay out the memory of one chip of the stage that has most to hold."""
+    tensor, pipeline = parallelism.tensor, parallelism.pipeline
+    layers = math.ceil(model.layers / pipeline)
+    matrices = model.total_parameters - model.embedding_parameters - model.head_parameters
+    per_layer = matrices / model.layers * BYTES_PER_ELEMENT[precision.weights]
+    ends = max(model.embedding_parameters, model.head_parameters)
+    if pipeline == 1:
+        ends = model.embedding_parameters + model.head_parameters
+    weights = (layers * per_layer + ends * EMBEDDING_BYTES) / tensor
+    activation = BYTES_PER_ELEMENT[precision.activations]
+    widest = max(model.dense_ffn or 0, (model.moe.ffn * (model.moe.active + model.moe.shared)) if model.moe else 0)
+    live = activation * (LIVE_HIDDEN * model.hidden + LIVE_FFN * widest / tensor)
+    activations = batching.token_budget / pipeline * live
+    if pipeline == 1 or ends == model.head_parameters:
+        activations += batching.max_sequences / pipeline * model.vocab / tensor * 4.0  # logits in fp32
+    kv = (
+        layers
+        * model.kv_elements_per_token_per_layer
+        * BYTES_PER_ELEMENT[precision.kv]
+        / kv_shards(model, tensor)
+    )
+    usable = hardware.memory.capacity.si * memory_share
+    room = usable - weights - activations
+    blocks = max(0, int(room // (kv * batching.block_size)))
+    return MemoryPlan(usable, weights, activations, kv, blocks, batching.block_size)
+
+
+def memory_share(hardware: HardwareProfile, engine: Engine, chosen: float | None) -> float:
+    """Return the share of a chip's memory an engine may use: the user's choice, else the tighter default."""
+    if chosen is not None:
+        return chosen
+    return min(hardware.usable_memory.si, engine.memory_share.si)
+
+
+def require_fit(
+    plan: MemoryPlan,
+    hardware: HardwareProfile,
+    model: ModelSpec,
+    precision: Precision,
+    parallelism: Parallelism,
+    batching: Batching,
+    share: float,
+    where: str,
+) -> None:
+    """Raise, with the arithmetic and a parallelism that would do, if the model does not fit.
+
+    Raises
+    ------
+    InputError
+        If not a single KV block is left.
+    """
+    if plan.kv_blocks > 0:
+        return
+    gigabyte = 1e9
+    what = (
+        f"{model.id} in {precision.weights} does not fit {hardware.id} with tensor {parallelism.tensor} × pipeline "
+        f"{parallelism.pipeline}: weights {plan.weight_bytes / gigabyte:.2f} GB + activation reserve "
+        f"{plan.activation_bytes / gigabyte:.2f} GB per chip leave no KV block in {plan.usable_bytes / gigabyte:.2f} GB "
+        f"({share:.0%} of {hardware.memory.capacity.si / gigabyte:g} GB) × {parallelism.chips} chips"
+    )
+    fitting = smallest_fit(hardware, model, precision, batching, share)
+    if fitting is None:
+        remedy = "No tensor × pipeline up to 1024 chips would; choose a smaller precision, a smaller token_budget or a larger chip."
+    else:
+        remedy = f"parallelism: {{tensor: {fitting.tensor}, pipeline: {fitting.pipeline}}} would ({fitting.chips} chips)."
+    raise InputError(where, what, remedy)
+
+
+def smallest_fit(
+    hardware: HardwareProfile, model: ModelSpec, precision: Precision, batching: Batching, share: float
+) -> Parallelism | None:
+    """Return the parallelism with the fewest chips that holds the model and a KV cache of one full batch.
+
+    Tensor groups stay within the scale-up domain; among equals the wider tensor
+    group wins, since it is the faster one.
+    """
+    from inferencesim.scenario.fleet import Parallelism
+
+    widest = int(hardware.scale_up.domain.si)
+    best: Parallelism | None = None
+    for tensor in (1, 2, 4, 8, 16, 32, 64):
+        if tensor > max(1, widest) or model.heads % tensor:
+            continue
+        for pipeline in range(1, min(model.layers, 1024 // tensor) + 1):
+            candidate = Parallelism(tensor=tensor, pipeline=pipeline)
+            if best is not None and candidate.chips > best.chips:
+                break
+            if plan_memory(hardware, model, precision, candidate, batching, share).kv_tokens >= batching.token_budget:
+                best = candidate
+                break
+    return best

@@ -1,0 +1,278 @@
+"""How long one engine step takes, and how much power it draws.
+
+A step of a replica processes one token of each decoding sequence and a chunk of
+each sequence in prefill. It is the sum of its operators, each a roofline of its
+own: the larger of its compute and its memory time. Operators are evaluated for
+one pipeline stage and one microbatch, then put together::
+
+    stage     = linear + experts + activations + attention + head + collectives + layer overheads
+    iteration = stages · stage(tokens / microbatches) + engine overheads
+
+With as many microbatches as stages the pipeline is full, and each stage streams
+its share of the weights once per microbatch; with fewer, a token still has to
+cross all stages, and the rest of the pipeline idles.
+
+All times are seconds. Every coefficient already carries its efficiency (a share
+of the datasheet peak, at most 1), so no step can beat the speed of light of its
+hardware. For a fixed number of decoding sequences the time is piecewise linear
+in their total context, which lets the kernel jump over many steps at once
+(:func:`decode_line`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferencesim.jit import compiled, inlined
+
+#: Prefill tokens that count as one microbatch of a pipeline: a chunk can be cut this fine.
+PREFILL_MICROBATCH_TOKENS = 512.0
+
+
+class StepCoefficients(NamedTuple):
+    """What the kernel knows of a deployment: seconds per unit of work on one pipeline stage."""
+
+    stages: float  #: pipeline stages
+    linear_s_per_token: float  #: dense matrix multiplications, compute
+    linear_weight_s: float  #: streaming the dense weights of the stage once
+    half_tokens: float  #: rows at which a matrix multiplication reaches half of its efficiency
+    experts: float  #: routed experts per layer (0: a dense model)
+    experts_active: float  #: routed experts per token
+    expert_s_per_token: float  #: expert multiplications of one token, compute
+    expert_weight_s: float  #: streaming all experts of the stage once
+    activation_s_per_token: float  #: reading and writing activations
+    decode_compute_s: float  #: attention of one query over one context token, layers with full context, compute
+    decode_memory_s: float  #: the same, reading its keys and values
+    window_compute_s: float  #: as above, layers with a sliding window
+    window_memory_s: float
+    window: float  #: tokens a sliding-window layer looks back (infinite: none)
+    prefill_compute_s: float  #: attention per (query, context) pair in prefill, layers with full context
+    prefill_window_compute_s: float
+    head_s_per_output: float  #: LM head, compute, per sampled token
+    head_weight_s: float  #: streaming the LM head once
+    collective_s_per_token: float  #: moving activations between the chips of a stage
+    collective_latency_s: float  #: starting those collectives
+    hop_s_per_token: float  #: sending activations to the next stage
+    stage_overhead_s: float  #: launches, barriers and hops of one stage
+    engine_step_s: float  #: scheduling one step on the host
+    engine_sequence_s: float  #: host work per sequence of a step
+    compute_activity: float  #: dynamic power at full compute, as a share of peak − idle
+    memory_activity: float  #: dynamic power at full memory traffic, likewise
+    idle_w: float  #: the replica at rest, chips and their share of the host
+    dynamic_w: float  #: peak − idle
+
+
+class StepCost(NamedTuple):
+    """Duration of a step and the time its dynamic power was drawn in full."""
+
+    seconds: float
+    active_s: float
+
+
+class DecodeLine(NamedTuple):
+    """A decode-only step as a function of the total context X: seconds = fixed + slope · X up to `limit`."""
+
+    fixed_s: float
+    slope_s: float
+    fixed_active_s: float
+    slope_active_s: float
+    limit: float
+
+
+#: A table of coefficients: one record per deployment, fields as in :class:`StepCoefficients`.
+COEFFICIENTS = np.dtype([(name, np.float64) for name in StepCoefficients._fields])
+
+
+@inlined
+def coefficients_at(table: NDArray[np.void], row: int) -> StepCoefficients:
+    """Read the coefficients in one row of a COEFFICIENTS table."""
+    c = table[row]
+    return StepCoefficients(
+        c["stages"],
+        c["linear_s_per_token"],
+        c["linear_weight_s"],
+        c["half_tokens"],
+        c["experts"],
+        c["experts_active"],
+        c["expert_s_per_token"],
+        c["expert_weight_s"],
+        c["activation_s_per_token"],
+        c["decode_compute_s"],
+        c["decode_memory_s"],
+        c["window_compute_s"],
+        c["window_memory_s"],
+        c["window"],
+        c["prefill_compute_s"],
+        c["prefill_window_compute_s"],
+        c["head_s_per_output"],
+        c["head_weight_s"],
+        c["collective_s_per_token"],
+        c["collective_latency_s"],
+        c["hop_s_per_token"],
+        c["stage_overhead_s"],
+        c["engine_step_s"],
+        c["engine_sequence_s"],
+        c["compute_activity"],
+        c["memory_activity"],
+        c["idle_w"],
+        c["dynamic_w"],
+    )
+
+
+@inlined
+def _roofline(c: StepCoefficients, compute_s: float, memory_s: float) -> StepCost:
+    """Return the larger of the two times, and how much of it drew dynamic power."""
+    seconds = max(compute_s, memory_s)
+    return StepCost(seconds, min(seconds, c.compute_activity * compute_s + c.memory_activity * memory_s))
+
+
+@compiled
+def distinct_experts(experts: float, active: float, tokens: float) -> float:
+    """Return the expected number of distinct experts a batch touches in one layer.
+
+    Each of `tokens` tokens picks `active` of `experts` uniformly, so an expert
+    is left out with probability (1 − active/experts)^tokens.
+    """
+    if experts <= 0.0 or tokens <= 0.0:
+        return 0.0
+    return experts * (1.0 - (1.0 - active / experts) ** tokens)
+
+
+@compiled
+def _by_tokens(c: StepCoefficients, tokens: float, outputs: float) -> StepCost:
+    """Cost of one stage and microbatch, all but attention: it depends on the number of tokens only."""
+    linear = _roofline(c, c.linear_s_per_token * (tokens + c.half_tokens), c.linear_weight_s)
+    seconds = linear.seconds
+    active = linear.active_s
+    if c.experts > 0.0:
+        touched = distinct_experts(c.experts, c.experts_active, tokens)
+        rows = tokens + c.half_tokens * touched / c.experts_active
+        routed = _roofline(c, c.expert_s_per_token * rows, c.expert_weight_s * touched / c.experts)
+        seconds += routed.seconds
+        active += routed.active_s
+    moved = _roofline(c, 0.0, c.activation_s_per_token * tokens)
+    head = _roofline(c, c.head_s_per_output * outputs, c.head_weight_s)
+    seconds += moved.seconds + head.seconds
+    active += moved.active_s + head.active_s
+    seconds += c.collective_latency_s + (c.collective_s_per_token + c.hop_s_per_token) * tokens + c.stage_overhead_s
+    return StepCost(seconds, active)
+
+
+@inlined
+def _microbatches(c: StepCoefficients, decoding: float, prefill_tokens: float) -> float:
+    return min(c.stages, max(1.0, decoding + prefill_tokens / PREFILL_MICROBATCH_TOKENS))
+
+
+@compiled
+def decode_line(c: StepCoefficients, decoding: float, context: float) -> DecodeLine:
+    """Return the cost of decode-only steps as a line in the total context.
+
+    Parameters
+    ----------
+    c : StepCoefficients
+    decoding : float
+        Sequences in the batch, at least 1.
+    context : float
+        Total context tokens read by the first of the steps.
+
+    Returns
+    -------
+    DecodeLine
+        Valid from `context` up to its `limit`, where the sliding windows fill.
+    """
+    micro = _microbatches(c, decoding, 0.0)
+    base = _by_tokens(c, decoding / micro, decoding / micro)
+    full = _roofline(c, c.decode_compute_s, c.decode_memory_s)
+    fixed = base.seconds
+    fixed_active = base.active_s
+    slope = full.seconds / micro
+    slope_active = full.active_s / micro
+    limit = np.inf
+    if c.window < np.inf:
+        windowed = _roofline(c, c.window_compute_s, c.window_memory_s)
+        if context < decoding * c.window:
+            slope += windowed.seconds / micro
+            slope_active += windowed.active_s / micro
+            limit = decoding * c.window
+        else:
+            fixed += windowed.seconds * decoding * c.window / micro
+            fixed_active += windowed.active_s * decoding * c.window / micro
+    host = c.engine_step_s + c.engine_sequence_s * decoding
+    return DecodeLine(
+        c.stages * fixed + host,
+        c.stages * slope,
+        # Each stage is busy for its microbatches only: bubbles draw no dynamic power.
+        micro * fixed_active,
+        micro * slope_active,
+        limit,
+    )
+
+
+@compiled
+def step_cost(
+    c: StepCoefficients,
+    decoding: float,
+    context: float,
+    prefilling: float,
+    prefill_tokens: float,
+    prefill_pairs: float,
+    prefill_window_pairs: float,
+    prefill_context: float,
+    prefill_outputs: float,
+) -> StepCost:
+    """Return the cost of one step with prefill in it.
+
+    Parameters
+    ----------
+    c : StepCoefficients
+    decoding, context : float
+        Decoding sequences and the context tokens they read in total.
+    prefilling : float
+        Sequences with a prefill chunk in this step.
+    prefill_tokens : float
+        Tokens of all chunks.
+    prefill_pairs, prefill_window_pairs : float
+        (query, context) pairs of the chunks: Σ chunk · (before + chunk / 2), with
+        the context cut at the window for the second.
+    prefill_context : float
+        Context tokens whose keys and values the chunks read: Σ (before + chunk).
+    prefill_outputs : float
+        Chunks that end their prompt, hence sample a token.
+    """
+    micro = _microbatches(c, decoding, prefill_tokens)
+    base = _by_tokens(c, (decoding + prefill_tokens) / micro, (decoding + prefill_outputs) / micro)
+    seconds = base.seconds
+    active = base.active_s
+    if decoding > 0.0:
+        full = _roofline(c, c.decode_compute_s * context / micro, c.decode_memory_s * context / micro)
+        seconds += full.seconds
+        active += full.active_s
+        if c.window < np.inf:
+            seen = min(context, decoding * c.window) / micro
+            windowed = _roofline(c, c.window_compute_s * seen, c.window_memory_s * seen)
+            seconds += windowed.seconds
+            active += windowed.active_s
+    if prefill_tokens > 0.0:
+        full = _roofline(
+            c, c.prefill_compute_s * prefill_pairs / micro, c.decode_memory_s * prefill_context / micro
+        )
+        seconds += full.seconds
+        active += full.active_s
+        if c.window < np.inf:
+            seen = min(prefill_context, prefill_tokens + prefilling * c.window) / micro
+            windowed = _roofline(
+                c, c.prefill_window_compute_s * prefill_window_pairs / micro, c.window_memory_s * seen
+            )
+            seconds += windowed.seconds
+            active += windowed.active_s
+    host = c.engine_step_s + c.engine_sequence_s * (decoding + prefilling)
+    return StepCost(c.stages * seconds + host, micro * active)
+
+
+@compiled
+def step_energy_j(c: StepCoefficients, cost: StepCost) -> float:
+    """Return the energy of a step: idle power throughout, dynamic power while active."""
+    return c.idle_w * cost.seconds + c.dynamic_w * cost.active_s

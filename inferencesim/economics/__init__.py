@@ -1,0 +1,1 @@
+"""Where machines stand: electricity, cooling overhead and carbon of a site."""

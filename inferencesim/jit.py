@@ -1,0 +1,87 @@
+"""Numba in one place: flags, the cache on disk, and first-class functions.
+
+``fastmath`` stays off, so that the same seed gives the same bytes. The cache
+lives in a folder named after a digest of the sources that are compiled
+together: Numba itself looks only at the file a function stands in, and would
+serve a stale kernel after an edit of a function it calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+import platformdirs
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Compiled functions are written in these folders and files of the package.
+_COMPILED_SOURCES = ("jit.py", "deployment", "kernel", "routing")
+_KEPT_CACHES = 4
+
+
+def _source_digest() -> str:
+    package = Path(__file__).parent
+    hasher = hashlib.sha256(numba.__version__.encode())
+    for name in _COMPILED_SOURCES:
+        place = package / name
+        files = [place] if place.is_file() else sorted(place.rglob("*.py"))
+        for file in files:
+            hasher.update(file.relative_to(package).as_posix().encode())
+            hasher.update(file.read_bytes())
+    return hasher.hexdigest()[:16]
+
+
+def _set_cache_folder() -> Path:
+    """Point Numba's cache at this version's folder, and drop the oldest of earlier versions."""
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(os.environ["NUMBA_CACHE_DIR"])
+    root = Path(platformdirs.user_cache_dir("inferencesim")) / "kernels"
+    folder = root / _source_digest()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        by_age = sorted(root.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
+        for stale in by_age[_KEPT_CACHES:]:
+            shutil.rmtree(stale, ignore_errors=True)
+    except OSError:
+        # A home that cannot be written (a read-only container): Numba falls back to its own choice of folder.
+        return folder
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
+    return folder
+
+
+CACHE_FOLDER = _set_cache_folder()
+
+#: False under ``NUMBA_DISABLE_JIT=1``, when every function below runs as plain Python.
+JIT_ENABLED = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+
+
+def compiled(function: F) -> F:
+    """Compile on first call, and cache on disk."""
+    return cast("F", numba.njit(cache=True, fastmath=False)(function))
+
+
+def inlined(function: F) -> F:
+    """Compile into every caller: for small helpers, whose call would cost more than they do."""
+    return cast("F", numba.njit(cache=True, fastmath=False, forceinline=True)(function))
+
+
+def compile_for(signature: Any, function: F) -> F:
+    """Compile now, for one signature, and cache on disk; the result can be passed to other compiled functions."""
+    return cast("F", numba.njit(signature, cache=True, fastmath=False)(function))
+
+
+def is_compiled(function: object) -> bool:
+    """Tell whether a function is a Numba dispatcher."""
+    return hasattr(function, "py_func")
+
+
+def array_type(array: Any) -> Any:
+    """Return the Numba type of an array (or of a tuple of arrays) for a signature."""
+    return numba.typeof(array)

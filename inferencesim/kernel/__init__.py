@@ -1,0 +1,1 @@
+"""The compiled kernel: what happens inside replicas, many steps per call."""

@@ -1,0 +1,194 @@
+"""The kernel's clock: replicas, clients and arrivals in one order of time.
+
+:func:`play` runs the fleet up to a moment SimPy names, and comes back earlier
+only when something outside has to be done: a table is full, or a request that
+somebody waits for has left.
+
+Events at one instant happen in this order: ends of segments (by replica
+number), clients leaving (by request number), a refresh of the snapshot,
+arrivals (those from SimPy first, then the stream in its order). What SimPy has
+at that instant comes after all of these.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from inferencesim.jit import compiled
+from inferencesim.kernel.gateway import (
+    Gateway,
+    admit,
+    filter_pools,
+    pool_candidates,
+    replica_candidates,
+    request_view,
+)
+from inferencesim.kernel.heap import drop_first_timer, first_replica
+from inferencesim.kernel.queue import count_waiting, leave, unlink_waiting
+from inferencesim.kernel.steps import begin_segment, end_segment, interrupt
+from inferencesim.kernel.tables import IDLE, OPEN, TIMED_OUT, WAITING, Fleet
+
+#: Why :func:`play` came back.
+REACHED, TABLE_FULL, SLOTS_FULL, WATCHED_LEFT, DECIDE, BAD_CHOICE = range(6)
+
+
+@compiled
+def _client_leaves(fleet: Fleet, now: float) -> None:
+    """Handle the first timer: its client leaves, unless the request has left or (a timeout) has its first token."""
+    timer = fleet.timers[0]
+    request_id, slot, outcome = timer["request_id"], timer["slot"], timer["outcome"]
+    drop_first_timer(fleet)
+    s = fleet.slots[slot]
+    if s["request_id"] != request_id or s["abort"] != OPEN:
+        return
+    if outcome == TIMED_OUT and not np.isnan(s["first_token_s"]):
+        return
+    replica = s["replica"]
+    r = fleet.replicas[replica]
+    if s["phase"] == WAITING:
+        was_head = r["head"] == slot
+        unlink_waiting(fleet, replica, slot)
+        count_waiting(fleet, replica, 0, -s["target"])
+        leave(fleet, slot, outcome, now)
+        if was_head and r["head"] >= 0:
+            # The next in the queue may be smaller than the one that blocked it.
+            interrupt(fleet, replica, now)
+        return
+    s["abort"] = outcome
+    s["left_s"] = now
+    r["aborts"] += 1
+    interrupt(fleet, replica, now)
+
+
+@compiled
+def play(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, interpreted: bool, until: float) -> int:
+    """Run the fleet up to and including `until`.
+
+    Parameters
+    ----------
+    fleet : Fleet
+    gateway : Gateway
+    place, balance : compiled policy
+        Called as ``choose(request, candidates, scores, parameters, memory)``.
+    interpreted : bool
+        Come back with DECIDE at each arrival, after its filters, instead of calling the policies.
+    until : float
+
+    Returns
+    -------
+    int
+        REACHED, or what has to be done first; then call again.
+    """
+    clock = fleet.clock[0]
+    while True:
+        if clock["watched_done"] > 0:
+            return WATCHED_LEFT
+        if clock["done_count"] + fleet.seats.shape[1] + 1 > fleet.done.size:
+            return TABLE_FULL
+        segment_s = np.inf
+        if clock["heap_count"] > 0:
+            segment_s = fleet.replicas[first_replica(fleet)]["segment_end_s"]
+        timer_s = fleet.timers[0]["at_s"] if clock["timer_count"] > 0 else np.inf
+        refresh_s = np.inf
+        if clock["snapshot_interval_s"] > 0.0:
+            refresh_s = clock["snapshot_s"] + clock["snapshot_interval_s"]
+        arrival_s = np.inf
+        if clock["next_inbox"] < clock["inbox_end"]:
+            arrival_s = clock["now_s"]
+        elif clock["next_stream"] < gateway.stream.size:
+            arrival_s = gateway.stream[clock["next_stream"]]["arrived_s"]
+        first = min(segment_s, timer_s, refresh_s, arrival_s)
+        if first > until:
+            clock["now_s"] = until
+            return REACHED
+        if segment_s == first:
+            replica = first_replica(fleet)
+            clock["now_s"] = segment_s
+            end_segment(fleet, replica)
+            begin_segment(fleet, replica, segment_s)
+        elif timer_s == first:
+            clock["now_s"] = timer_s
+            _client_leaves(fleet, timer_s)
+        elif refresh_s == first:
+            clock["now_s"] = refresh_s
+            clock["snapshot_s"] = refresh_s
+            fleet.seen[:] = fleet.live
+            fleet.seen_pools[:] = fleet.live_pools
+        else:
+            if clock["decision_count"] >= gateway.decisions.size:
+                return TABLE_FULL
+            if clock["free_slot"] < 0 or clock["timer_count"] + 2 > fleet.timers.size:
+                return SLOTS_FULL
+            clock["now_s"] = arrival_s
+            if interpreted:
+                return DECIDE
+            if not _arrive(fleet, gateway, place, balance):
+                return BAD_CHOICE
+
+
+@compiled
+def next_arrival(fleet: Fleet, gateway: Gateway) -> Any:
+    """Return the record of the arrival that is due: from outside first, then from the stream."""
+    clock = fleet.clock[0]
+    if clock["next_inbox"] < clock["inbox_end"]:
+        return gateway.inbox[clock["next_inbox"]]
+    return gateway.stream[clock["next_stream"]]
+
+
+@compiled
+def pass_arrival(fleet: Fleet) -> None:
+    """Count the arrival that was due as dealt with."""
+    clock = fleet.clock[0]
+    if clock["next_inbox"] < clock["inbox_end"]:
+        clock["next_inbox"] += 1
+    else:
+        clock["next_stream"] += 1
+
+
+@compiled
+def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any) -> bool:
+    """Take in the arrival that is due; return False if a policy chose what it may not."""
+    clock = fleet.clock[0]
+    arrival = next_arrival(fleet, gateway)
+    if filter_pools(fleet, gateway, arrival) == 0:
+        admit(fleet, gateway, arrival, -1, -1)
+        pass_arrival(fleet)
+        return True
+    request = request_view(gateway, arrival, clock["now_s"])
+    scores = gateway.decision_scores[clock["decision_count"]]
+    pool = place(
+        request, pool_candidates(fleet, gateway), scores, gateway.placement_parameters, gateway.memory[0]
+    )
+    if pool < 0 or pool >= fleet.pools.size or gateway.pool_eligible[pool] == 0:
+        return False
+    chosen = 0
+    if fleet.pools[pool]["replicas"] > 1:
+        candidates = replica_candidates(fleet, gateway, pool)
+        chosen = balance(
+            request,
+            candidates,
+            gateway.replica_scores[: candidates.eligible.size],
+            gateway.balancing_parameters,
+            gateway.memory[pool + 1],
+        )
+        if chosen < 0 or chosen >= candidates.eligible.size:
+            return False
+    admit(fleet, gateway, arrival, pool, chosen)
+    pass_arrival(fleet)
+    return True
+
+
+@compiled
+def usage_at(fleet: Fleet, replica: int, at_s: float) -> tuple[float, float]:
+    """Return a replica's busy seconds and the joules of its steps up to `at_s`, the segment under way in part."""
+    r = fleet.replicas[replica]
+    if r["segment"] == IDLE or r["segment_end_s"] <= r["segment_start_s"]:
+        return r["busy_s"], r["busy_energy_j"]
+    share = (at_s - r["segment_start_s"]) / (r["segment_end_s"] - r["segment_start_s"])
+    share = min(1.0, max(0.0, share))
+    return (
+        r["busy_s"] + share * (r["segment_end_s"] - r["segment_start_s"]),
+        r["busy_energy_j"] + share * r["segment_j"],
+    )

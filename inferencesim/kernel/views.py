@@ -1,0 +1,74 @@
+"""What a policy sees: the request, and the candidates it may choose from.
+
+Both are tuples of plain numbers and arrays, the same for compiled and for plain
+Python policies. At the upper level (placement) the candidates are pools, at the
+lower (balancing) the replicas of the chosen pool, so one policy serves both.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferencesim.jit import inlined
+from inferencesim.kernel.tables import Records
+
+_MASK = 0x7FFFFFFF
+
+
+class Request(NamedTuple):
+    """A request as the router knows it; its output length is not among that."""
+
+    class_index: int
+    prompt_tokens: int
+    expected_output_tokens: float  #: the mean of its class
+    session: int  #: −1: none
+    now_s: float
+    ttft_s: float  #: promised, infinite if nothing is
+    tpot_s: float
+    e2e_s: float
+    key: int  #: 31 random bits of this request's own
+
+
+#: What does not change during a run, per candidate.
+TRAITS = np.dtype(
+    [
+        ("identity", np.int64),  # number among all pools, or among all replicas of the fleet
+        ("deployment", np.int64),  # row of the coefficients
+        ("replicas", np.int64),  # engine instances behind the candidate
+        ("seats", np.int64),  # sequences one of them runs together at most
+        ("token_budget", np.int64),  # tokens per step of one of them
+        ("kv_tokens", np.int64),  # KV capacity of one of them
+        ("target_rate", np.float64),  # requests per second of this load that all of them complete when saturated
+        ("speed", np.float64),  # output tokens per second of a lone request
+        ("usd_per_s", np.float64),  # price of one of them, with power at its mean where that is paid apart
+    ]
+)
+
+
+class Candidates(NamedTuple):
+    """Where a request may go: entry `i` of each table describes candidate `i`."""
+
+    eligible: NDArray[np.uint8]  #: 1 if no filter rejected it
+    load: Records  #: LOAD: ``load[i]["waiting"]`` …
+    traits: Records  #: TRAITS
+    coefficients: Records  #: StepCoefficients, by ``traits[i]["deployment"]``
+
+
+@inlined
+def mix(value: int, salt: int) -> int:
+    """Scramble an integer with a salt into 31 bits (two multiply-xorshift rounds, exact in 64-bit arithmetic)."""
+    h = (value ^ (salt * 0x1E3779B1)) & _MASK
+    h ^= h >> 15
+    h = (h * 0x2C1B3C6D) & _MASK
+    h ^= h >> 12
+    h = (h * 0x297A2D39) & _MASK
+    return h ^ (h >> 15)
+
+
+@inlined
+def uniform(request: Request, draw: int) -> float:
+    """Return the request's own random number `draw`, in [0, 1)."""
+    return mix(request.key, draw + 1) / 2147483648.0

@@ -1,0 +1,1 @@
+"""Models: their architecture, and what follows from it in parameters, FLOPs and cache elements."""

@@ -1,0 +1,79 @@
+"""Registries of extension points: a name, the thing, and an entry-point group for other packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata
+from typing import Generic, TypeVar
+
+from inferencesim.errors import InputError, did_you_mean
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Things of one kind, found by id.
+
+    Entries come from the package itself, through :meth:`register`, and from
+    other installed packages, through the entry-point group `group`; those are
+    imported only when an id is asked for that the package does not know, or
+    when all are listed.
+
+    Parameters
+    ----------
+    kind : str
+        What an entry is, in the words of an error message ("placement policy").
+    group : str
+        Entry-point group searched for entries of other packages.
+    """
+
+    def __init__(self, kind: str, group: str) -> None:
+        self.kind = kind
+        self.group = group
+        self._entries: dict[str, T] = {}
+        self._searched = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that files what it decorates under `name`.
+
+        Raises
+        ------
+        ValueError
+            If the name is taken: two things of one name would make a result depend on import order.
+        """
+
+        def file(entry: T) -> T:
+            if name in self._entries:
+                msg = f"{self.kind} {name!r} is registered already"
+                raise ValueError(msg)
+            self._entries[name] = entry
+            return entry
+
+        return file
+
+    def get(self, name: str, where: str) -> T:
+        """Return the entry called `name`.
+
+        Raises
+        ------
+        InputError
+            At `where`, if there is none, with the nearest name that exists.
+        """
+        if name not in self._entries:
+            self._search()
+        if name not in self._entries:
+            raise InputError(where, f"unknown {self.kind} {name!r}", did_you_mean(name, self._entries))
+        return self._entries[name]
+
+    def names(self) -> list[str]:
+        """Return all ids, sorted, those of other packages included."""
+        self._search()
+        return sorted(self._entries)
+
+    def _search(self) -> None:
+        if self._searched:
+            return
+        self._searched = True
+        for point in metadata.entry_points(group=self.group):
+            if point.name not in self._entries:
+                self._entries[point.name] = point.load()

@@ -1,0 +1,1 @@
+"""Routing on two levels: placement over pools, balancing inside a pool."""

@@ -1,0 +1,297 @@
+"""The field's routing policies, each under the name it has where it comes from.
+
+Every one is compiled and serves both levels. Ties go to the lowest identity.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from inferencesim.jit import compiled
+from inferencesim.kernel.tables import Floats, Integers
+from inferencesim.kernel.views import Candidates, Request, mix, uniform
+from inferencesim.routing.policy import policy
+from inferencesim.routing.prediction import predict
+
+#: A score below this says that the candidate is predicted to break the promise.
+INFEASIBLE = -1e6
+
+
+@compiled
+def highest(candidates: Candidates, scores: Floats) -> int:
+    """Return the eligible candidate with the highest score, the first of equals."""
+    best = -1
+    for i in range(scores.size):
+        if candidates.eligible[i] and not np.isnan(scores[i]) and (best < 0 or scores[i] > scores[best]):
+            best = i
+    return best
+
+
+@compiled
+def _eligible(candidates: Candidates, rank: int) -> int:
+    """Return the eligible candidate number `rank`, counted from 0."""
+    for i in range(candidates.eligible.size):
+        if candidates.eligible[i]:
+            if rank == 0:
+                return i
+            rank -= 1
+    return -1
+
+
+@compiled
+def _count(candidates: Candidates) -> int:
+    total = 0
+    for i in range(candidates.eligible.size):
+        total += candidates.eligible[i]
+    return total
+
+
+@policy("random", "uniform over the eligible")
+def random(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose uniformly, by the request's own random number."""
+    return _eligible(candidates, int(uniform(request, 0) * _count(candidates)))
+
+
+@policy("round_robin", "cyclic by identity")
+def round_robin(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose the next eligible one after the last chosen."""
+    n = candidates.eligible.size
+    for ahead in range(n):
+        i = (memory[0] + ahead) % n
+        if candidates.eligible[i]:
+            memory[0] = i + 1
+            return int(i)
+    return -1
+
+
+@policy("least_outstanding", "fewest waiting + running, per replica")
+def least_outstanding(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose the one with the fewest requests inside, per replica behind it."""
+    load = candidates.load
+    for i in range(scores.size):
+        scores[i] = -(load[i]["waiting"] + load[i]["running"]) / candidates.traits[i]["replicas"]
+    return highest(candidates, scores)
+
+
+@policy("join_shortest_queue", "fewest waiting, per replica")
+def join_shortest_queue(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose the one with the fewest requests not yet scheduled, per replica behind it."""
+    for i in range(scores.size):
+        scores[i] = -candidates.load[i]["waiting"] / candidates.traits[i]["replicas"]
+    return highest(candidates, scores)
+
+
+@policy("least_tokens", "fewest outstanding prompt + expected output tokens, per replica")
+def least_tokens(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose the one with the fewest tokens still to process, outputs taken at the mean of the request's class."""
+    load = candidates.load
+    for i in range(scores.size):
+        expected = (load[i]["waiting"] + load[i]["running"]) * request.expected_output_tokens
+        scores[i] = -(load[i]["waiting_tokens"] + expected) / candidates.traits[i]["replicas"]
+    return highest(candidates, scores)
+
+
+@policy("power_of_two", "the less loaded of two distinct samples")
+def power_of_two(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose the one with fewer requests inside (per replica) of two drawn at random."""
+    count = _count(candidates)
+    first = int(uniform(request, 0) * count)
+    if count == 1:
+        return _eligible(candidates, 0)
+    second = int(uniform(request, 1) * (count - 1))
+    second += second >= first
+    a, b = _eligible(candidates, first), _eligible(candidates, second)
+    if a > b:
+        a, b = b, a
+    load, traits = candidates.load, candidates.traits
+    scores[:] = np.nan
+    scores[a] = -(load[a]["waiting"] + load[a]["running"]) / traits[a]["replicas"]
+    scores[b] = -(load[b]["waiting"] + load[b]["running"]) / traits[b]["replicas"]
+    return a if scores[a] >= scores[b] else b
+
+
+@policy("least_kv", "lowest KV usage")
+def least_kv(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose the one with the smallest share of KV blocks in use; of equals, the least outstanding."""
+    load = candidates.load
+    for i in range(scores.size):
+        # KV is taken when a request is scheduled; until then only the queue tells a burst's members apart.
+        scores[i] = -load[i]["kv_usage"] - 1e-9 * load[i]["waiting"]
+    return highest(candidates, scores)
+
+
+@policy("least_normalised_load", "fewest outstanding / target rate of that hardware")
+def least_normalised_load(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose the one that would need the shortest time at its target rate for what is inside, this request included."""
+    load = candidates.load
+    for i in range(scores.size):
+        scores[i] = -(load[i]["waiting"] + load[i]["running"] + 1) / candidates.traits[i]["target_rate"]
+    return highest(candidates, scores)
+
+
+@policy("session_affinity", "the same session to the same place (rendezvous hash); without one, least outstanding")
+def session_affinity(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose by highest random weight of (session, identity): a candidate that leaves moves its own sessions only."""
+    load = candidates.load
+    for i in range(scores.size):
+        if request.session >= 0:
+            scores[i] = mix(mix(request.session & 0x7FFFFFFF, 1), candidates.traits[i]["identity"] + 1) / 2147483648.0
+        else:
+            scores[i] = -(load[i]["waiting"] + load[i]["running"]) / candidates.traits[i]["replicas"]
+    return highest(candidates, scores)
+
+
+@policy("premium_first", "the fastest while it has room, then the next", full_at=0.9)
+def premium_first(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose the fastest candidate with room: nobody waits, a seat is free and KV usage is below `full_at`.
+
+    With room nowhere, the fastest. The naive policy that others are measured against.
+    """
+    load, traits = candidates.load, candidates.traits
+    fastest = 0.0
+    for i in range(scores.size):
+        fastest = max(fastest, traits[i]["speed"])
+    for i in range(scores.size):
+        seats = traits[i]["seats"] * traits[i]["replicas"]
+        room = load[i]["waiting"] == 0 and load[i]["running"] < seats and load[i]["kv_usage"] < parameters[0]
+        scores[i] = traits[i]["speed"] / fastest + (1.0 if room else 0.0)
+    return highest(candidates, scores)
+
+
+@compiled
+def _promise_ratio(request: Request, ttft_s: float, tpot_s: float) -> float:
+    """Return the largest of prediction / promise; 0 if nothing is promised."""
+    e2e_s = ttft_s + tpot_s * max(0.0, request.expected_output_tokens - 1.0)
+    return max(ttft_s / request.ttft_s, tpot_s / request.tpot_s, e2e_s / request.e2e_s)
+
+
+@policy(
+    "predicted_latency",
+    "headroom = 1 − prediction / promise for TTFT and TPOT; positive headroom first, then most (or least) of it",
+    ttft_weight=0.8,
+    tpot_weight=0.2,
+    spread=1.0,
+)
+def predicted_latency(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose by predicted headroom; `spread` 1 takes the most, 0 packs onto the least that is positive.
+
+    A class without a promise of TTFT or TPOT is scored by its predicted E2E.
+    """
+    for i in range(scores.size):
+        predicted = predict(request, candidates, i)
+        if math.isinf(request.ttft_s) and math.isinf(request.tpot_s):
+            scores[i] = -(predicted.ttft_s + predicted.tpot_s * request.expected_output_tokens)
+            continue
+        headroom = parameters[0] * (1.0 - predicted.ttft_s / request.ttft_s)
+        headroom += parameters[1] * (1.0 - predicted.tpot_s / request.tpot_s)
+        kept = predicted.ttft_s <= request.ttft_s and predicted.tpot_s <= request.tpot_s
+        if kept:
+            scores[i] = 1.0 + headroom if parameters[2] > 0.0 else 2.0 - headroom
+        else:
+            scores[i] = min(headroom, 0.0)
+    return highest(candidates, scores)
+
+
+@policy(
+    "cheapest_feasible",
+    "lowest marginal cost among those predicted to keep the promise with a margin; else the least bad miss",
+    margin=0.7,
+)
+def cheapest_feasible(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose the cheapest candidate whose predictions stay below `margin` × promise.
+
+    The score is −USD; where the promise would be missed it is INFEASIBLE − the
+    ratio of prediction to promise.
+    """
+    for i in range(scores.size):
+        predicted = predict(request, candidates, i)
+        ratio = _promise_ratio(request, predicted.ttft_s, predicted.tpot_s)
+        scores[i] = -predicted.cost_usd if ratio <= parameters[0] else INFEASIBLE - ratio
+    return highest(candidates, scores)
+
+
+@compiled
+def _scaled(value: float, low: float, high: float) -> float:
+    """Return how far below the highest a value is, in [0, 1]; 1 if all are equal."""
+    return (high - value) / (high - low) if high > low else 1.0
+
+
+@policy(
+    "weighted_scorers",
+    "sum of weight × score in [0, 1]: queue, kv, load, speed, price, session",
+    queue=2.0,
+    kv=2.0,
+    load=0.0,
+    speed=0.0,
+    price=0.0,
+    session=0.0,
+)
+def weighted_scorers(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose by a weighted sum of scores; queue, load and price are scaled between the extremes of the eligible."""
+    load, traits = candidates.load, candidates.traits
+    n = scores.size
+    low = np.full(4, np.inf)
+    high = np.full(4, -np.inf)
+    home = -1
+    weight_of_home = -1
+    for i in range(n):
+        if not candidates.eligible[i]:
+            continue
+        values = _raw_scores(request, candidates, i)
+        for k in range(4):
+            low[k] = min(low[k], values[k])
+            high[k] = max(high[k], values[k])
+        weight = mix(mix(request.session & 0x7FFFFFFF, 1), traits[i]["identity"] + 1)
+        if weight > weight_of_home:
+            home, weight_of_home = i, weight
+    for i in range(n):
+        values = _raw_scores(request, candidates, i)
+        scores[i] = parameters[0] * _scaled(values[0], low[0], high[0])
+        scores[i] += parameters[1] * (1.0 - load[i]["kv_usage"])
+        scores[i] += parameters[2] * _scaled(values[1], low[1], high[1])
+        scores[i] += parameters[3] * _scaled(values[2], low[2], high[2])
+        scores[i] += parameters[4] * _scaled(values[3], low[3], high[3])
+        if request.session >= 0 and i == home:
+            scores[i] += parameters[5]
+    return highest(candidates, scores)
+
+
+@compiled
+def _raw_scores(request: Request, candidates: Candidates, i: int) -> tuple[float, float, float, float]:
+    """Return what is scaled for one candidate, lower being better: queue, load, slowness, price of a token."""
+    load, traits = candidates.load, candidates.traits
+    outstanding = load[i]["waiting"] + load[i]["running"]
+    return (
+        load[i]["waiting"] / traits[i]["replicas"],
+        outstanding / traits[i]["target_rate"],
+        -traits[i]["speed"],
+        traits[i]["usd_per_s"] * traits[i]["replicas"] / traits[i]["target_rate"],
+    )

@@ -1,0 +1,140 @@
+"""What a routing policy is, and where all of them are filed.
+
+A policy is one function::
+
+    choose(request, candidates, scores, parameters, memory) -> int
+
+``request`` and ``candidates`` are the tuples of :mod:`inferencesim.kernel.views`;
+``scores[i]`` is to be filled for the candidates it looked at (higher is better,
+NaN means not looked at) and is recorded with the decision; ``parameters`` holds
+the policy's parameters in the order of its declaration; ``memory`` is an array of
+integers the policy may keep between calls. It returns the index of an eligible
+candidate.
+
+The same function serves both levels. Written in the subset of Python that Numba
+compiles, it is compiled and runs inside the kernel, at hundreds of thousands of
+decisions per second; any other Python works too (``compiled=False``), called
+once per arrival.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferencesim import jit
+from inferencesim.errors import InputError, did_you_mean
+from inferencesim.deployment.step_time import COEFFICIENTS
+from inferencesim.kernel.tables import LOAD
+from inferencesim.kernel.views import TRAITS, Candidates, Request
+from inferencesim.registry import Registry
+
+Choose = Callable[..., int]
+
+#: Integers a policy may keep between calls, per pool it balances.
+MEMORY_SIZE = 8
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A routing policy.
+
+    Attributes
+    ----------
+    choose : callable
+    rule : str
+        What it does, in one line.
+    parameters : mapping
+        Name → default, in the order `choose` reads them.
+    compiled : bool
+        Whether `choose` is to be compiled.
+    oracle : bool
+        Whether it looks at what a real router cannot know; results say so.
+    """
+
+    choose: Choose
+    rule: str
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    compiled: bool = True
+    oracle: bool = False
+
+
+POLICIES: Registry[Policy] = Registry("routing policy", "inferencesim.policies")
+
+
+def policy(name: str, rule: str, **parameters: float) -> Callable[[Choose], Choose]:
+    """Return a decorator that files a compiled policy under `name`."""
+
+    def file(choose: Choose) -> Choose:
+        POLICIES.register(name)(Policy(choose, rule, parameters))
+        return choose
+
+    return file
+
+
+@dataclass(frozen=True)
+class BoundPolicy:
+    """A policy with its parameters, ready to be called.
+
+    Attributes
+    ----------
+    name : str
+    choose : callable
+        Compiled for :func:`signature` if `interpreted` is false.
+    parameters : ndarray of float64
+    interpreted : bool
+    oracle : bool
+    """
+
+    name: str
+    choose: Choose
+    parameters: NDArray[np.float64]
+    interpreted: bool
+    oracle: bool
+
+
+def bind(name: str, chosen: Mapping[str, float], where: str) -> BoundPolicy:
+    """Find a policy and fix its parameters.
+
+    Raises
+    ------
+    InputError
+        For an unknown policy or parameter, at `where`.
+    """
+    found = POLICIES.get(name, f"{where}.policy")
+    for parameter in chosen:
+        if parameter not in found.parameters:
+            raise InputError(
+                f"{where}.parameters.{parameter}",
+                f"{name} has no such parameter",
+                did_you_mean(parameter, found.parameters) if found.parameters else "It takes none.",
+            )
+    values = np.array([chosen.get(key, default) for key, default in found.parameters.items()], dtype=np.float64)
+    interpreted = not found.compiled
+    choose = found.choose if interpreted else jit.compile_for(signature(), found.choose)
+    return BoundPolicy(name, choose, values, interpreted, found.oracle)
+
+
+@functools.cache
+def signature() -> Any:
+    """Return the Numba signature all compiled policies share."""
+    from numba import types
+
+    request, candidates = jit.array_type(_sample_request()), jit.array_type(_sample_candidates())
+    floats = types.Array(types.float64, 1, "C")
+    integers = types.Array(types.int64, 1, "C")
+    return types.int64(request, candidates, floats, floats, integers)
+
+
+def _sample_request() -> Request:
+    return Request(0, 1, 1.0, -1, 0.0, 1.0, 1.0, 1.0, 0)
+
+
+def _sample_candidates() -> Candidates:
+    tables = (np.zeros(1, dtype) for dtype in (LOAD, TRAITS, COEFFICIENTS))
+    return Candidates(np.ones(1, np.uint8), *tables)

@@ -1,0 +1,81 @@
+"""What a router can predict of a request at a candidate, from counts alone.
+
+A prediction is of the average replica behind the candidate. It knows the
+coefficients of the deployment, the work in front and the mean output length of
+the request's class, and nothing of the future: later arrivals will slow it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from inferencesim.deployment.step_time import coefficients_at, decode_line, step_cost
+from inferencesim.jit import compiled
+from inferencesim.kernel.views import Candidates, Request
+
+
+class Prediction(NamedTuple):
+    """Predicted latencies and marginal cost of one request at one candidate."""
+
+    ttft_s: float
+    tpot_s: float
+    cost_usd: float
+
+
+@compiled
+def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
+    """Predict TTFT, TPOT and marginal cost of a request at candidate `i`.
+
+    TTFT is the step under way (half of it), the prefill of all tokens in front
+    and of its own under the token budget, and, where seats or KV cache are
+    taken, the time until enough of the running ones have left. TPOT is a decode
+    step of the batch it will join. The marginal cost is its share of the
+    replica's time: its own prefill, and one seat of each decode step.
+    """
+    load, traits = candidates.load, candidates.traits
+    c = coefficients_at(candidates.coefficients, traits[i]["deployment"])
+    replicas = float(traits[i]["replicas"])
+    running = load[i]["running"] / replicas
+    waiting = load[i]["waiting"] / replicas
+    context = load[i]["context_tokens"] / replicas
+    ahead = load[i]["waiting_tokens"] / replicas
+    seats = float(traits[i]["seats"])
+    prompt = float(request.prompt_tokens)
+    output = request.expected_output_tokens
+
+    batch = min(seats, running + waiting + 1.0)
+    read = context + ahead + prompt + output / 2.0
+    line = decode_line(c, batch, read)
+    tpot = line.fixed_s + line.slope_s * read
+
+    decoding = min(running, seats)
+    room = max(1.0, traits[i]["token_budget"] - decoding)
+    own = _prefill_s(request, candidates, i, decoding, context, prompt, room)
+    ttft = own
+    if ahead > 0.0:
+        ttft += ahead / max(1.0, prompt) * own
+    if running > 0.0:
+        ttft += 0.5 * tpot
+    crowd = running + waiting + 1.0 - seats
+    if crowd > 0.0:
+        ttft += crowd * output * tpot / seats
+    missing = context + ahead + prompt + output - traits[i]["kv_tokens"]
+    if missing > 0.0:
+        ttft += missing * output * tpot / max(context, prompt)
+    alone = _prefill_s(request, candidates, i, 0.0, 0.0, prompt, float(traits[i]["token_budget"]))
+    cost = traits[i]["usd_per_s"] * (alone + output * tpot / batch)
+    return Prediction(ttft, tpot, cost)
+
+
+@compiled
+def _prefill_s(
+    request: Request, candidates: Candidates, i: int, decoding: float, context: float, prompt: float, room: float
+) -> float:
+    """Return the time of the steps that prefill `prompt` tokens beside `decoding` sequences."""
+    c = coefficients_at(candidates.coefficients, candidates.traits[i]["deployment"])
+    steps = max(1.0, prompt / room)
+    chunk = prompt / steps
+    cost = step_cost(
+        c, decoding, context, 1.0, chunk, chunk * prompt / 2.0, chunk * min(prompt / 2.0, c.window), prompt, 1.0
+    )
+    return steps * cost.seconds

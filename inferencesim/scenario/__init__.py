@@ -1,0 +1,1 @@
+"""Reading, validating and freezing what a user describes."""

@@ -1,0 +1,49 @@
+"""What every part of a scenario is made of: strict frozen models and quantities with units."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from inferencesim.errors import InputError
+from inferencesim.units import to_si
+
+
+class Part(BaseModel):
+    """Base of all scenario models: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def _quantity(dimension: str, **bounds: Any) -> Any:
+    """Return an annotated float that reads text with units of `dimension`, within `bounds`."""
+
+    def read(value: object) -> float:
+        try:
+            return to_si(value, dimension, "")
+        except InputError as problem:
+            text = " ".join(part for part in (f"{problem.what}.", problem.remedy) if part)
+            raise PydanticCustomError("quantity", "{text}", {"text": text}) from problem
+
+    described = dimension.replace("_", " ")
+    schema = WithJsonSchema(
+        {"type": ["number", "string"], "description": f"a {described}: text with a unit, or a plain SI number"}
+    )
+    return Annotated[float, BeforeValidator(read), Field(**bounds), schema]
+
+
+Time = _quantity("time", ge=0)
+PositiveTime = _quantity("time", gt=0)
+Rate = _quantity("rate", gt=0)
+Bytes = _quantity("information", gt=0)
+Bandwidth = _quantity("bandwidth", gt=0)
+Power = _quantity("power", ge=0)
+Money = _quantity("money", ge=0)
+PricePerTime = _quantity("price_per_time", ge=0)
+PricePerEnergy = _quantity("price_per_energy", ge=0)
+CarbonIntensity = _quantity("carbon_intensity", ge=0)
+Fraction = _quantity("fraction", ge=0, le=1)
+Ratio = _quantity("fraction", gt=0)
+Tokens = _quantity("count", gt=0)

@@ -1,0 +1,92 @@
+"""The fleet of a scenario: pools of identical replicas."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from inferencesim.scenario.base import Fraction, Part, PricePerTime
+
+PrecisionName = Literal["bf16", "fp8", "int8", "int4", "fp4"]
+
+#: Bytes per element; block scales of the four-bit formats are charged as half a bit per element.
+BYTES_PER_ELEMENT: dict[str, float] = {"bf16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5625, "fp4": 0.5625}
+
+
+class Precision(Part):
+    """Number formats of a deployment: weights, activations and KV cache each have their own.
+
+    A bare name sets weights and activations and leaves the KV cache at bf16;
+    ``int4`` is weight-only, so activations stay bf16, as its kernels do.
+    """
+
+    weights: PrecisionName = "bf16"
+    activations: PrecisionName = "bf16"
+    kv: PrecisionName = "bf16"
+
+
+def _precision(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"weights": value, "activations": "bf16" if value == "int4" else value, "kv": "bf16"}
+    if isinstance(value, dict) and "weights" in value and "activations" not in value:
+        weights = value["weights"]
+        return {**value, "activations": "bf16" if weights == "int4" else weights}
+    return value
+
+
+class Parallelism(Part):
+    """How one replica spreads its model over chips; it uses tensor × pipeline of them."""
+
+    tensor: Annotated[int, Field(ge=1, le=1024)] = 1
+    pipeline: Annotated[int, Field(ge=1, le=1024)] = 1
+    expert: Annotated[int, Field(ge=1, le=1024)] = 1
+
+    @property
+    def chips(self) -> int:
+        """Chips of one replica."""
+        return self.tensor * self.pipeline
+
+    @model_validator(mode="after")
+    def _experts_share_the_tensor_group(self) -> Parallelism:
+        if self.expert > 1 and self.tensor % self.expert:
+            msg = f"expert ({self.expert}) must divide tensor ({self.tensor}): experts are spread over the same chips"
+            raise ValueError(msg)
+        return self
+
+
+class Batching(Part):
+    """How one replica forms its steps: continuous batching with chunked prefill."""
+
+    max_sequences: Annotated[int, Field(ge=1, le=4096)] = 256
+    token_budget: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
+    block_size: Annotated[int, Field(ge=1, le=1024)] = 16
+    kv: Literal["on_demand", "reserve"] = "on_demand"
+
+    @model_validator(mode="after")
+    def _every_sequence_gets_its_token(self) -> Batching:
+        if self.token_budget < self.max_sequences:
+            msg = (
+                f"token_budget ({self.token_budget}) must be at least max_sequences ({self.max_sequences}): "
+                "each running sequence needs one token per step"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class Pool(Part):
+    """Identical replicas at one site."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_\-]*$")]
+    hardware: str
+    replicas: Annotated[int, Field(ge=1, le=100_000)] = 1
+    model: str
+    precision: Annotated[Precision, BeforeValidator(_precision)] = Precision()
+    parallelism: Parallelism = Parallelism()
+    engine: str = "vllm"
+    batching: Batching = Batching()
+    site: str = "us-east-virginia"
+    queue_limit: Annotated[int, Field(ge=0)] | None = None
+    price: PricePerTime | None = None
+    price_includes_power: bool | None = None
+    memory_share: Fraction | None = None

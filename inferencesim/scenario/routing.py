@@ -1,0 +1,31 @@
+"""Which policies decide, what they are told, and how old that is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from inferencesim.scenario.base import Part, Time
+
+
+class PolicyChoice(Part):
+    """A policy by its id, with its parameters; a bare id takes the defaults."""
+
+    policy: str
+    parameters: dict[str, float] = Field(default_factory=dict)
+
+
+def _choice(value: Any) -> Any:
+    return {"policy": value} if isinstance(value, str) else value
+
+
+Choice = Annotated[PolicyChoice, BeforeValidator(_choice)]
+
+
+class Routing(Part):
+    """Placement over pools, balancing inside a pool, and the age of what both see."""
+
+    placement: Choice = PolicyChoice(policy="least_normalised_load")
+    balancing: Choice = PolicyChoice(policy="least_outstanding")
+    snapshot_age: Time = 0.0

@@ -1,0 +1,192 @@
+"""Collecting the rows of a text format, and judging each."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+from array import array
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inferencesim.errors import InputError
+from inferencesim.workload.traces.record import BlockHashes, Label, MalformedRow, Texts, Trace, place, reject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import TextIO
+
+    from inferencesim.workload.traces.record import ReadOptions
+
+
+#: Beyond this a count of tokens is a slipped column, not a request.
+_MOST_TOKENS = 2**31
+
+
+def open_text(path: Path) -> TextIO:
+    """Open a text file, also one packed by gzip (``.gz``) or xz (``.xz``).
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it cannot be read.
+    """
+    try:
+        if path.suffix == ".gz":
+            return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace")
+        if path.suffix == ".xz":
+            return lzma.open(path, "rt", encoding="utf-8-sig", errors="replace")
+        return path.open(encoding="utf-8-sig", errors="replace")
+    except OSError as problem:
+        reason = problem.strerror or "it cannot be read"
+        raise InputError(str(path), f"the trace cannot be opened ({reason})") from problem
+
+
+def first_line(path: Path) -> str:
+    """Return the first line of a text file, or nothing where there is none to read."""
+    try:
+        with open_text(path) as file:
+            return file.readline(100_000).strip()
+    except (InputError, OSError, EOFError, lzma.LZMAError):
+        return ""
+
+
+class Rows:
+    """The usable rows of one file, and the malformed ones.
+
+    A row earlier than the one before it is malformed: these formats promise
+    order, and a clock that runs backwards is no arrival process.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages.
+    options : ReadOptions
+        Strictness and window.
+    label_names : sequence of str
+        Columns of text that every row brings.
+    """
+
+    def __init__(self, path: Path, options: ReadOptions, label_names: Sequence[str] = ()) -> None:
+        self._path = path
+        self._options = options
+        self._time, self._prompt, self._output, self._session = array("d"), array("q"), array("q"), array("q")
+        self._label_names = label_names
+        self._texts = [Texts() for _ in label_names]
+        self._codes = [array("q") for _ in label_names]
+        self._blocks, self._block_counts = array("q"), array("q")
+        self._latest = -np.inf
+        self._seen = 0
+        self.malformed: list[MalformedRow] = []
+        self.failed = 0
+
+    def reject(self, line: int, reason: str) -> None:
+        """Count a malformed row, or raise it when strict."""
+        self.malformed.append(reject(self._path, line, reason, self._options.strict))
+
+    def add(
+        self,
+        line: int,
+        time_s: float,
+        prompt_tokens: int,
+        output_tokens: int,
+        session: int = -1,
+        texts: Sequence[str] = (),
+        blocks: Sequence[int] | None = None,
+    ) -> bool:
+        """Take a row, and say whether later ones can still matter."""
+        if not time_s >= 0.0 or time_s == np.inf:
+            self.reject(line, f"the time ({time_s} s) is not at or after the trace's zero")
+        elif time_s < self._latest:
+            self.reject(line, f"time runs backwards, from {self._latest:.6f} s to {time_s:.6f} s")
+        elif prompt_tokens < 1 or output_tokens < 1:
+            self.reject(
+                line, f"{prompt_tokens} prompt and {output_tokens} output tokens; both must be above zero"
+            )
+        elif max(prompt_tokens, output_tokens) > _MOST_TOKENS:
+            self.reject(line, f"{max(prompt_tokens, output_tokens)} tokens are more than any request has")
+        else:
+            self._latest = time_s
+            self._seen += 1
+            if time_s >= self._options.end_s:
+                return False
+            if time_s >= self._options.start_s:
+                self._append(time_s, prompt_tokens, output_tokens, session, texts, blocks)
+        return True
+
+    def _append(
+        self,
+        time_s: float,
+        prompt_tokens: int,
+        output_tokens: int,
+        session: int,
+        texts: Sequence[str],
+        blocks: Sequence[int] | None,
+    ) -> None:
+        self._time.append(time_s)
+        self._prompt.append(prompt_tokens)
+        self._output.append(output_tokens)
+        self._session.append(session)
+        for column, known, text in zip(self._codes, self._texts, texts, strict=True):
+            column.append(known.code(text))
+        if blocks is not None:
+            self._blocks.extend(blocks)
+            self._block_counts.append(len(blocks))
+
+    def trace(self, name: str, block_size: int | None = None) -> Trace:
+        """Return the trace.
+
+        Raises
+        ------
+        InputError
+            If no row of the whole file, or of the window, can be used.
+        """
+        if not self._time:
+            if self._seen:
+                window = f"[{self._options.start_s:g} s, {self._options.end_s:g} s)"
+                raise InputError(
+                    str(self._path),
+                    f"no row lies in the window {window}",
+                    "Times count from the trace's start.",
+                )
+            what = "the trace has no usable row"
+            if self.malformed:
+                what += f" (the first of {len(self.malformed)} malformed rows: {self.malformed[0].reason})"
+            raise InputError(str(self._path), what, "Check that the file is complete and of this format.")
+        blocks = None
+        if block_size is not None and len(self._block_counts) == len(self._time):
+            offsets = np.concatenate(([0], np.cumsum(np.frombuffer(self._block_counts, dtype=np.int64))))
+            values = np.array(self._blocks, dtype=np.int64)
+            blocks = BlockHashes(offsets.astype(np.int64), values, block_size)
+        return Trace(
+            source=str(self._path),
+            format=name,
+            time_s=np.array(self._time, dtype=np.float64),
+            prompt_tokens=np.array(self._prompt, dtype=np.int64),
+            output_tokens=np.array(self._output, dtype=np.int64),
+            session=np.array(self._session, dtype=np.int64),
+            labels=tuple(
+                Label(column, np.array(codes, dtype=np.int64), texts.values())
+                for column, codes, texts in zip(self._label_names, self._codes, self._texts, strict=True)
+            ),
+            blocks=blocks,
+            malformed=tuple(self.malformed),
+            failed=self.failed,
+        )
+
+
+def header_columns(path: Path, header: str, needed: Sequence[str]) -> list[int]:
+    """Return where the `needed` columns of a CSV are.
+
+    Raises
+    ------
+    InputError
+        If one is missing.
+    """
+    names = [name.strip().strip('"') for name in header.split(",")]
+    missing = [name for name in needed if name not in names]
+    if missing:
+        what, remedy = f"the column {missing[0]!r} is missing", f"Found: {', '.join(names) or 'nothing'}."
+        raise InputError(place(path, 1), what, remedy)
+    return [names.index(name) for name in needed]

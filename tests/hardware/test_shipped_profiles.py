@@ -1,0 +1,160 @@
+"""Laws that every shipped profile obeys, and what the unusual machines must come out as."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import BaseModel
+
+from inferencesim.hardware.catalog import load_profile, profile_names
+from inferencesim.hardware.profile import HardwareProfile
+from inferencesim.hardware.quantity import Quantity
+from inferencesim.models.catalog import load_model
+from inferencesim.package_data import data_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXPECTED = {
+    "amd-epyc-9965",
+    "amd-mi300x",
+    "amd-mi325x",
+    "amd-mi355x",
+    "apple-m4-max",
+    "aws-inferentia2",
+    "aws-trainium2",
+    "cerebras-cs3",
+    "google-tpu-v5e",
+    "google-tpu-v6e",
+    "groq-lpu-v1",
+    "intel-crescent-island",
+    "intel-gaudi3",
+    "microsoft-maia-200",
+    "nvidia-a100-80gb-sxm",
+    "nvidia-b200-sxm",
+    "nvidia-gb200-nvl72",
+    "nvidia-h100-sxm",
+    "nvidia-h200-sxm",
+    "nvidia-jetson-thor-t5000",
+    "nvidia-l4",
+    "nvidia-l40s",
+    "nvidia-rtx-4090",
+}
+
+
+@pytest.fixture(params=profile_names())
+def profile(request: pytest.FixtureRequest) -> HardwareProfile:
+    return load_profile(request.param, "here")
+
+
+def quantities(part: BaseModel) -> Iterator[tuple[str, Quantity]]:
+    for name, value in part:
+        entries = value.items() if isinstance(value, dict) else [(name, value)]
+        for key, entry in entries:
+            if isinstance(entry, Quantity):
+                yield key, entry
+            elif isinstance(entry, BaseModel):
+                for inner, quantity in quantities(entry):
+                    yield f"{key}.{inner}", quantity
+
+
+def test_the_catalog_holds_what_the_documentation_promises() -> None:
+    assert set(profile_names()) >= EXPECTED
+
+
+def test_the_file_is_named_after_the_id_and_says_what_the_chip_is(profile: HardwareProfile) -> None:
+    text = (data_folder("hardware_profiles") / f"{profile.id}.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    assert f"\nid: {profile.id}\n" in text
+
+
+def test_every_number_has_a_source_and_an_assumption_is_never_called_anything_else(
+    profile: HardwareProfile,
+) -> None:
+    found = dict(quantities(profile))
+    assert len(found) >= 18
+    for path, quantity in found.items():
+        assert quantity.source.strip(), path
+        if "recalled" in quantity.source or quantity.source == "class prior":
+            assert quantity.provenance == "assumption", path
+
+
+def test_numbers_are_positive_and_of_the_right_order(profile: HardwareProfile) -> None:
+    assert 0 < profile.power.idle.si < profile.power.peak.si < 1e5
+    assert 1e8 < profile.memory.capacity.si < 1e13
+    assert 1e11 < profile.memory.bandwidth.si < 1e17
+    assert 0 < profile.scale_up.latency.si < 1e-3
+    assert 0 < profile.scale_out.latency.si < 1e-3
+    assert 0 < profile.overhead.layer.si < 1e-4
+    assert 0 < profile.overhead.step.si < 1e-3
+    assert profile.scale_up.domain.si >= 1
+    assert profile.scale_up.domain.si == int(profile.scale_up.domain.si)
+    assert profile.chips_per_node.si == int(profile.chips_per_node.si)
+    assert 0 < profile.price.per_chip.si * 3600 < 100
+
+
+def test_fewer_bits_are_never_slower(profile: HardwareProfile) -> None:
+    rates = {precision: rate.si for precision, rate in profile.compute.items()}
+    for wide, narrow in (("bf16", "fp8"), ("fp8", "fp4"), ("bf16", "int8"), ("int8", "int4")):
+        if wide in rates and narrow in rates:
+            assert rates[narrow] >= rates[wide]
+
+
+def test_a_profile_is_immutable_hashable_and_survives_its_own_dump(profile: HardwareProfile) -> None:
+    again = HardwareProfile.model_validate(profile.model_dump(by_alias=True))
+    assert again == profile
+    assert hash(again) == hash(profile)
+
+
+def test_formats_that_the_hardware_lacks_are_absent() -> None:
+    assert set(load_profile("nvidia-a100-80gb-sxm", "here").compute) == {"bf16", "int8"}
+    assert "fp4" not in load_profile("nvidia-h100-sxm", "here").compute
+    assert "fp8" not in load_profile("groq-lpu-v1", "here").compute
+    assert "fp4" in load_profile("nvidia-b200-sxm", "here").compute
+
+
+def test_what_intel_did_not_publish_is_marked_an_assumption() -> None:
+    card = load_profile("intel-crescent-island", "here")
+    assert card.status == "announced"
+    assert card.memory.capacity.provenance == "secondary"
+    unknown = [card.memory.bandwidth, card.power.peak, card.price.per_chip, *card.compute.values()]
+    assert {quantity.provenance for quantity in unknown} == {"assumption"}
+
+
+def test_measured_matmul_efficiency_orders_the_chips_as_measured() -> None:
+    names = ("nvidia-h100-sxm", "nvidia-b200-sxm", "amd-mi300x")
+    achieved = {
+        name: (chip := load_profile(name, "here")).efficiency.compute.si * chip.compute["bf16"].si
+        for name in names
+    }
+    assert achieved["nvidia-b200-sxm"] > achieved["nvidia-h100-sxm"] > achieved["amd-mi300x"]
+
+
+def single_stream_seconds(
+    profile: HardwareProfile, weight_bytes: float, layers: int, stages: int, width: int
+) -> float:
+    """Seconds per token at batch 1: weights over a stage's chips, layers, collectives, hops, step."""
+    weights = weight_bytes / (width * profile.memory.bandwidth.si * profile.efficiency.memory.si)
+    collectives = 2 * layers * profile.scale_up.latency.si if width > 1 else 0.0
+    hops = (stages - 1) * profile.scale_up.latency.si
+    return weights + layers * profile.overhead.layer.si + collectives + hops + profile.overhead.step.si
+
+
+def test_four_wafers_decode_a_70b_model_about_as_fast_as_they_did_at_launch() -> None:
+    wafer = load_profile("cerebras-cs3", "here")
+    model = load_model("llama-3.1-70b", "here")
+    weights = 2.0 * model.total_parameters
+    assert weights < 4 * wafer.memory.capacity.si * wafer.usable_memory.si
+    assert weights > 3 * wafer.memory.capacity.si * wafer.usable_memory.si
+    speed = 1 / single_stream_seconds(wafer, weights, model.layers, stages=4, width=1)
+    assert 450 <= speed <= 550
+
+
+def test_576_lpus_decode_a_70b_model_at_their_published_speed() -> None:
+    lpu = load_profile("groq-lpu-v1", "here")
+    model = load_model("llama-3.1-70b", "here")
+    weights = 1.0 * model.total_parameters
+    assert weights < 576 * lpu.memory.capacity.si * lpu.usable_memory.si
+    speed = 1 / single_stream_seconds(lpu, weights, model.layers, stages=72, width=8)
+    assert 250 <= speed <= 300

@@ -1,0 +1,230 @@
+"""Parameters, FLOPs and cache elements follow from the architecture, and agree with what was published."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from inferencesim.models.catalog import load_model, model_names
+from inferencesim.models.spec import ModelSpec
+
+#: id → total and active parameters in 10⁹, KV bytes per token in 16 bit.
+PUBLISHED = {
+    "deepseek-r1": (671.03, 37.55, 70272),
+    "deepseek-v3": (671.03, 37.55, 70272),
+    "gemma-3-27b": (27.01, 27.01, 507904),
+    "glm-4.5-air": (106.85, 13.42, 188416),
+    "glm-4.6": (352.8, 33.63, 376832),
+    "gpt-oss-120b": (116.79, 5.71, 73728),
+    "gpt-oss-20b": (20.91, 4.19, 49152),
+    "gte-qwen2-7b": (7.61, 7.61, 57344),
+    "kimi-k2": (1026.41, 32.86, 70272),
+    "llama-3.1-405b": (405.85, 405.85, 516096),
+    "llama-3.1-70b": (70.55, 70.55, 327680),
+    "llama-3.1-8b": (8.03, 8.03, 131072),
+    "llama-4-maverick": (400.71, 17.18, 196608),
+    "llama-4-scout": (107.77, 17.17, 196608),
+    "llama-guard-3-8b": (8.03, 8.03, 131072),
+    "minimax-m2.5": (228.69, 11.03, 253952),
+    "mixtral-8x7b": (46.7, 12.88, 131072),
+    "phi-4": (14.66, 14.66, 204800),
+    "qwen2.5-7b": (7.62, 7.62, 57344),
+    "qwen3-235b-a22b": (235.09, 22.19, 192512),
+    "qwen3-30b-a3b": (30.53, 3.35, 98304),
+    "qwen3-32b": (32.76, 32.76, 262144),
+    "qwen3-8b": (8.19, 8.19, 147456),
+}
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_totals_agree_with_the_published_ones(name: str) -> None:
+    total, active, kv_bytes = PUBLISHED[name]
+    model = load_model(name, "here")
+    assert model.total_parameters / 1e9 == pytest.approx(total, rel=0.005)
+    assert model.active_parameters / 1e9 == pytest.approx(active, rel=0.005)
+    assert 2 * model.kv_elements_per_token == kv_bytes
+
+
+def test_every_shipped_model_is_checked_above() -> None:
+    assert set(PUBLISHED) == set(model_names())
+
+
+@pytest.fixture(params=model_names())
+def model(request: pytest.FixtureRequest) -> ModelSpec:
+    return load_model(request.param, "here")
+
+
+def test_only_experts_make_fewer_parameters_active_than_there_are(model: ModelSpec) -> None:
+    assert 0 < model.active_parameters <= model.total_parameters
+    assert (model.active_parameters < model.total_parameters) == (model.kind == "moe")
+
+
+def test_linear_flops_are_twice_the_active_parameters_outside_embedding_and_head(model: ModelSpec) -> None:
+    outside = model.embedding_parameters + (0 if model.tied else model.head_parameters)
+    assert model.linear_flops_per_token == 2 * (model.active_parameters - outside)
+    assert model.head_flops_per_token == 2 * model.vocab * model.hidden
+
+
+def test_the_cache_grows_with_context_and_a_window_only_saves(model: ModelSpec) -> None:
+    lengths = [0, 1, 100, 5_000, 50_000]
+    elements = [model.kv_elements(length) for length in lengths]
+    assert elements[0] == 0
+    assert elements[1] == model.kv_elements_per_token
+    assert all(now < then for now, then in pairwise(elements))
+    for length, cached in zip(lengths, elements, strict=True):
+        assert cached <= length * model.kv_elements_per_token
+
+
+def test_a_model_is_hashable_and_survives_its_own_dump(model: ModelSpec) -> None:
+    again = ModelSpec.model_validate(model.model_dump(by_alias=True))
+    assert again == model
+    assert hash(again) == hash(model)
+
+
+def test_llama_8b_by_hand() -> None:
+    model = load_model("llama-3.1-8b", "here")
+    assert model.attention_parameters == 4096 * (4096 + 1024 + 1024 + 4096)
+    assert model.dense_ffn_parameters == 3 * 4096 * 14336
+    assert (model.expert_parameters, model.shared_expert_parameters, model.router_parameters) == (0, 0, 0)
+    assert (model.dense_layers, model.moe_layers) == (32, 0)
+    assert model.attention_flops_decode == model.attention_flops_prefill == 4 * 32 * 128
+
+
+def test_deepseek_v3_by_hand() -> None:
+    model = load_model("deepseek-v3", "here")
+    query = 7168 * 1536 + 1536 * 128 * 192
+    key_value = 7168 * 576 + 512 * 128 * 256
+    assert model.attention_parameters == query + key_value + 128 * 128 * 7168
+    assert model.expert_parameters == 3 * 7168 * 2048
+    assert model.shared_expert_parameters == model.expert_parameters
+    assert model.router_parameters == 7168 * 256
+    assert (model.dense_layers, model.moe_layers) == (3, 58)
+    assert model.kv_elements_per_token_per_layer == 512 + 64
+    assert model.attention_flops_decode == 2 * 128 * (2 * 512 + 64)
+    assert model.attention_flops_prefill == 2 * 128 * (128 + 64 + 128)
+
+
+def test_half_the_layers_of_gpt_oss_forget() -> None:
+    model = load_model("gpt-oss-20b", "here")
+    per_layer = model.kv_elements_per_token_per_layer
+    assert model.kv_elements(10_000) == per_layer * (12 * 10_000 + 12 * 128)
+
+
+DENSE: dict[str, Any] = {
+    "schema": 1,
+    "id": "toy",
+    "name": "Toy",
+    "kind": "dense",
+    "source": "a test",
+    "layers": 2,
+    "hidden": 8,
+    "heads": 4,
+    "kv_heads": 2,
+    "head_dim": 2,
+    "vocab": 16,
+    "max_context": 128,
+    "tied": False,
+    "dense_ffn": 32,
+    "native_precision": "bf16",
+}
+EXPERTS = {"experts": 4, "active": 2, "shared": 1, "ffn": 16, "layers": 1}
+LATENT = {"q_lora_rank": 4, "kv_lora_rank": 4, "nope": 2, "rope": 1, "v": 2}
+
+
+def spec(**changes: Any) -> ModelSpec:
+    return ModelSpec.model_validate({**DENSE, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"kind": "moe"}, "kind must be 'moe' exactly if there is a moe block"),
+        ({"moe": EXPERTS}, "kind must be 'moe' exactly if there is a moe block"),
+        ({"kind": "moe", "moe": {**EXPERTS, "layers": 3}}, "moe.layers is 3, of only 2 layers"),
+        ({"kind": "moe", "moe": {**EXPERTS, "active": 5}}, "5 experts are active, but there are only 4"),
+        ({"kind": "moe", "moe": {**EXPERTS, "layers": 2}}, "no layer is dense"),
+        ({"dense_ffn": None}, "dense_ffn is missing"),
+        ({"head_dim": None}, "head_dim is missing"),
+        ({"mla": LATENT}, "head_dim is given beside mla"),
+        ({"kv_heads": 3}, "4 heads cannot share 3 kv_heads evenly"),
+        ({"sliding_window": 8}, "sliding_window and windowed_layers belong together"),
+        ({"windowed_layers": 1}, "sliding_window and windowed_layers belong together"),
+        ({"sliding_window": 8, "windowed_layers": 3}, "windowed_layers exceeds the 2 layers"),
+        ({"sources": {"colour": "x"}}, "sources names a field that does not exist"),
+        ({"layers": 0}, "greater than 0"),
+    ],
+)
+def test_an_inconsistent_architecture_is_refused(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        spec(**changes)
+
+
+def test_every_number_of_the_architecture_changes_a_result() -> None:
+    def results(model: ModelSpec) -> tuple[int, ...]:
+        return (
+            model.total_parameters,
+            model.active_parameters,
+            model.linear_flops_per_token,
+            model.head_flops_per_token,
+            model.attention_flops_decode,
+            model.attention_flops_prefill,
+            model.kv_elements(100),
+        )
+
+    dense = results(spec())
+    for change in (
+        {"layers": 3},
+        {"hidden": 9},
+        {"heads": 6},
+        {"kv_heads": 4},
+        {"head_dim": 3},
+        {"vocab": 17},
+        {"tied": True},
+        {"dense_ffn": 33},
+        {"ffn_matrices": 2},
+        {"sliding_window": 8, "windowed_layers": 1},
+        {"sliding_window": 9, "windowed_layers": 2},
+    ):
+        assert results(spec(**change)) != dense, change
+    experts = results(spec(kind="moe", moe=EXPERTS))
+    for key in EXPERTS:
+        other = {"layers": {"dense_ffn": None}}.get(key, {})
+        assert results(spec(kind="moe", moe={**EXPERTS, key: EXPERTS[key] + 1}, **other)) != experts, key
+    latent = results(spec(head_dim=None, mla=LATENT))
+    for key in LATENT:
+        assert results(spec(head_dim=None, mla={**LATENT, key: LATENT[key] + 1})) != latent, key
+    assert results(spec(head_dim=None, mla={**LATENT, "q_lora_rank": None})) != latent
+
+
+@given(
+    experts=st.integers(2, 64),
+    active=st.integers(1, 64),
+    shared=st.integers(0, 3),
+    moe_layers=st.integers(1, 8),
+    dense_layers=st.integers(0, 4),
+)
+def test_parameters_add_up_layer_by_layer(
+    experts: int, active: int, shared: int, moe_layers: int, dense_layers: int
+) -> None:
+    active = min(active, experts)
+    model = spec(
+        kind="moe",
+        layers=moe_layers + dense_layers,
+        dense_ffn=32 if dense_layers else None,
+        moe={"experts": experts, "active": active, "shared": shared, "ffn": 16, "layers": moe_layers},
+    )
+    total = model.embedding_parameters + model.head_parameters
+    for layer in range(model.layers):
+        total += model.attention_parameters
+        if layer < dense_layers:
+            total += model.dense_ffn_parameters
+        else:
+            total += model.router_parameters + (experts + shared) * model.expert_parameters
+    assert model.total_parameters == total
+    idle_experts = moe_layers * (experts - active) * model.expert_parameters
+    assert model.active_parameters == total - idle_experts
