@@ -1,0 +1,1 @@
+"""What happened, in tables: every request, every decision, every joule and dollar."""

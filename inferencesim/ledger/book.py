@@ -1,0 +1,105 @@
+"""What the ledger needs to know of classes and pools to put names, promises and prices on records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inferencesim.deployment.step_time import coefficients_at, decode_line, step_cost
+from inferencesim.jit import compiled
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from inferencesim.kernel.tables import Records
+
+
+@dataclass(frozen=True)
+class Promises:
+    """Promises per class, as arrays of float64 of shape (classes,); infinite where nothing is promised."""
+
+    ttft_s: NDArray[np.float64]
+    tpot_s: NDArray[np.float64]
+    e2e_s: NDArray[np.float64]
+    slowdown: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Book:
+    """Names, promises and prices.
+
+    Attributes
+    ----------
+    classes, pools : tuple of str
+    promises : Promises
+    reference_pool : ndarray of int64, shape (classes,)
+        The fastest eligible pool: where a request's uncontended run is imagined. −1 without any.
+    coefficients : Records
+        StepCoefficients of each pool.
+    token_budget : ndarray of int64, shape (pools,)
+    usd_per_s : ndarray of float64, shape (pools,)
+        Price of one replica's time, without power paid apart.
+    usd_per_j : ndarray of float64, shape (pools,)
+        Price of one joule at the chip; 0 where the hourly price includes power.
+    """
+
+    classes: tuple[str, ...]
+    pools: tuple[str, ...]
+    promises: Promises
+    reference_pool: NDArray[np.int64]
+    coefficients: Records
+    token_budget: NDArray[np.int64]
+    usd_per_s: NDArray[np.float64]
+    usd_per_j: NDArray[np.float64]
+
+    def uncontended_e2e_s(self, records: Records) -> NDArray[np.float64]:
+        """Return what each request would take alone on its class's reference pool; NaN without one."""
+        pools = self.reference_pool[records["class_index"]]
+        return uncontended_e2e_s(
+            self.coefficients,
+            self.token_budget,
+            pools,
+            np.ascontiguousarray(records["prompt_tokens"]),
+            np.ascontiguousarray(records["output_tokens"]),
+        )
+
+
+@compiled
+def uncontended_e2e_s(
+    coefficients: Records,
+    token_budget: NDArray[np.int64],
+    pools: NDArray[np.int64],
+    prompt_tokens: NDArray[np.int64],
+    output_tokens: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return the E2E of requests that are alone on a replica, in seconds; arrays of equal length."""
+    result = np.full(pools.size, np.nan)
+    for i in range(pools.size):
+        if pools[i] < 0:
+            continue
+        c = coefficients_at(coefficients, pools[i])
+        seconds = 0.0
+        before = 0
+        while before < prompt_tokens[i]:
+            chunk = min(token_budget[pools[i]], prompt_tokens[i] - before)
+            seen = before + chunk / 2.0
+            ends = 1.0 if before + chunk == prompt_tokens[i] else 0.0
+            seconds += step_cost(
+                c, 0.0, 0.0, 1.0, float(chunk), chunk * seen, chunk * min(seen, c.window),
+                float(before + chunk), ends,
+            ).seconds  # fmt: skip
+            before += chunk
+        context = float(prompt_tokens[i])
+        left = output_tokens[i] - 1
+        while left > 0:
+            line = decode_line(c, 1.0, context + 1.0)
+            steps = left
+            if line.limit < np.inf:
+                steps = min(left, max(1, int(line.limit - context)))
+            seconds += steps * line.fixed_s + line.slope_s * (steps * context + steps * (steps + 1.0) / 2.0)
+            context += steps
+            left -= steps
+        result[i] = seconds
+    return result

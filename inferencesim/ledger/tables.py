@@ -1,0 +1,129 @@
+"""From kernel records to the columns of the run's tables; names and units are the glossary's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from inferencesim.kernel.tables import COMPLETED, OPEN, OUTCOMES, REJECTED, VERDICTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from inferencesim.kernel.tables import Records
+    from inferencesim.ledger.book import Book
+
+#: Version of the tables' columns; every file carries it.
+SCHEMA_VERSION = 1
+
+#: Verdict on a request's promises.
+PROMISE_OPEN, PROMISE_KEPT, PROMISE_MISSED = range(3)
+
+
+def promise_verdicts(records: Records, book: Book, end_s: float) -> NDArray[np.int64]:
+    """Return for each request whether its promises were kept, missed, or are still open.
+
+    A request that did not complete missed its promise. One still inside at
+    `end_s` is open, unless a promise is past keeping already.
+    """
+    promises, index = book.promises, records["class_index"]
+    outcome = records["outcome"]
+    arrived = records["arrived_s"]
+    left = np.where(outcome == OPEN, end_s, records["finished_s"])
+    first = np.where(np.isnan(records["first_token_s"]), np.inf, records["first_token_s"])
+    e2e = left - arrived
+    after_first = np.maximum(records["generated_tokens"] - 1, 0)
+    tpot = np.where(after_first > 0, (left - first) / np.maximum(after_first, 1), 0.0)
+    ttft = np.where(np.isinf(first) & (outcome == OPEN), e2e, first - arrived)
+    missed = (ttft > promises.ttft_s[index]) | (e2e > promises.e2e_s[index])
+    slowdown = promises.slowdown[index]
+    bound = np.isfinite(slowdown)
+    if bound.any():
+        alone = book.uncontended_e2e_s(records)
+        missed |= bound & (e2e > slowdown * alone)
+    missed |= (outcome == COMPLETED) & (tpot > promises.tpot_s[index])
+    verdict = np.where(missed, PROMISE_MISSED, PROMISE_KEPT)
+    verdict[(outcome == OPEN) & ~missed] = PROMISE_OPEN
+    verdict[(outcome != OPEN) & (outcome != COMPLETED)] = PROMISE_MISSED
+    return verdict
+
+
+def latencies(records: Records) -> dict[str, NDArray[np.float64]]:
+    """Return queue time, TTFT, TPOT and E2E in seconds; NaN where there is none."""
+    arrived, first = records["arrived_s"], records["first_token_s"]
+    completed = records["outcome"] == COMPLETED
+    gaps = records["output_tokens"] - 1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tpot = np.where(completed & (gaps > 0), (records["finished_s"] - first) / gaps, np.nan)
+    return {
+        "queue_time_s": records["scheduled_s"] - arrived,
+        "ttft_s": first - arrived,
+        "tpot_s": tpot,
+        "e2e_s": np.where(completed, records["finished_s"] - arrived, np.nan),
+    }
+
+
+def _names(codes: NDArray[np.integer], names: Sequence[str], missing: NDArray[np.bool_] | None = None) -> pa.Array:
+    indices = pa.array(codes.astype(np.int32), mask=missing)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string()))
+
+
+def _number(values: NDArray[np.float64]) -> pa.Array:
+    """Return a column in which NaN has become null."""
+    return pa.array(values, from_pandas=True)
+
+
+def request_table(records: Records, book: Book, verdicts: NDArray[np.int64]) -> pa.Table:
+    """Return the requests table of some records; `verdicts` are their :func:`promise_verdicts`."""
+    placed = records["pool"] >= 0
+    pool = np.maximum(records["pool"], 0)
+    still = records["outcome"] == OPEN
+    cost = records["busy_s"] * book.usd_per_s[pool] + records["energy_j"] * book.usd_per_j[pool]
+    columns = {
+        "request_id": pa.array(records["request_id"]),
+        "class": _names(records["class_index"], book.classes),
+        "task": pa.array(records["task"]),
+        "session": pa.array(records["session"], mask=records["session"] < 0),
+        "prompt_tokens": pa.array(records["prompt_tokens"]),
+        "output_tokens": pa.array(records["output_tokens"]),
+        "generated_tokens": pa.array(records["generated_tokens"]),
+        "arrived_s": pa.array(records["arrived_s"]),
+        "scheduled_s": _number(records["scheduled_s"]),
+        "first_token_s": _number(records["first_token_s"]),
+        "finished_s": pa.array(records["finished_s"], mask=still),
+        **{name: _number(values) for name, values in latencies(records).items()},
+        "pool": _names(pool, book.pools, ~placed),
+        "replica": pa.array(records["replica"], mask=~placed),
+        "outcome": _names(records["outcome"], OUTCOMES),
+        "reason": _names(records["reason"], VERDICTS, records["outcome"] != REJECTED),
+        "promise_kept": pa.array(verdicts == PROMISE_KEPT, mask=verdicts == PROMISE_OPEN),
+        "preemptions": pa.array(records["preemptions"]),
+        "busy_s": pa.array(records["busy_s"]),
+        "energy_j": pa.array(records["energy_j"]),
+        "attributed_cost_usd": pa.array(cost),
+    }
+    return pa.table(columns).replace_schema_metadata({"inferencesim_schema": str(SCHEMA_VERSION)})
+
+
+def decision_table(
+    decisions: Records, verdicts: NDArray[np.uint8], scores: NDArray[np.float64], book: Book
+) -> pa.Table:
+    """Return the decisions table: one row per request, one verdict and one score per pool."""
+    placed = decisions["pool"] >= 0
+    columns = {
+        "request_id": pa.array(decisions["request_id"]),
+        "time_s": pa.array(decisions["time_s"]),
+        "class": _names(decisions["class_index"], book.classes),
+        "pool": _names(np.maximum(decisions["pool"], 0), book.pools, ~placed),
+        "replica": pa.array(decisions["replica"], mask=~placed),
+        "snapshot_age_s": pa.array(decisions["snapshot_age_s"]),
+    }
+    for index, name in enumerate(book.pools):
+        columns[f"verdict_{name}"] = _names(verdicts[:, index], VERDICTS)
+    for index, name in enumerate(book.pools):
+        columns[f"score_{name}"] = _number(np.ascontiguousarray(scores[:, index]))
+    return pa.table(columns).replace_schema_metadata({"inferencesim_schema": str(SCHEMA_VERSION)})

@@ -1,0 +1,39 @@
+"""The kernel's entry, compiled once for all policies."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from inferencesim import jit
+from inferencesim.kernel.play import play
+from inferencesim.routing.policy import signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inferencesim.kernel.gateway import Gateway
+    from inferencesim.kernel.tables import Fleet
+
+
+def compiled_play(fleet: Fleet, gateway: Gateway) -> Callable[..., int]:
+    """Return :func:`inferencesim.kernel.play.play`, compiled; policies are passed to it as functions.
+
+    Tables have the same types whatever the scenario, so that one compilation
+    serves all, and later ones load it from the cache on disk.
+    """
+    return _compiled(jit.array_type(fleet), jit.array_type(gateway))
+
+
+@functools.cache
+def _compiled(fleet_type: Any, gateway_type: Any) -> Callable[..., int]:
+    from numba import types
+
+    policy = types.FunctionType(signature())
+    entry = types.int64(fleet_type, gateway_type, policy, policy, types.boolean, types.float64)
+    return jit.compile_for(entry, play)
+
+
+def is_cached() -> bool:
+    """Tell whether the kernel has been compiled on this machine, for this version."""
+    return not jit.JIT_ENABLED or any(jit.CACHE_FOLDER.rglob("play.play-*.nbc"))

@@ -1,0 +1,503 @@
+"""SimPy's clock around the kernel's: everything between machines happens here.
+
+The kernel runs the fleet from one SimPy event to the next, in compiled code and
+without waking Python: between two events of SimPy nothing from outside can
+reach the fleet, so its arrivals, steps and impatient clients are the kernel's
+alone. It comes back earlier only to have a table emptied or an answer
+delivered. SimPy owns closed-loop clients, the series, the marks of the
+measurement window and the horizon.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import simpy
+
+from inferencesim.errors import InputError
+from inferencesim.kernel.gateway import pool_candidates, replica_candidates
+from inferencesim.kernel.play import (
+    BAD_CHOICE,
+    DECIDE,
+    REACHED,
+    SLOTS_FULL,
+    TABLE_FULL,
+    WATCHED_LEFT,
+    close_arrival,
+    open_arrival,
+    pool_usage,
+    still_inside,
+)
+from inferencesim.kernel.tables import ARRIVAL, OPEN, REQUEST
+from inferencesim.kernel.views import Candidates
+from inferencesim.ledger.book import Book, Promises
+from inferencesim.ledger.tables import SCHEMA_VERSION, decision_table, request_table
+from inferencesim.ledger.tally import Tally
+from inferencesim.routing.policy import bind
+from inferencesim.scenario.workload import Closed
+from inferencesim.simulation.clients import start_clients
+from inferencesim.simulation.compiling import compiled_play
+from inferencesim.simulation.state import ClassMeans, new_fleet, new_gateway, stream_of, with_more_slots
+from inferencesim.workload.lengths import mean
+from inferencesim.workload.load import generate_load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from inferencesim.kernel.tables import Records
+    from inferencesim.ledger.sink import Sink
+    from inferencesim.routing.policy import BoundPolicy
+    from inferencesim.simulation.plan import Plan
+    from inferencesim.workload.load import Load
+    from inferencesim.workload.traces.record import MalformedRow
+
+#: Samples of the series over the horizon, unless the scenario names an interval.
+SERIES_POINTS = 240
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The counters of all pools at one moment.
+
+    Attributes
+    ----------
+    at_s : float
+    busy_s, step_energy_j : ndarray of float64, shape (pools,)
+        Of all replicas, since the start.
+    output_tokens, completed, arrived, left, waiting, running : ndarray of int64, shape (pools,)
+    """
+
+    at_s: float
+    busy_s: np.ndarray
+    step_energy_j: np.ndarray
+    output_tokens: np.ndarray
+    completed: np.ndarray
+    arrived: np.ndarray
+    left: np.ndarray
+    waiting: np.ndarray
+    running: np.ndarray
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a simulation leaves behind, beside the tables in its sink.
+
+    Attributes
+    ----------
+    plan : Plan
+    book : Book
+    requests : Records
+        TALLY of every request.
+    window : tuple of Mark
+        Start and end of the measurement window.
+    end : Mark
+        When the simulation stopped.
+    inside : ndarray of int64
+        Requests inside the fleet at each sample of the series up to the horizon.
+    arrived : int
+        Requests that reached the gateway.
+    malformed : tuple of MalformedRow
+        Trace rows left out.
+    """
+
+    plan: Plan
+    book: Book
+    requests: Records
+    window: tuple[Mark, Mark]
+    end: Mark
+    inside: np.ndarray
+    arrived: int
+    malformed: tuple[MalformedRow, ...]
+
+
+class Simulation:
+    """One run of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    sink : Sink
+        Takes the tables.
+    strict : bool
+        Whether a malformed trace row is an error.
+    progress : callable, optional
+        Called now and then with (simulated seconds, horizon).
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        sink: Sink,
+        *,
+        strict: bool = False,
+        progress: Callable[[float, float], None] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.env = simpy.Environment()
+        self._sink = sink
+        self._progress = progress
+        scenario = plan.scenario
+        load = generate_load(scenario.workload, scenario.horizon, scenario.seed, Path(), strict)
+        self._malformed = load.malformed
+        self._means = class_means(plan, load)
+        self._placement = bind_policy(plan, "placement")
+        self._balancing = bind_policy(plan, "balancing")
+        self._interpreted = self._placement.interpreted or self._balancing.interpreted
+        self.fleet = new_fleet(plan)
+        self.gateway = new_gateway(plan, stream_of(load), self._means, self._placement, self._balancing)
+        self._play = compiled_play(self.fleet, self.gateway)
+        self._compiled_policies = self._kernel_policies()
+        self.book = make_book(plan, self.gateway.pool_traits)
+        self._tally = Tally()
+        self._series: list[pa.Table] = []
+        self._inside: list[int] = []
+        self._marks: list[Mark] = []
+        self._waiting_for: dict[int, simpy.Event] = {}
+        self._reported = 0
+        self._submitted = 0
+
+    def _kernel_policies(self) -> tuple[BoundPolicy, BoundPolicy]:
+        """Return what the kernel is called with: the policies, or a stand-in it will not call."""
+        if not self._interpreted:
+            return self._placement, self._balancing
+        stand_in = bind("least_outstanding", {}, "routing")
+        return stand_in, stand_in
+
+    def run(self) -> Result:
+        """Play the scenario to its end.
+
+        Raises
+        ------
+        InputError
+            If a policy chooses what it may not.
+        """
+        scenario = self.plan.scenario
+        env, horizon = self.env, scenario.horizon
+        env.process(self._mark(scenario.warm_up, horizon))
+        env.process(self._sample(horizon))
+        for index, each in enumerate(scenario.workload):
+            start_clients(env, self, index, each, scenario.seed, horizon)
+        self._run_until(horizon)
+        last = horizon + scenario.drain
+        if self.fleet.clock["inside"][0] > 0:
+            self._run_until(last)
+        end_s = min(last, max(horizon, self._last_departure()))
+        end = self._counters(end_s)
+        self._flush(end_s)
+        self._book_open(end_s)
+        return Result(
+            plan=self.plan,
+            book=self.book,
+            requests=self._tally.rows(),
+            window=(self._marks[0], self._marks[1]),
+            end=end,
+            inside=np.array(self._inside, dtype=np.int64),
+            arrived=int(self.fleet.clock["arrived"][0]),
+            malformed=self._malformed,
+        )
+
+    def submit(
+        self,
+        class_index: int,
+        task: int,
+        session: int,
+        prompt_tokens: int,
+        output_tokens: int,
+        patience_s: float,
+        cancel_after_s: float,
+    ) -> simpy.Event:
+        """Hand in a request now; the event succeeds when it has left, whatever its outcome."""
+        clock = self.fleet.clock[0]
+        if clock["inbox_end"] == self.gateway.inbox.size:
+            self._renew_inbox()
+        arrival = self.gateway.inbox[clock["inbox_end"]]
+        request_id = self.gateway.stream.size + self._submitted
+        self._submitted += 1
+        arrival["request_id"] = request_id
+        arrival["task"] = task
+        arrival["class_index"] = class_index
+        arrival["session"] = session
+        arrival["prompt_tokens"] = prompt_tokens
+        arrival["output_tokens"] = output_tokens
+        arrival["patience_s"] = patience_s
+        arrival["cancel_after_s"] = cancel_after_s
+        arrival["watched"] = 1
+        clock["inbox_end"] += 1
+        event = self.env.event()
+        self._waiting_for[request_id] = event
+        return event
+
+    def _renew_inbox(self) -> None:
+        """Make room for requests from outside: drop those taken in, and double the table if that is not enough."""
+        clock = self.fleet.clock[0]
+        left = self.gateway.inbox[clock["next_inbox"] : clock["inbox_end"]]
+        inbox = np.zeros(max(2 * left.size, self.gateway.inbox.size), ARRIVAL)
+        inbox[: left.size] = left
+        self.gateway = self.gateway._replace(inbox=inbox)
+        clock["next_inbox"] = 0
+        clock["inbox_end"] = left.size
+
+    def _run_until(self, end_s: float) -> None:
+        """Alternate between the kernel and SimPy up to and including `end_s`."""
+        env = self.env
+        while True:
+            limit = min(env.peek(), end_s)
+            self._run_kernel(limit)
+            if env.peek() > end_s:
+                return
+            env.step()
+
+    def _run_kernel(self, until: float) -> None:
+        """Run the fleet up to `until`, or to the first answer somebody waits for."""
+        placement, balancing = self._compiled_policies
+        while True:
+            reason = self._play(
+                self.fleet, self.gateway, placement.choose, balancing.choose, self._interpreted, until
+            )
+            if reason == REACHED:
+                return
+            if reason == WATCHED_LEFT:
+                self._deliver()
+                return
+            if reason == TABLE_FULL:
+                self._flush(math.inf)
+            elif reason == SLOTS_FULL:
+                self.fleet = with_more_slots(self.fleet)
+            elif reason == DECIDE:
+                self._decide()
+            elif reason == BAD_CHOICE:
+                raise self._bad_choice("a policy")
+
+    def _deliver(self) -> None:
+        """Tell those who wait that their requests have left; SimPy's clock follows to that moment."""
+        clock = self.fleet.clock[0]
+        done = self.fleet.done[self._reported : clock["done_count"]]
+        delay = max(0.0, float(clock["now_s"]) - self.env.now)
+        for request_id in done["request_id"][done["watched"] == 1]:
+            event = self._waiting_for.pop(int(request_id))
+            moment = self.env.timeout(delay)
+            moment.callbacks.append(lambda _, event=event: event.succeed())
+        self._reported = int(clock["done_count"])
+        clock["watched_done"] = 0
+
+    def _decide(self) -> None:
+        """Ask policies written in plain Python about the arrival that is due."""
+        fleet, gateway = self.fleet, self.gateway
+        eligible, request = open_arrival(fleet, gateway)
+        if eligible == 0:
+            close_arrival(fleet, gateway, -1, -1)
+            return
+        row = fleet.clock["decision_count"][0]
+        scores = gateway.decision_scores[row]
+        pool = self._choose(self._placement, request, pool_candidates(fleet, gateway), scores, gateway.memory[0])
+        place = 0
+        if fleet.pools[pool]["replicas"] > 1:
+            candidates = replica_candidates(fleet, gateway, pool)
+            scratch = gateway.replica_scores[: candidates.eligible.size]
+            place = self._choose(self._balancing, request, candidates, scratch, gateway.memory[pool + 1])
+        close_arrival(fleet, gateway, pool, place)
+
+    def _choose(
+        self,
+        policy: BoundPolicy,
+        request: object,
+        candidates: Candidates,
+        scores: np.ndarray,
+        memory: np.ndarray,
+    ) -> int:
+        frozen = Candidates(*(_read_only(table) for table in candidates))
+        chosen = int(policy.choose(request, frozen, scores, policy.parameters, memory))
+        if not 0 <= chosen < candidates.eligible.size or not candidates.eligible[chosen]:
+            raise self._bad_choice(policy.name)
+        return chosen
+
+    def _bad_choice(self, name: str) -> InputError:
+        at = float(self.fleet.clock["now_s"][0])
+        return InputError(
+            f"routing: {name}",
+            f"chose a candidate that is not eligible, or none, at {at:.6f} s",
+            "A policy must return the index of a candidate whose `eligible` is 1.",
+        )
+
+    def _flush(self, end_s: float) -> None:
+        """Empty the tables of those done and of decisions into tally and sink."""
+        clock, gateway = self.fleet.clock[0], self.gateway
+        count = int(clock["done_count"])
+        if count:
+            self._deliver_before_flush()
+            self._book(self.fleet.done[:count], end_s)
+            clock["done_count"] = 0
+            self._reported = 0
+        count = int(clock["decision_count"])
+        if count:
+            self._sink.write(
+                "decisions",
+                decision_table(
+                    gateway.decisions[:count],
+                    gateway.decision_verdicts[:count],
+                    gateway.decision_scores[:count],
+                    self.book,
+                ),
+            )
+            clock["decision_count"] = 0
+        if self._series:
+            self._sink.write("series", pa.concat_tables(self._series))
+            self._series.clear()
+
+    def _deliver_before_flush(self) -> None:
+        if self.fleet.clock["watched_done"][0] > 0:
+            self._deliver()
+
+    def _book(self, records: Records, end_s: float) -> None:
+        verdicts = self._tally.add(records, self.book, end_s)
+        if self.plan.scenario.recording.requests:
+            self._sink.write("requests", request_table(records, self.book, verdicts))
+
+    def _book_open(self, end_s: float) -> None:
+        """Book the requests still inside when the simulation stops."""
+        inside = int(self.fleet.clock["inside"][0])
+        if inside == 0:
+            return
+        records = np.zeros(inside, REQUEST)
+        still_inside(self.fleet, records)
+        records["outcome"] = OPEN
+        records["finished_s"] = np.nan
+        self._book(records, end_s)
+
+    def _last_departure(self) -> float:
+        """Return when the last request left, as far as the tables still show it."""
+        count = int(self.fleet.clock["done_count"][0])
+        if self.fleet.clock["inside"][0] > 0:
+            return math.inf
+        return float(np.nanmax(self.fleet.done["finished_s"][:count])) if count else 0.0
+
+    def _counters(self, at_s: float) -> Mark:
+        fleet = self.fleet
+        usage = np.array([pool_usage(fleet, pool, at_s) for pool in range(fleet.pools.size)])
+        return Mark(
+            at_s=at_s,
+            busy_s=usage[:, 0],
+            step_energy_j=usage[:, 1],
+            output_tokens=fleet.pools["output_tokens"].copy(),
+            completed=fleet.pools["completed"].copy(),
+            arrived=fleet.pools["arrived"].copy(),
+            left=fleet.pools["left"].copy(),
+            waiting=fleet.live_pools["waiting"].copy(),
+            running=fleet.live_pools["running"].copy(),
+        )
+
+    def _mark(self, *moments: float) -> simpy.events.ProcessGenerator:
+        """Take the counters at the ends of the measurement window."""
+        for moment in moments:
+            yield self.env.timeout(moment - self.env.now)
+            self._marks.append(self._counters(moment))
+
+    def _sample(self, horizon: float) -> simpy.events.ProcessGenerator:
+        """Record the series, from 0 to the horizon and on while requests are inside."""
+        interval = self.plan.scenario.recording.series_interval or horizon / SERIES_POINTS
+        before = self._counters(0.0)
+        step = 0
+        while True:
+            step += 1
+            yield self.env.timeout(step * interval - self.env.now)
+            now = self._counters(self.env.now)
+            self._series.append(self._series_table(before, now))
+            before = now
+            if now.at_s <= horizon:
+                self._inside.append(int(self.fleet.clock["inside"][0]))
+            elif self.fleet.clock["inside"][0] == 0:
+                return
+            if self._progress is not None:
+                self._progress(min(now.at_s, horizon), horizon)
+
+    def _series_table(self, before: Mark, now: Mark) -> pa.Table:
+        pools = self.plan.pools
+        seconds = now.at_s - before.at_s
+        replicas = np.array([pool.replicas for pool in pools])
+        idle_w = np.array([pool.deployment.idle_w for pool in pools])
+        busy = now.busy_s - before.busy_s
+        power = ((now.step_energy_j - before.step_energy_j) + idle_w * (replicas * seconds - busy)) / seconds
+        names = pa.array(range(len(pools)), pa.int32())
+        columns = {
+            "time_s": np.full(len(pools), now.at_s),
+            "pool": pa.DictionaryArray.from_arrays(names, pa.array(self.book.pools, pa.string())),
+            "waiting": now.waiting,
+            "running": now.running,
+            "kv_usage": self.fleet.live_pools["kv_usage"].copy(),
+            "utilisation": busy / (replicas * seconds),
+            "power_w": power,
+            "arrived": now.arrived,
+            "completed": now.completed,
+            "output_tokens": now.output_tokens,
+        }
+        return pa.table(columns).replace_schema_metadata({"inferencesim_schema": str(SCHEMA_VERSION)})
+
+
+def _read_only(table: np.ndarray) -> np.ndarray:
+    view = table.view()
+    view.flags.writeable = False
+    return view
+
+
+def bind_policy(plan: Plan, level: str) -> BoundPolicy:
+    """Return the policy of a level, ready to be called."""
+    choice = getattr(plan.scenario.routing, level)
+    return bind(choice.policy, choice.parameters, f"routing.{level}")
+
+
+def class_means(plan: Plan, load: Load) -> ClassMeans:
+    """Return mean lengths and rates per class: of the drawn load, or of the distributions of closed loops."""
+    classes = plan.scenario.workload
+    n = len(classes)
+    counts = np.bincount(load.class_index, minlength=n).astype(np.float64)
+    prompt = np.bincount(load.class_index, weights=load.prompt_tokens, minlength=n)
+    output = np.bincount(load.class_index, weights=load.output_tokens, minlength=n)
+    drawn = np.maximum(counts, 1.0)
+    means = ClassMeans(
+        np.where(counts > 0, prompt / drawn, 1.0),
+        np.where(counts > 0, output / drawn, 1.0),
+        counts / plan.scenario.horizon,
+    )
+    for index, each in enumerate(classes):
+        if isinstance(each.arrivals, Closed) and each.prompt_tokens is not None and each.output_tokens is not None:
+            means.prompt_tokens[index] = mean(each.prompt_tokens)
+            means.output_tokens[index] = mean(each.output_tokens)
+            means.rate[index] = each.arrivals.clients / max(1.0, mean(each.arrivals.think_time))
+    return means
+
+
+def make_book(plan: Plan, traits: Records) -> Book:
+    """Return names, promises and prices of a plan; the reference pool of a class is its fastest eligible one."""
+    from inferencesim.deployment.step_time import COEFFICIENTS
+
+    promises = [each.promise for each in plan.scenario.workload]
+
+    def limits(values: Sequence[float | None]) -> np.ndarray:
+        return np.array([math.inf if value is None else value for value in values], dtype=np.float64)
+
+    reference = np.full(len(promises), -1, dtype=np.int64)
+    for index in range(len(promises)):
+        eligible = np.flatnonzero(plan.verdicts[index] == 0)
+        if eligible.size:
+            reference[index] = eligible[np.argmax(traits["speed"][eligible])]
+    deployments = [pool.deployment for pool in plan.pools]
+    return Book(
+        classes=tuple(each.name for each in plan.scenario.workload),
+        pools=tuple(pool.name for pool in plan.pools),
+        promises=Promises(
+            limits([each.ttft for each in promises]),
+            limits([each.tpot for each in promises]),
+            np.minimum(limits([each.e2e for each in promises]), limits([each.deadline for each in promises])),
+            limits([each.slowdown for each in promises]),
+        ),
+        reference_pool=reference,
+        coefficients=np.array([tuple(each.coefficients) for each in deployments], dtype=COEFFICIENTS),
+        token_budget=np.array([each.batching.token_budget for each in deployments], dtype=np.int64),
+        usd_per_s=np.array([each.usd_per_s for each in deployments]),
+        usd_per_j=np.array([pool.usd_per_j for pool in plan.pools]),
+    )
