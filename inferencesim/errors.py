@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class InputError(Exception):
@@ -24,7 +27,10 @@ class InputError(Exception):
         self.where = where
         self.what = what
         self.remedy = remedy
-        super().__init__(f"{where}: {what}." + (f" {remedy}" if remedy else ""))
+        super().__init__(where, what, remedy)
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}." + (f" {self.remedy}" if self.remedy else "")
 
 
 def did_you_mean(name: str, known: Iterable[str], *, limit: int = 12) -> str:

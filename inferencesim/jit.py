@@ -84,4 +84,4 @@ def is_compiled(function: object) -> bool:
 
 def array_type(array: Any) -> Any:
     """Return the Numba type of an array (or of a tuple of arrays) for a signature."""
-    return numba.typeof(array)
+    return numba.typeof(array)  # type: ignore[no-untyped-call]  # numba ships no annotations for it

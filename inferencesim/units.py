@@ -143,7 +143,9 @@ def to_si(value: object, dimension: str, where: str) -> float:
     except Exception as problem:  # pint raises many kinds, also those of its parser
         kind = dimension.replace("_", " ")
         raise InputError(
-            where, f"{text!r} is not a {kind}", f"Write it as {_EXAMPLES[dimension]}, or as a plain SI number."
+            where,
+            f"{text!r} is not a {kind}",
+            f"Write it as {_EXAMPLES[dimension]}, or as a plain SI number.",
         ) from problem
     return _finite(number, value, where)
 

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from inferencesim.models.spec import ModelSpec
     from inferencesim.scenario.fleet import Batching, Parallelism, Pool, Precision
 
-#: Rows at which a matrix multiplication reaches half of its efficiency: a quarter of a 128-row tile. Class prior.
-HALF_TOKENS = 32.0
-
 #: Share of (peak − idle) drawn by full compute and by full memory traffic. Class priors: a prefill near peak
 #: power, a memory-bound decode at about half (the decode and prefill power ranges of published GPU runs).
 COMPUTE_ACTIVITY = 0.85
@@ -134,9 +131,7 @@ class Deployment:
         return total <= self.model.max_context and total - 1 <= self.memory.kv_tokens
 
 
-def deploy(
-    hardware: HardwareProfile, model: ModelSpec, engine: Engine, pool: Pool, where: str
-) -> Deployment:
+def deploy(hardware: HardwareProfile, model: ModelSpec, engine: Engine, pool: Pool, where: str) -> Deployment:
     """Work out the deployment of a pool's replica.
 
     Parameters
@@ -179,7 +174,7 @@ def deploy(
 
 def _require_precision(hardware: HardwareProfile, precision: Precision, where: str) -> None:
     if precision.activations not in hardware.compute:
-        known = [name for name in hardware.compute]
+        known = list(hardware.compute)
         raise InputError(
             where,
             f"{hardware.id} has no {precision.activations} arithmetic",
@@ -242,8 +237,7 @@ def step_coefficients(
         experts, active = float(model.moe.experts), float(model.moe.active)
         expert_parameters = float(model.moe.layers * model.moe.experts * model.expert_parameters)
         routed = float(model.moe.layers * model.moe.active * model.expert_parameters)
-    matrices = float(model.total_parameters - model.embedding_parameters - model.head_parameters)
-    dense = matrices - expert_parameters
+    dense = float(model.layer_parameters) - expert_parameters
 
     kv_element = BYTES_PER_ELEMENT[precision.kv]
     copies = tensor / kv_shards(model, tensor)
@@ -267,11 +261,15 @@ def step_coefficients(
 
     chips = parallelism.chips
     idle = (hardware.power.idle.si + hardware.power.host.si) * chips
+    linear_s_per_token = 2.0 * dense / stages / flops
+    linear_weight_s = dense * weight_bytes / stages / bandwidth
+    half_rows = hardware.efficiency.half_rows.si
     return StepCoefficients(
         stages=float(stages),
-        linear_s_per_token=2.0 * (dense) / stages / flops,
-        linear_weight_s=dense * weight_bytes / stages / bandwidth,
-        half_tokens=HALF_TOKENS,
+        linear_s_per_token=linear_s_per_token,
+        linear_weight_s=linear_weight_s,
+        microbatch_tokens=max(1.0, linear_weight_s / linear_s_per_token) + half_rows,
+        half_tokens=half_rows,
         experts=experts,
         experts_active=active,
         expert_s_per_token=2.0 * routed / stages / flops,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ LIVE_FFN = 2.0
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes per chip of the fullest pipeline stage.
+    """Bytes per chip.
 
     Attributes
     ----------
@@ -70,31 +69,32 @@ def plan_memory(
     batching: Batching,
     memory_share: float,
 ) -> MemoryPlan:
-    """Lay out the memory of one chip of the stage that has most to hold."""
+    """Lay out the memory of one chip.
+
+    Pipeline stages are taken as equal: each holds its share of layers,
+    embedding and LM head, and one microbatch's activations.
+    """
     tensor, pipeline = parallelism.tensor, parallelism.pipeline
-    layers = math.ceil(model.layers / pipeline)
-    matrices = model.total_parameters - model.embedding_parameters - model.head_parameters
-    per_layer = matrices / model.layers * BYTES_PER_ELEMENT[precision.weights]
-    ends = max(model.embedding_parameters, model.head_parameters)
-    if pipeline == 1:
-        ends = model.embedding_parameters + model.head_parameters
-    weights = (layers * per_layer + ends * EMBEDDING_BYTES) / tensor
+    weights = model.layer_parameters * BYTES_PER_ELEMENT[precision.weights]
+    weights += model.parameters_outside_layers * EMBEDDING_BYTES
     activation = BYTES_PER_ELEMENT[precision.activations]
-    widest = max(model.dense_ffn or 0, (model.moe.ffn * (model.moe.active + model.moe.shared)) if model.moe else 0)
+    widest = model.dense_ffn or 0
+    if model.moe is not None:
+        widest = max(widest, model.moe.ffn * (model.moe.active + model.moe.shared))
     live = activation * (LIVE_HIDDEN * model.hidden + LIVE_FFN * widest / tensor)
-    activations = batching.token_budget / pipeline * live
-    if pipeline == 1 or ends == model.head_parameters:
-        activations += batching.max_sequences / pipeline * model.vocab / tensor * 4.0  # logits in fp32
+    logits = batching.max_sequences * model.vocab / tensor * 4.0  # fp32
+    activations = (batching.token_budget * live + logits) / pipeline
     kv = (
-        layers
+        model.layers
+        / pipeline
         * model.kv_elements_per_token_per_layer
         * BYTES_PER_ELEMENT[precision.kv]
         / kv_shards(model, tensor)
     )
     usable = hardware.memory.capacity.si * memory_share
-    room = usable - weights - activations
+    room = usable - weights / parallelism.chips - activations
     blocks = max(0, int(room // (kv * batching.block_size)))
-    return MemoryPlan(usable, weights, activations, kv, blocks, batching.block_size)
+    return MemoryPlan(usable, weights / parallelism.chips, activations, kv, blocks, batching.block_size)
 
 
 def memory_share(hardware: HardwareProfile, engine: Engine, chosen: float | None) -> float:
@@ -127,37 +127,48 @@ def require_fit(
     what = (
         f"{model.id} in {precision.weights} does not fit {hardware.id} with tensor {parallelism.tensor} × pipeline "
         f"{parallelism.pipeline}: weights {plan.weight_bytes / gigabyte:.2f} GB + activation reserve "
-        f"{plan.activation_bytes / gigabyte:.2f} GB per chip leave no KV block in {plan.usable_bytes / gigabyte:.2f} GB "
-        f"({share:.0%} of {hardware.memory.capacity.si / gigabyte:g} GB) × {parallelism.chips} chips"
+        f"{plan.activation_bytes / gigabyte:.2f} GB per chip leave no KV block in "
+        f"{plan.usable_bytes / gigabyte:.2f} GB ({share:.0%} of {hardware.memory.capacity.si / gigabyte:g} GB) × {parallelism.chips} chips"
     )
     fitting = smallest_fit(hardware, model, precision, batching, share)
     if fitting is None:
-        remedy = "No tensor × pipeline up to 1024 chips would; choose a smaller precision, a smaller token_budget or a larger chip."
+        remedy = (
+            "No tensor × pipeline up to 1024 chips would: "
+            "choose a smaller precision, a smaller token_budget or a larger chip."
+        )
     else:
-        remedy = f"parallelism: {{tensor: {fitting.tensor}, pipeline: {fitting.pipeline}}} would ({fitting.chips} chips)."
+        remedy = (
+            f"parallelism: {{tensor: {fitting.tensor}, pipeline: {fitting.pipeline}}} would ({fitting.chips} chips)."
+        )
     raise InputError(where, what, remedy)
 
 
 def smallest_fit(
     hardware: HardwareProfile, model: ModelSpec, precision: Precision, batching: Batching, share: float
 ) -> Parallelism | None:
-    """Return the parallelism with the fewest chips that holds the model and a KV cache of one full batch.
+    """Return a parallelism that holds the model and a KV cache of one full step.
 
-    Tensor groups stay within the scale-up domain; among equals the wider tensor
-    group wins, since it is the faster one.
+    The smallest tensor group within the scale-up domain, up to 16 chips; where
+    none is large enough, the fewest chips of groups and pipeline stages.
     """
     from inferencesim.scenario.fleet import Parallelism
 
-    widest = int(hardware.scale_up.domain.si)
+    def holds(candidate: Parallelism) -> bool:
+        plan = plan_memory(hardware, model, precision, candidate, batching, share)
+        return plan.kv_tokens >= batching.token_budget
+
+    domain = int(hardware.scale_up.domain.si)
+    widths = [n for n in (1, 2, 4, 8, 16) if n <= max(1, domain) and model.heads % n == 0]
+    for tensor in widths:
+        if holds(Parallelism(tensor=tensor)):
+            return Parallelism(tensor=tensor)
     best: Parallelism | None = None
-    for tensor in (1, 2, 4, 8, 16, 32, 64):
-        if tensor > max(1, widest) or model.heads % tensor:
-            continue
-        for pipeline in range(1, min(model.layers, 1024 // tensor) + 1):
+    for tensor in widths:
+        for pipeline in range(2, min(model.layers, 1024 // tensor) + 1):
             candidate = Parallelism(tensor=tensor, pipeline=pipeline)
-            if best is not None and candidate.chips > best.chips:
+            if best is not None and candidate.chips >= best.chips:
                 break
-            if plan_memory(hardware, model, precision, candidate, batching, share).kv_tokens >= batching.token_budget:
+            if holds(candidate):
                 best = candidate
                 break
     return best

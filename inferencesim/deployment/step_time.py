@@ -21,15 +21,14 @@ in their total context, which lets the kernel jump over many steps at once
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inferencesim.jit import compiled, inlined
 
-#: Prefill tokens that count as one microbatch of a pipeline: a chunk can be cut this fine.
-PREFILL_MICROBATCH_TOKENS = 512.0
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class StepCoefficients(NamedTuple):
@@ -38,6 +37,7 @@ class StepCoefficients(NamedTuple):
     stages: float  #: pipeline stages
     linear_s_per_token: float  #: dense matrix multiplications, compute
     linear_weight_s: float  #: streaming the dense weights of the stage once
+    microbatch_tokens: float  #: prefill tokens worth a microbatch of their own: where compute outlasts the weights
     half_tokens: float  #: rows at which a matrix multiplication reaches half of its efficiency
     experts: float  #: routed experts per layer (0: a dense model)
     experts_active: float  #: routed experts per token
@@ -94,6 +94,7 @@ def coefficients_at(table: NDArray[np.void], row: int) -> StepCoefficients:
         c["stages"],
         c["linear_s_per_token"],
         c["linear_weight_s"],
+        c["microbatch_tokens"],
         c["half_tokens"],
         c["experts"],
         c["experts_active"],
@@ -163,7 +164,7 @@ def _by_tokens(c: StepCoefficients, tokens: float, outputs: float) -> StepCost:
 
 @inlined
 def _microbatches(c: StepCoefficients, decoding: float, prefill_tokens: float) -> float:
-    return min(c.stages, max(1.0, decoding + prefill_tokens / PREFILL_MICROBATCH_TOKENS))
+    return min(c.stages, max(1.0, decoding + prefill_tokens / c.microbatch_tokens))
 
 
 @compiled
@@ -243,33 +244,34 @@ def step_cost(
         Chunks that end their prompt, hence sample a token.
     """
     micro = _microbatches(c, decoding, prefill_tokens)
-    base = _by_tokens(c, (decoding + prefill_tokens) / micro, (decoding + prefill_outputs) / micro)
+    # The pipeline moves at the pace of its largest microbatch, and nobody divides a sequence, or prefill below the ridge of the roofline.
+    share = min(micro, max(1.0, decoding))
+    cut = min(micro, max(1.0, prefill_tokens / c.microbatch_tokens))
+    tokens = max((decoding + prefill_tokens) / micro, prefill_tokens / cut)
+    outputs = max((decoding + prefill_outputs) / micro, min(prefill_outputs, 1.0))
+    base = _by_tokens(c, tokens, outputs)
     seconds = base.seconds
     active = base.active_s
     if decoding > 0.0:
-        full = _roofline(c, c.decode_compute_s * context / micro, c.decode_memory_s * context / micro)
+        full = _roofline(c, c.decode_compute_s * context / share, c.decode_memory_s * context / share)
         seconds += full.seconds
         active += full.active_s
         if c.window < np.inf:
-            seen = min(context, decoding * c.window) / micro
+            seen = min(context, decoding * c.window) / share
             windowed = _roofline(c, c.window_compute_s * seen, c.window_memory_s * seen)
             seconds += windowed.seconds
             active += windowed.active_s
     if prefill_tokens > 0.0:
-        full = _roofline(
-            c, c.prefill_compute_s * prefill_pairs / micro, c.decode_memory_s * prefill_context / micro
-        )
+        full = _roofline(c, c.prefill_compute_s * prefill_pairs / cut, c.decode_memory_s * prefill_context / cut)
         seconds += full.seconds
         active += full.active_s
         if c.window < np.inf:
-            seen = min(prefill_context, prefill_tokens + prefilling * c.window) / micro
-            windowed = _roofline(
-                c, c.prefill_window_compute_s * prefill_window_pairs / micro, c.window_memory_s * seen
-            )
+            seen = min(prefill_context, prefill_tokens + prefilling * c.window) / cut
+            windowed = _roofline(c, c.prefill_window_compute_s * prefill_window_pairs / cut, c.window_memory_s * seen)
             seconds += windowed.seconds
             active += windowed.active_s
     host = c.engine_step_s + c.engine_sequence_s * (decoding + prefilling)
-    return StepCost(c.stages * seconds + host, micro * active)
+    return StepCost(c.stages * seconds + host, min(micro * active, c.stages * seconds))
 
 
 @compiled

@@ -1,7 +1,5 @@
 """Sites: the electricity, cooling overhead, carbon and residency zone of a place."""
 
-# ruff: noqa: TC001 - pydantic reads the annotations at run time
-
 from __future__ import annotations
 
 import functools
@@ -10,9 +8,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from inferencesim.documents import read_document
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.hardware.quantity import CarbonIntensity, PricePerEnergy, Ratio
-from inferencesim.package_data import read_document
 from inferencesim.scenario.base import Part
 
 _FILE = Path(__file__).parent / "sites.yaml"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+from inferencesim.documents import document_digest, read_document
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.hardware.profile import HardwareProfile
-from inferencesim.package_data import data_folder, document_digest, read_document, shipped_names
+from inferencesim.package_data import data_folder, shipped_names
 
 _YAML = (".yaml", ".yml")
 

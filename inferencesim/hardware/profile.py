@@ -1,7 +1,5 @@
 """A chip as the simulator sees it: memory, compute, power, links, efficiencies, overheads, price."""
 
-# ruff: noqa: TC001 - pydantic reads the annotations at run time
-
 from __future__ import annotations
 
 from typing import Literal
@@ -125,11 +123,14 @@ class Efficiency(Part):
         Of peak bandwidth, when streaming weights.
     attention : Share
         Of peak FLOPS, in prefill attention.
+    half_rows : Count
+        Rows (tokens) at which a matrix multiplication reaches half of its efficiency: what its tiles waste.
     """
 
     compute: Share
     memory: Share
     attention: Share
+    half_rows: Count
 
 
 class Overhead(Part):
@@ -215,9 +216,7 @@ class HardwareProfile(Part):
     @model_validator(mode="after")
     def _computes_in_16_bit(self) -> HardwareProfile:
         if "bf16" not in self.compute:
-            msg = (
-                "compute.bf16 is missing: every profile needs a 16-bit rate, which other formats fall back to"
-            )
+            msg = "compute.bf16 is missing: every profile needs a 16-bit rate, which other formats fall back to"
             raise ValueError(msg)
         return self
 

@@ -127,7 +127,7 @@ class Count(Quantity):
     """A number of things."""
 
     dimension = "count"
-    words = frozenset({"chips"})
+    words = frozenset({"chips", "rows"})
 
 
 class Share(Quantity):

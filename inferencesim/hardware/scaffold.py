@@ -66,6 +66,8 @@ efficiency:
   compute: {{value: 0.6, unit: fraction, source: "class prior", provenance: assumption}}
   memory: {{value: 0.8, unit: fraction, source: "class prior", provenance: assumption}}
   attention: {{value: 0.35, unit: fraction, source: "class prior", provenance: assumption}}
+  # Rows (tokens) at which a matrix multiplication reaches half of that: what its tiles waste.
+  half_rows: {{value: 32, unit: rows, source: "class prior", provenance: assumption}}
 
 # Time that passes whatever the batch: per forward pass, and per transformer layer (kernel launches,
 # barriers, hops).

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inferencesim.jit import compiled, inlined
 from inferencesim.kernel.heap import add_timer
@@ -27,6 +26,8 @@ from inferencesim.kernel.tables import (
 )
 from inferencesim.kernel.views import Candidates, Request, mix
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: What routing knows of a class.
 CLASS = np.dtype(

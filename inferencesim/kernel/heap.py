@@ -6,8 +6,12 @@ instant have one order on every machine.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from inferencesim.jit import compiled, inlined
-from inferencesim.kernel.tables import Fleet
+
+if TYPE_CHECKING:
+    from inferencesim.kernel.tables import Fleet
 
 
 @inlined

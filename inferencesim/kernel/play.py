@@ -12,7 +12,7 @@ at that instant comes after all of these.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,9 @@ from inferencesim.kernel.heap import drop_first_timer, first_replica
 from inferencesim.kernel.queue import count_waiting, leave, unlink_waiting
 from inferencesim.kernel.steps import begin_segment, end_segment, interrupt
 from inferencesim.kernel.tables import DECODING, IDLE, OPEN, TIMED_OUT, WAITING, Fleet, Records
-from inferencesim.kernel.views import Request
+
+if TYPE_CHECKING:
+    from inferencesim.kernel.views import Request
 
 #: Why :func:`play` came back.
 REACHED, TABLE_FULL, SLOTS_FULL, WATCHED_LEFT, DECIDE, BAD_CHOICE = range(6)
@@ -158,9 +160,7 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any) -> bool:
         return True
     request = request_view(gateway, arrival, clock["now_s"])
     scores = gateway.decision_scores[clock["decision_count"]]
-    pool = place(
-        request, pool_candidates(fleet, gateway), scores, gateway.placement_parameters, gateway.memory[0]
-    )
+    pool = place(request, pool_candidates(fleet, gateway), scores, gateway.placement_parameters, gateway.memory[0])
     if pool < 0 or pool >= fleet.pools.size or gateway.pool_eligible[pool] == 0:
         return False
     chosen = 0

@@ -261,13 +261,11 @@ def _begin_mixed(fleet: Fleet, replica: int, c: StepCoefficients, given: int) ->
         place -= 1
     decoding = float(r["decoding"])
     read = float(r["context"] + r["decoding"])
-    cost = step_cost(
-        c, decoding, read, float(chunks), float(given), pairs, window_pairs, context, float(ending)
-    )
+    cost = step_cost(c, decoding, read, float(chunks), float(given), pairs, window_pairs, context, float(ending))
     r["decode_part_s"] = 0.0
     r["decode_part_j"] = 0.0
     if decoding > 0.0:
-        # What the step would have taken without the prefill is charged to the decoding sequences, the rest to the prefill.
+        # Decoding sequences are charged what the step would have taken without the prefill, the prefill the rest.
         line = decode_line(c, decoding, read)
         r["decode_part_s"] = min(cost.seconds, line.fixed_s + line.slope_s * read)
         active = min(cost.active_s, line.fixed_active_s + line.slope_active_s * read)
@@ -326,7 +324,7 @@ def interrupt(fleet: Fleet, replica: int, now: float) -> None:
     b = line.fixed_s + line.slope_s * (context + decoding / 2.0)
     elapsed = max(0.0, now - r["segment_start_s"])
     guess = 2.0 * elapsed / (b + math.sqrt(b * b + 4.0 * a * elapsed))
-    steps = min(max(int(math.ceil(guess)), 1), int(r["segment_steps"]))
+    steps = min(max(math.ceil(guess), 1), int(r["segment_steps"]))
     while steps > 1 and _decode_end_s(fleet, replica, line, steps - 1) >= now:
         steps -= 1
     while steps < r["segment_steps"] and _decode_end_s(fleet, replica, line, steps) < now:
@@ -381,7 +379,12 @@ def _release_aborted(fleet: Fleet, replica: int) -> None:
         if s["abort"] != OPEN:
             r["aborts"] -= 1
             if s["phase"] == PREFILLING:
-                _charge_chunk(fleet, replica, fleet.seats[replica, place]["slot"], r["segment_end_s"] - r["segment_start_s"])
+                _charge_chunk(
+                    fleet,
+                    replica,
+                    fleet.seats[replica, place]["slot"],
+                    r["segment_end_s"] - r["segment_start_s"],
+                )
             slot = _stop_running(fleet, replica, place)
             leave(fleet, slot, s["abort"], s["left_s"])
         place -= 1

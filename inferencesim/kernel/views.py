@@ -7,13 +7,16 @@ lower (balancing) the replicas of the chosen pool, so one policy serves both.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inferencesim.jit import inlined
-from inferencesim.kernel.tables import Records
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from inferencesim.kernel.tables import Records
 
 _MASK = 0x7FFFFFFF
 
@@ -41,7 +44,10 @@ TRAITS = np.dtype(
         ("seats", np.int64),  # sequences one of them runs together at most
         ("token_budget", np.int64),  # tokens per step of one of them
         ("kv_tokens", np.int64),  # KV capacity of one of them
-        ("target_rate", np.float64),  # requests per second of this load that all of them complete when saturated
+        (
+            "target_rate",
+            np.float64,
+        ),  # requests per second of this load that all of them complete when saturated
         ("speed", np.float64),  # output tokens per second of a lone request
         ("usd_per_s", np.float64),  # price of one of them, with power at its mean where that is paid apart
     ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+from inferencesim.documents import document_digest, read_document
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.models.huggingface import from_config
 from inferencesim.models.spec import ModelSpec
-from inferencesim.package_data import document_digest, read_document, shipped_names
+from inferencesim.package_data import shipped_names
 
 _FOLDER = Path(__file__).parent / "data"
 

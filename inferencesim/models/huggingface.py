@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inferencesim.documents import read_text, validated
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.models.spec import LatentAttention, MixtureOfExperts, ModelSpec, NativePrecision
-from inferencesim.package_data import read_text, validated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,17 +72,13 @@ def from_config(path: str | Path, where: str | None = None) -> ModelSpec:
         place = f"{path}, line {problem.lineno}, column {problem.colno}"
         raise InputError(place, problem.msg, "Give the config.json of a Hugging Face checkpoint.") from None
     if not isinstance(data, dict):
-        raise InputError(
-            str(path), "the document is not a JSON object", "Give the config.json of a checkpoint."
-        )
+        raise InputError(str(path), "the document is not a JSON object", "Give the config.json of a checkpoint.")
     # Multimodal checkpoints keep the language model in a block of its own, and the quantization outside it.
     inner = data.get("text_config")
     values = {**data, **inner} if isinstance(inner, dict) else data
     family = str(values.get("model_type") or data.get("model_type") or "")
     if family not in _DENSE | _EXPERTS:
-        what = (
-            f"the model family {family!r} is not supported" if family else "the key 'model_type' is missing"
-        )
+        what = f"the model family {family!r} is not supported" if family else "the key 'model_type' is missing"
         place = f"{path}: model_type"
         raise InputError(place, what, did_you_mean(family, _DENSE | _EXPERTS))
     if family.startswith("gemma3"):
@@ -281,9 +277,7 @@ def _native_precision(config: _Config) -> NativePrecision:
     if bits and int(bits.group(1)) == 8:
         return "fp8" if '"type": "float"' in text else "int8"
     where = f"{config.path}: quantization_config"
-    raise InputError(
-        where, f"the quantization method {method!r} is not understood", "Describe the model in YAML."
-    )
+    raise InputError(where, f"the quantization method {method!r} is not understood", "Describe the model in YAML.")
 
 
 def _identifier(path: Path, data: Mapping[str, Any]) -> str:

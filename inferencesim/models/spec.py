@@ -184,13 +184,9 @@ class ModelSpec(Part):
             return self.hidden * self._head_dim * 2 * (self.heads + self.kv_heads)
         mla = self.mla
         query_width = self.heads * (mla.nope + mla.rope)
-        if mla.q_lora_rank is None:
-            query = self.hidden * query_width
-        else:
-            query = mla.q_lora_rank * (self.hidden + query_width)
-        latent = self.hidden * (mla.kv_lora_rank + mla.rope) + mla.kv_lora_rank * self.heads * (
-            mla.nope + mla.v
-        )
+        rank = mla.q_lora_rank
+        query = self.hidden * query_width if rank is None else rank * (self.hidden + query_width)
+        latent = self.hidden * (mla.kv_lora_rank + mla.rope) + mla.kv_lora_rank * self.heads * (mla.nope + mla.v)
         return query + latent + self.heads * mla.v * self.hidden
 
     @property
@@ -236,14 +232,23 @@ class ModelSpec(Part):
     @property
     def total_parameters(self) -> int:
         """All parameters, a tied head counted once."""
-        experts = self.moe.experts if self.moe else 0
-        return self._parameters_outside_layers + self._layer_parameters(experts)
+        return self.parameters_outside_layers + self.layer_parameters
+
+    @property
+    def layer_parameters(self) -> int:
+        """Parameters of all layers, every expert counted."""
+        return self._layer_parameters(self.moe.experts if self.moe else 0)
+
+    @property
+    def parameters_outside_layers(self) -> int:
+        """Parameters of embedding and LM head, counted once where they are tied."""
+        return self.embedding_parameters + (0 if self.tied else self.head_parameters)
 
     @property
     def active_parameters(self) -> int:
         """Parameters a token meets, embedding and LM head included: of the routed experts only the active."""
         active = self.moe.active if self.moe else 0
-        return self._parameters_outside_layers + self._layer_parameters(active)
+        return self.parameters_outside_layers + self._layer_parameters(active)
 
     @property
     def kv_elements_per_token_per_layer(self) -> int:
@@ -308,15 +313,9 @@ class ModelSpec(Part):
         # Validation leaves it out only with latent attention, which never asks.
         return self.head_dim or 0
 
-    @property
-    def _parameters_outside_layers(self) -> int:
-        return self.embedding_parameters + (0 if self.tied else self.head_parameters)
-
     def _layer_parameters(self, routed_experts: int) -> int:
         """Return the parameters of all layers when `routed_experts` of each expert layer are counted."""
-        expert_layer = (
-            routed_experts * self.expert_parameters + self.shared_expert_parameters + self.router_parameters
-        )
+        expert_layer = routed_experts * self.expert_parameters + self.shared_expert_parameters + self.router_parameters
         return (
             self.layers * self.attention_parameters
             + self.dense_layers * self.dense_ffn_parameters

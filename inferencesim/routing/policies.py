@@ -6,14 +6,17 @@ Every one is compiled and serves both levels. Ties go to the lowest identity.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inferencesim.jit import compiled
-from inferencesim.kernel.tables import Floats, Integers
 from inferencesim.kernel.views import Candidates, Request, mix, uniform
 from inferencesim.routing.policy import policy
 from inferencesim.routing.prediction import predict
+
+if TYPE_CHECKING:
+    from inferencesim.kernel.tables import Floats, Integers
 
 #: A score below this says that the candidate is predicted to break the promise.
 INFEASIBLE = -1e6
@@ -49,17 +52,13 @@ def _count(candidates: Candidates) -> int:
 
 
 @policy("random", "uniform over the eligible")
-def random(
-    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
-) -> int:
+def random(request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers) -> int:
     """Choose uniformly, by the request's own random number."""
     return _eligible(candidates, int(uniform(request, 0) * _count(candidates)))
 
 
 @policy("round_robin", "cyclic by identity")
-def round_robin(
-    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
-) -> int:
+def round_robin(request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers) -> int:
     """Choose the next eligible one after the last chosen."""
     n = candidates.eligible.size
     for ahead in range(n):
@@ -92,9 +91,7 @@ def join_shortest_queue(
 
 
 @policy("least_tokens", "fewest outstanding prompt + expected output tokens, per replica")
-def least_tokens(
-    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
-) -> int:
+def least_tokens(request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers) -> int:
     """Choose the one with the fewest tokens still to process, outputs taken at the mean of the request's class."""
     load = candidates.load
     for i in range(scores.size):
@@ -104,9 +101,7 @@ def least_tokens(
 
 
 @policy("power_of_two", "the less loaded of two distinct samples")
-def power_of_two(
-    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
-) -> int:
+def power_of_two(request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers) -> int:
     """Choose the one with fewer requests inside (per replica) of two drawn at random."""
     count = _count(candidates)
     first = int(uniform(request, 0) * count)
@@ -125,9 +120,7 @@ def power_of_two(
 
 
 @policy("least_kv", "lowest KV usage")
-def least_kv(
-    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
-) -> int:
+def least_kv(request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers) -> int:
     """Choose the one with the smallest share of KV blocks in use; of equals, the least outstanding."""
     load = candidates.load
     for i in range(scores.size):

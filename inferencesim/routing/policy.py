@@ -22,17 +22,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inferencesim import jit
-from inferencesim.errors import InputError, did_you_mean
 from inferencesim.deployment.step_time import COEFFICIENTS
+from inferencesim.errors import InputError, did_you_mean
 from inferencesim.kernel.tables import LOAD
 from inferencesim.kernel.views import TRAITS, Candidates, Request
 from inferencesim.registry import Registry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Choose = Callable[..., int]
 

@@ -7,11 +7,13 @@ the request's class, and nothing of the future: later arrivals will slow it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from inferencesim.deployment.step_time import coefficients_at, decode_line, step_cost
 from inferencesim.jit import compiled
-from inferencesim.kernel.views import Candidates, Request
+
+if TYPE_CHECKING:
+    from inferencesim.kernel.views import Candidates, Request
 
 
 class Prediction(NamedTuple):
@@ -50,10 +52,7 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
 
     decoding = min(running, seats)
     room = max(1.0, traits[i]["token_budget"] - decoding)
-    own = _prefill_s(request, candidates, i, decoding, context, prompt, room)
-    ttft = own
-    if ahead > 0.0:
-        ttft += ahead / max(1.0, prompt) * own
+    ttft = _prefill_s(candidates, i, decoding, context, ahead + prompt, prompt / 2.0, room)
     if running > 0.0:
         ttft += 0.5 * tpot
     crowd = running + waiting + 1.0 - seats
@@ -62,20 +61,18 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     missing = context + ahead + prompt + output - traits[i]["kv_tokens"]
     if missing > 0.0:
         ttft += missing * output * tpot / max(context, prompt)
-    alone = _prefill_s(request, candidates, i, 0.0, 0.0, prompt, float(traits[i]["token_budget"]))
+    alone = _prefill_s(candidates, i, 0.0, 0.0, prompt, prompt / 2.0, float(traits[i]["token_budget"]))
     cost = traits[i]["usd_per_s"] * (alone + output * tpot / batch)
     return Prediction(ttft, tpot, cost)
 
 
 @compiled
 def _prefill_s(
-    request: Request, candidates: Candidates, i: int, decoding: float, context: float, prompt: float, room: float
+    candidates: Candidates, i: int, decoding: float, context: float, tokens: float, seen: float, room: float
 ) -> float:
-    """Return the time of the steps that prefill `prompt` tokens beside `decoding` sequences."""
+    """Return the time of the steps that prefill `tokens`, each looking back on `seen`, beside `decoding` sequences."""
     c = coefficients_at(candidates.coefficients, candidates.traits[i]["deployment"])
-    steps = max(1.0, prompt / room)
-    chunk = prompt / steps
-    cost = step_cost(
-        c, decoding, context, 1.0, chunk, chunk * prompt / 2.0, chunk * min(prompt / 2.0, c.window), prompt, 1.0
-    )
+    steps = max(1.0, tokens / room)
+    chunk = tokens / steps
+    cost = step_cost(c, decoding, context, 1.0, chunk, chunk * seen, chunk * min(seen, c.window), 2.0 * seen, 1.0)
     return steps * cost.seconds

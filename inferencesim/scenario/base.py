@@ -29,7 +29,10 @@ def _quantity(dimension: str, **bounds: Any) -> Any:
 
     described = dimension.replace("_", " ")
     schema = WithJsonSchema(
-        {"type": ["number", "string"], "description": f"a {described}: text with a unit, or a plain SI number"}
+        {
+            "type": ["number", "string"],
+            "description": f"a {described}: text with a unit, or a plain SI number",
+        }
     )
     return Annotated[float, BeforeValidator(read), Field(**bounds), schema]
 

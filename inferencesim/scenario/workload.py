@@ -142,9 +142,7 @@ class Histogram(Part, Generic[Quantity]):
             _refuse(f"{len(self.values)} values need as many weights; found {len(self.weights)}")
         if self.edges is not None:
             if len(self.edges) != len(self.weights) + 1:
-                _refuse(
-                    f"{len(self.weights)} weights need {len(self.weights) + 1} edges; found {len(self.edges)}"
-                )
+                _refuse(f"{len(self.weights)} weights need {len(self.weights) + 1} edges; found {len(self.edges)}")
             if any(b <= a for a, b in zip(self.edges, self.edges[1:], strict=False)):  # type: ignore[operator]
                 _refuse("the edges of a histogram must increase")
         return self
@@ -181,9 +179,7 @@ class Burst(Part):
     @model_validator(mode="after")
     def _apart(self) -> Burst:
         if self.every is not None and self.every < self.length:
-            _refuse(
-                f"bursts of {self.length} s every {self.every} s would overlap: make every at least length"
-            )
+            _refuse(f"bursts of {self.length} s every {self.every} s would overlap: make every at least length")
         return self
 
 
@@ -212,9 +208,7 @@ class Table(Part):
 
 _SHAPES = ("diurnal", "burst", "table")
 Profile = Annotated[
-    Annotated[Diurnal, Tag("[diurnal]")]
-    | Annotated[Burst, Tag("[burst]")]
-    | Annotated[Table, Tag("[table]")],
+    Annotated[Diurnal, Tag("[diurnal]")] | Annotated[Burst, Tag("[burst]")] | Annotated[Table, Tag("[table]")],
     _tag("shape", _SHAPES),
     _named("shape", _SHAPES, bare=False),
 ]
@@ -278,9 +272,7 @@ class TraceArrivals(Part):
 _DISTRIBUTIONS = ("fixed", "uniform", "lognormal", "histogram")
 _PROCESSES = ("poisson", "gamma", "closed", "trace")
 
-Lengths: TypeAlias = (
-    Fixed[float] | Uniform[float] | Lognormal[float] | Histogram[float] | RegisteredDistribution
-)
+Lengths: TypeAlias = Fixed[float] | Uniform[float] | Lognormal[float] | Histogram[float] | RegisteredDistribution
 """Any length distribution, of tokens (in tokens) or of times (in seconds)."""
 
 if TYPE_CHECKING:
@@ -354,9 +346,7 @@ class Promise(Part):
         for name in ("e2e", "deadline"):
             limit = getattr(self, name)
             if limit is not None and self.ttft is not None and limit < self.ttft:
-                _refuse(
-                    f"{name} ({limit} s) is shorter than ttft ({self.ttft} s), which would then mean nothing"
-                )
+                _refuse(f"{name} ({limit} s) is shorter than ttft ({self.ttft} s), which would then mean nothing")
         return self
 
 

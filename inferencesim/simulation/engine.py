@@ -188,7 +188,7 @@ class Simulation:
             self._run_until(last)
         end_s = min(last, max(horizon, self._last_departure()))
         end = self._counters(end_s)
-        self._flush(end_s)
+        self.flush(end_s)
         self._book_open(end_s)
         return Result(
             plan=self.plan,
@@ -256,16 +256,14 @@ class Simulation:
         """Run the fleet up to `until`, or to the first answer somebody waits for."""
         placement, balancing = self._compiled_policies
         while True:
-            reason = self._play(
-                self.fleet, self.gateway, placement.choose, balancing.choose, self._interpreted, until
-            )
+            reason = self._play(self.fleet, self.gateway, placement.choose, balancing.choose, self._interpreted, until)
             if reason == REACHED:
                 return
             if reason == WATCHED_LEFT:
                 self._deliver()
                 return
             if reason == TABLE_FULL:
-                self._flush(math.inf)
+                self.flush()
             elif reason == SLOTS_FULL:
                 self.fleet = with_more_slots(self.fleet)
             elif reason == DECIDE:
@@ -280,10 +278,13 @@ class Simulation:
         delay = max(0.0, float(clock["now_s"]) - self.env.now)
         for request_id in done["request_id"][done["watched"] == 1]:
             event = self._waiting_for.pop(int(request_id))
-            moment = self.env.timeout(delay)
-            moment.callbacks.append(lambda _, event=event: event.succeed())
+            self.env.process(self._succeed_in(delay, event))
         self._reported = int(clock["done_count"])
         clock["watched_done"] = 0
+
+    def _succeed_in(self, delay: float, event: simpy.Event) -> simpy.events.ProcessGenerator:
+        yield self.env.timeout(delay)
+        event.succeed()
 
     def _decide(self) -> None:
         """Ask policies written in plain Python about the arrival that is due."""
@@ -324,8 +325,8 @@ class Simulation:
             "A policy must return the index of a candidate whose `eligible` is 1.",
         )
 
-    def _flush(self, end_s: float) -> None:
-        """Empty the tables of those done and of decisions into tally and sink."""
+    def flush(self, end_s: float = math.inf) -> None:
+        """Empty the tables of those done, of decisions and of the series into tally and sink."""
         clock, gateway = self.fleet.clock[0], self.gateway
         count = int(clock["done_count"])
         if count:

@@ -14,7 +14,13 @@ from inferencesim.deployment.engine import load_engine
 from inferencesim.economics.sites import Site, load_site
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.hardware.catalog import load_profile
-from inferencesim.kernel.tables import ELIGIBLE, MODEL_NOT_SERVED, OUTSIDE_RESIDENCY, PRECISION_TOO_LOW, VERDICTS
+from inferencesim.kernel.tables import (
+    ELIGIBLE,
+    MODEL_NOT_SERVED,
+    OUTSIDE_RESIDENCY,
+    PRECISION_TOO_LOW,
+    VERDICTS,
+)
 from inferencesim.models.catalog import load_model
 from inferencesim.routing.policy import POLICIES
 from inferencesim.scenario.workload import PRECISION_ORDER, TraceArrivals
@@ -103,7 +109,10 @@ def make_plan(scenario: Scenario) -> Plan:
     pools = tuple(_plan_pool(scenario, spec, f"pools[{i}]") for i, spec in enumerate(scenario.pools))
     for index, each in enumerate(scenario.workload):
         _check_class(each, pools, f"workload[{index}]")
-    for level, choice in (("placement", scenario.routing.placement), ("balancing", scenario.routing.balancing)):
+    for level, choice in (
+        ("placement", scenario.routing.placement),
+        ("balancing", scenario.routing.balancing),
+    ):
         found = POLICIES.get(choice.policy, f"routing.{level}.policy")
         for name in choice.parameters:
             if name not in found.parameters:

@@ -23,9 +23,7 @@ RateProcess = Poisson | Gamma | RegisteredArrivals
 class UnitProcess(Protocol):
     """Arrivals at mean rate one on an abstract clock."""
 
-    def __call__(
-        self, spec: RateProcess, total: float, generator: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def __call__(self, spec: RateProcess, total: float, generator: np.random.Generator) -> NDArray[np.float64]:
         """Return the sorted points in [0, `total`); those below any smaller total must be the same."""
 
 

@@ -77,18 +77,14 @@ def fit_class(trace: Trace, name: str = "fitted", models: Sequence[str] = ("llam
         arrivals = {"process": "gamma", "rate": _rounded(rate), "cv": _rounded(min(max(cv, 1e-3), 100.0))}
         # Asymptotic variance of a renewal count: Cox 1962, "Renewal Theory", ch. 4.
         error = min(cv, 100.0) / math.sqrt(len(trace))
-        lines.append(
-            f"# Gamma arrivals: CV {cv:.3g}; over such a span the rate varies by ±{error:.1%} (1 sigma)."
-        )
+        lines.append(f"# Gamma arrivals: CV {cv:.3g}; over such a span the rate varies by ±{error:.1%} (1 sigma).")
     fitted: dict[str, object] = {"name": name, "arrivals": arrivals}
     for column, tokens in (("prompt_tokens", trace.prompt_tokens), ("output_tokens", trace.output_tokens)):
         spec, comment = _fit_lengths(tokens)
         fitted[column] = spec
         lines.append(f"# {column}: {comment}")
     fitted["models"] = list(models)
-    return (
-        "\n".join(lines) + "\n" + yaml.safe_dump(fitted, sort_keys=False, default_flow_style=None, width=100)
-    )
+    return "\n".join(lines) + "\n" + yaml.safe_dump(fitted, sort_keys=False, default_flow_style=None, width=100)
 
 
 def _fit_lengths(tokens: NDArray[np.int64]) -> tuple[object, str]:

@@ -93,9 +93,7 @@ def inspect_trace(trace: Trace) -> TraceReport:
         prompt_tokens=_summary(trace.prompt_tokens),
         output_tokens=_summary(trace.output_tokens),
         correlation=_correlation(trace.prompt_tokens, trace.output_tokens),
-        prefix_reuse_share=None
-        if trace.blocks is None
-        else prefix_reuse_share(trace.blocks, trace.prompt_tokens),
+        prefix_reuse_share=None if trace.blocks is None else prefix_reuse_share(trace.blocks, trace.prompt_tokens),
         notes=trace.notes,
     )
 

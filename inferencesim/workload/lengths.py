@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 class LengthDistribution(Protocol):
     """What another package registers to add a distribution."""
 
-    def sample(
-        self, parameters: dict[str, Any], n: int, generator: np.random.Generator
-    ) -> NDArray[np.float64]:
+    def sample(self, parameters: dict[str, Any], n: int, generator: np.random.Generator) -> NDArray[np.float64]:
         """Return `n` lengths; the first k of n must equal those drawn for k alone."""
 
     def mean(self, parameters: dict[str, Any]) -> float:
@@ -34,14 +32,10 @@ class LengthDistribution(Protocol):
 
 
 #: Length distributions of other packages.
-DISTRIBUTIONS: Registry[LengthDistribution] = Registry(
-    "length distribution", "inferencesim.length_distributions"
-)
+DISTRIBUTIONS: Registry[LengthDistribution] = Registry("length distribution", "inferencesim.length_distributions")
 
 
-def sample(
-    spec: Lengths, n: int, generator: np.random.Generator, where: str = "distribution"
-) -> NDArray[np.int64]:
+def sample(spec: Lengths, n: int, generator: np.random.Generator, where: str = "distribution") -> NDArray[np.int64]:
     """Draw `n` token counts.
 
     Each draw uses the stream in its turn, so that the i-th does not depend on `n`.

@@ -148,9 +148,7 @@ def _drawn(each: WorkloadClass, index: int, times: NDArray[np.float64], seed: in
     )
 
 
-def _replayed(
-    each: WorkloadClass, arrivals: TraceArrivals, horizon_s: float, traces: _Traces, where: str
-) -> _Requests:
+def _replayed(each: WorkloadClass, arrivals: TraceArrivals, horizon_s: float, traces: _Traces, where: str) -> _Requests:
     """Return the selected rows of a trace, moved from its window to the class's active time."""
     begin_s = each.active.from_s
     end_s = horizon_s if each.active.to_s is None else min(each.active.to_s, horizon_s)

@@ -50,9 +50,7 @@ def test_zones_follow_the_law_of_the_land_not_the_name_of_the_continent() -> Non
 
 
 def test_an_unknown_site_is_refused_with_the_nearest() -> None:
-    with pytest.raises(
-        InputError, match=r"^pools\[0\]\.site: unknown site 'frankfurt'\. Did you mean 'eu-frankfurt'"
-    ):
+    with pytest.raises(InputError, match=r"^pools\[0\]\.site: unknown site 'frankfurt'\. Did you mean 'eu-frankfurt'"):
         load_site("frankfurt", "pools[0].site")
 
 

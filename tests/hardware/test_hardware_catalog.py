@@ -73,7 +73,7 @@ def test_a_folder_is_no_profile(tmp_path: Path) -> None:
         (
             "memory.colour",
             "red",
-            r"memory\.colour: unknown key 'colour'\. Known here: type, capacity, bandwidth\.",
+            r"memory\.colour: unknown key 'colour'\. Known: bandwidth, capacity, type",
         ),
         ("prise", 1, r": prise: unknown key 'prise'\. Did you mean 'price'\?"),
         ("compute.fp9", {"value": 1}, r"compute\.fp9: unknown key 'fp9'\. Did you mean 'fp\d'\?"),
@@ -84,7 +84,7 @@ def test_a_folder_is_no_profile(tmp_path: Path) -> None:
         (
             "memory.bandwidth.provenance",
             "hearsay",
-            r"provenance: 'hearsay' is not one of 'vendor', 'measured'",
+            r"provenance: 'hearsay' is not one of vendor, measured",
         ),
         (
             "memory.bandwidth.sauce",
@@ -94,7 +94,7 @@ def test_a_folder_is_no_profile(tmp_path: Path) -> None:
         ("memory", 80, r"memory: 80 is not a mapping"),
         ("power.idle.value", 700, r"power: the idle power must be below the peak power"),
         ("usable_memory.value", 1.5, r"usable_memory: 1\.5 fraction is out of range"),
-        ("kind", "gpu", r"kind: 'gpu' is not one of 'hbm_gpu'"),
+        ("kind", "gpu", r"kind: 'gpu' is not one of hbm_gpu"),
         ("schema", 2, r"schema: 2 is not one of 1"),
         ("id", "My Chip", r": id: .*\(got 'My Chip'\)"),
     ],
@@ -133,14 +133,10 @@ def test_the_digest_changes_with_any_number_and_with_nothing_else(tmp_path: Path
     assert profile_digest(load_profile(same, "here")) == h100
     file = write_changed(tmp_path, "overhead.layer.value", 5.5)
     assert profile_digest(load_profile(file, "here")) != h100
-    assert len({profile_digest(load_profile(name, "here")) for name in profile_names()}) == len(
-        profile_names()
-    )
+    assert len({profile_digest(load_profile(name, "here")) for name in profile_names()}) == len(profile_names())
 
 
-@pytest.mark.parametrize(
-    "name", ["acme-x1", "Acme X1: the {fast} #1", 'quote " and \\ back', "ÜberChip 9000"]
-)
+@pytest.mark.parametrize("name", ["acme-x1", "Acme X1: the {fast} #1", 'quote " and \\ back', "ÜberChip 9000"])
 def test_the_template_loads_as_it_stands(tmp_path: Path, name: str) -> None:
     file = tmp_path / "chip.yaml"
     file.write_text(hardware_template(name), encoding="utf-8")
@@ -154,9 +150,7 @@ def test_the_template_asks_for_every_key_there_is(tmp_path: Path) -> None:
     h100 = yaml.safe_load(shipped_text("nvidia-h100-sxm"))
 
     def keys(data: Any) -> set[str]:
-        nested = {
-            f"{key}.{inner}" for key, value in data.items() if isinstance(value, dict) for inner in value
-        }
+        nested = {f"{key}.{inner}" for key, value in data.items() if isinstance(value, dict) for inner in value}
         return set(data) | {key for key in nested if key.split(".")[0] != "compute" and "note" not in key}
 
     assert keys(template) == keys(h100)

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_an_installed_package_carries_its_data_inside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_installed_package_carries_its_data_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "inferencesim"
     (package / "hardware_profiles").mkdir(parents=True)
     (tmp_path / "hardware_profiles").mkdir()

@@ -24,9 +24,7 @@ from inferencesim.hardware.quantity import (
 
 
 def make(kind: type[Quantity], value: object, unit: str, **other: object) -> Quantity:
-    return kind.model_validate(
-        {"value": value, "unit": unit, "source": "a datasheet", "provenance": "vendor", **other}
-    )
+    return kind.model_validate({"value": value, "unit": unit, "source": "a datasheet", "provenance": "vendor", **other})
 
 
 @pytest.mark.parametrize(

@@ -125,15 +125,12 @@ def test_what_intel_did_not_publish_is_marked_an_assumption() -> None:
 def test_measured_matmul_efficiency_orders_the_chips_as_measured() -> None:
     names = ("nvidia-h100-sxm", "nvidia-b200-sxm", "amd-mi300x")
     achieved = {
-        name: (chip := load_profile(name, "here")).efficiency.compute.si * chip.compute["bf16"].si
-        for name in names
+        name: (chip := load_profile(name, "here")).efficiency.compute.si * chip.compute["bf16"].si for name in names
     }
     assert achieved["nvidia-b200-sxm"] > achieved["nvidia-h100-sxm"] > achieved["amd-mi300x"]
 
 
-def single_stream_seconds(
-    profile: HardwareProfile, weight_bytes: float, layers: int, stages: int, width: int
-) -> float:
+def single_stream_seconds(profile: HardwareProfile, weight_bytes: float, layers: int, stages: int, width: int) -> float:
     """Seconds per token at batch 1: weights over a stage's chips, layers, collectives, hops, step."""
     weights = weight_bytes / (width * profile.memory.bandwidth.si * profile.efficiency.memory.si)
     collectives = 2 * layers * profile.scale_up.latency.si if width > 1 else 0.0

@@ -273,17 +273,13 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
 def test_one_of_several_names_of_a_key_is_enough_and_none_names_all(tmp_path: Path) -> None:
     config = {name: value for name, value in DEEPSEEK.items() if name != "n_routed_experts"}
     assert read(tmp_path, {**config, "num_local_experts": 256}).moe == load_model("deepseek-v3", "here").moe
-    with pytest.raises(
-        InputError, match="'n_routed_experts' or 'num_local_experts' or 'num_experts' is missing"
-    ):
+    with pytest.raises(InputError, match="'n_routed_experts' or 'num_local_experts' or 'num_experts' is missing"):
         read(tmp_path, config)
 
 
 def test_defaults_of_old_files(tmp_path: Path) -> None:
     config = {
-        name: value
-        for name, value in LLAMA.items()
-        if name not in ("num_key_value_heads", "tie_word_embeddings")
+        name: value for name, value in LLAMA.items() if name not in ("num_key_value_heads", "tie_word_embeddings")
     }
     model = read(tmp_path, config)
     assert model.kv_heads == model.heads
@@ -292,9 +288,7 @@ def test_defaults_of_old_files(tmp_path: Path) -> None:
 
 
 def test_a_head_that_does_not_divide_is_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"config\.json: head_dim: .*4096 hidden do not divide into 24 heads"
-    ):
+    with pytest.raises(InputError, match=r"config\.json: head_dim: .*4096 hidden do not divide into 24 heads"):
         read(tmp_path, {**LLAMA, "num_attention_heads": 24})
 
 
@@ -376,10 +370,7 @@ def test_the_format_of_the_weights(tmp_path: Path, quantization: object, precisi
 
 def test_the_id_comes_from_the_checkpoint_or_its_folder(tmp_path: Path) -> None:
     assert from_config(write(tmp_path, LLAMA, "My_Llama 3.1--8B")).id == "my-llama-3.1-8b"
-    assert (
-        from_config(write(tmp_path, {**LLAMA, "_name_or_path": "meta-llama/Llama-3.1-8B"})).id
-        == "llama-3.1-8b"
-    )
+    assert from_config(write(tmp_path, {**LLAMA, "_name_or_path": "meta-llama/Llama-3.1-8B"})).id == "llama-3.1-8b"
 
 
 def test_the_digest_does_not_depend_on_where_the_file_lies(tmp_path: Path) -> None:
@@ -388,9 +379,7 @@ def test_the_digest_does_not_depend_on_where_the_file_lies(tmp_path: Path) -> No
     first = load_model(write(tmp_path / "a", LLAMA), "here")
     second = load_model(write(tmp_path / "b", LLAMA), "here")
     assert model_digest(first) == model_digest(second)
-    assert model_digest(first) != model_digest(
-        load_model(write(tmp_path / "b", {**LLAMA, "vocab_size": 1}), "here")
-    )
+    assert model_digest(first) != model_digest(load_model(write(tmp_path / "b", {**LLAMA, "vocab_size": 1}), "here"))
 
 
 @pytest.mark.parametrize(

@@ -183,9 +183,7 @@ def test_an_impossible_profile_is_refused(profile, message):
 def test_a_class_survives_being_written_and_read_again():
     cls = WorkloadClass.model_validate(chat())
     assert WorkloadClass.model_validate(cls.model_dump(by_alias=True)) == cls
-    assert WorkloadClass.model_validate(
-        yaml.safe_load(yaml.safe_dump(cls.model_dump(mode="json", by_alias=True)))
-    )
+    assert WorkloadClass.model_validate(yaml.safe_load(yaml.safe_dump(cls.model_dump(mode="json", by_alias=True))))
 
 
 def test_a_histogram_may_have_bins_or_values():

@@ -131,9 +131,7 @@ def test_a_class_arrives_only_while_it_is_active(make_class):
 
 
 def test_twice_the_rate_is_the_same_process_in_half_the_time(make_class):
-    slow, fast = (
-        times_of(make_class(arrivals={"process": "poisson", "rate": r}), 600.0 / r) for r in (1.0, 2.0)
-    )
+    slow, fast = (times_of(make_class(arrivals={"process": "poisson", "rate": r}), 600.0 / r) for r in (1.0, 2.0))
     assert fast == pytest.approx(slow / 2)
 
 

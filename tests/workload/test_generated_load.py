@@ -16,16 +16,13 @@ COLUMNS = ("prompt_tokens", "output_tokens", "session", "patience_s", "cancel_af
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(
     f"2023-11-16 18:15:{second:02d}.0000000,{100 + second},{10 + second}\n" for second in range(0, 50, 10)
 )
-BURST = (
-    "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
-    + "".join(
-        f"{second},{session},1,{model},{10 + second},5,9,API log\n"
-        for second, session, model in (
-            (1, "a", "GPT-4"),
-            (2, "", "ChatGPT"),
-            (3, "a", "GPT-4"),
-            (4, "b", "ChatGPT"),
-        )
+BURST = "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type\n" + "".join(
+    f"{second},{session},1,{model},{10 + second},5,9,API log\n"
+    for second, session, model in (
+        (1, "a", "GPT-4"),
+        (2, "", "ChatGPT"),
+        (3, "a", "GPT-4"),
+        (4, "b", "ChatGPT"),
     )
 )
 
@@ -105,9 +102,7 @@ def test_changing_one_length_leaves_all_else_as_it_was(make_class):
 
 def test_sessions_are_drawn_from_those_active_and_apart_from_other_classes(make_class):
     load = load_of(make_class("a", sessions={"active": 20}), make_class("b", sessions={"active": 20}))
-    first, second = (
-        set((of_class(load, i)["session"] - session_base(n)).tolist()) for i, n in ((0, "a"), (1, "b"))
-    )
+    first, second = (set((of_class(load, i)["session"] - session_base(n)).tolist()) for i, n in ((0, "a"), (1, "b")))
     assert first == second == set(range(20))
     assert not set(of_class(load, 0)["session"]) & set(of_class(load, 1)["session"])
 
@@ -182,9 +177,7 @@ def test_classes_map_different_rows_of_one_file(make_class, tmp_path):
 
 
 def test_quantised_rows_are_spread_alike_for_all_classes(make_class, tmp_path):
-    rows = "".join(
-        f"{3 * (i // 10)},,1,{'GPT-4' if i % 2 else 'ChatGPT'},10,5,9,API log\n" for i in range(200)
-    )
+    rows = "".join(f"{3 * (i // 10)},,1,{'GPT-4' if i % 2 else 'ChatGPT'},10,5,9,API log\n" for i in range(200))
     (tmp_path / "q.csv").write_text(BURST.splitlines()[0] + "\n" + rows)
 
     def replay(name, **said):

@@ -121,9 +121,7 @@ def test_lengths_that_are_no_lognormal_become_a_histogram(tmp_path):
         ("mooncake/synthetic_trace.jsonl", Poisson, 0.03),
     ],
 )
-def test_a_fit_of_a_published_trace_keeps_rate_and_mean_lengths(
-    shared_trace, tmp_path, name, process, rate_error
-):
+def test_a_fit_of_a_published_trace_keeps_rate_and_mean_lengths(shared_trace, tmp_path, name, process, rate_error):
     trace = read_trace(shared_trace(name))
     cls, load = fitted(trace, tmp_path)
     report = inspect_trace(trace)

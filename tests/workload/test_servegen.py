@@ -20,9 +20,7 @@ def folder(tmp_path):
     """Two clients with lengths, and one without."""
     path = tmp_path / "m-tiny"
     path.mkdir()
-    (path / "chunk-0-trace.csv").write_text(
-        "0,5,2.0,Gamma,0.25,0.8\n600,0,0,,0,0\n1200,1,1.0,Gamma,1.0,1.0\n"
-    )
+    (path / "chunk-0-trace.csv").write_text("0,5,2.0,Gamma,0.25,0.8\n600,0,0,,0,0\n1200,1,1.0,Gamma,1.0,1.0\n")
     (path / "chunk-0-dataset.json").write_text(json.dumps(LENGTHS))
     (path / "chunk-1-trace.csv").write_text("0,3,0.5,Weibull,2.1,0.376\n600,3,0.5,,0,0\n")
     (path / "chunk-1-dataset.json").write_text(json.dumps(LENGTHS))

@@ -52,9 +52,7 @@ def test_exact_times_are_left_alone():
 
 def test_the_jitter_is_named_by_seed_and_file():
     times = quantised(span_s=60.0)
-    moved = [
-        spread_batches(times, "auto", seed, name).tolist() for seed in (1, 2) for name in ("a", "b", "a")
-    ]
+    moved = [spread_batches(times, "auto", seed, name).tolist() for seed in (1, 2) for name in ("a", "b", "a")]
     assert moved[0] == moved[2]
     assert len({tuple(each) for each in moved}) == 4
 

@@ -57,9 +57,7 @@ def written(folder, text, name="trace"):
 
 
 FORMATS = {
-    "azure": SimpleNamespace(
-        text=AZURE_2023, bad="2023-11-16 18:15:52,many,3", early="2023-11-16 18:15:46.7,5,5"
-    ),
+    "azure": SimpleNamespace(text=AZURE_2023, bad="2023-11-16 18:15:52,many,3", early="2023-11-16 18:15:46.7,5,5"),
     "burstgpt": SimpleNamespace(text=BURST_1, bad="soon,GPT-4,1,1,2,API log", early="50,GPT-4,1,1,2,API log"),
     "mooncake": SimpleNamespace(
         text=lines(MOONCAKE),

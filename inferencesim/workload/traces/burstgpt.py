@@ -49,9 +49,7 @@ class BurstGPTReader:
                     texts = fields[model], fields[kind]
                     named = "" if session_at is None else fields[session_at].strip()
                 except (ValueError, IndexError, OverflowError):
-                    rows.reject(
-                        line, f"not a time, two counts of tokens and a kind: {','.join(fields)[:80]!r}"
-                    )
+                    rows.reject(line, f"not a time, two counts of tokens and a kind: {','.join(fields)[:80]!r}")
                     continue
                 if tokens[1] == 0 and tokens[0] >= 0:
                     rows.failed += 1

@@ -58,9 +58,7 @@ class MooncakeReader:
                     hashes = None if blocks is None else [_whole(block) for block in blocks]
                     named = row.get("session_id")
                 except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-                    rows.reject(
-                        line, f"not a row with timestamp, lengths and hash_ids: {text.strip()[:80]!r}"
-                    )
+                    rows.reject(line, f"not a row with timestamp, lengths and hash_ids: {text.strip()[:80]!r}")
                     continue
                 block_size = block_size or size
                 if size != block_size or size < 1:

@@ -75,17 +75,13 @@ def read_trace(
         it has no usable row, or (strict) at the first malformed row.
     """
     if not path.exists():
-        raise InputError(
-            str(path), "there is no such trace", "Relative paths start at the scenario's folder."
-        )
+        raise InputError(str(path), "there is no such trace", "Relative paths start at the scenario's folder.")
     name = recognise(path) if format == "auto" else format
     reader = READERS.get(name, where)
     try:
         return reader.read(path, ReadOptions(strict=strict, seed=seed, start_s=start_s, end_s=end_s))
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as problem:
-        raise InputError(
-            str(path), f"the trace cannot be read ({problem})", "Fetch the file again."
-        ) from problem
+        raise InputError(str(path), f"the trace cannot be read ({problem})", "Fetch the file again.") from problem
 
 
 def recognise(path: Path) -> str:

@@ -158,9 +158,7 @@ class Trace:
         for label in self.labels:
             if label.name == column:
                 if value not in label.values:
-                    raise InputError(
-                        where, f"no row has {column} {value!r}", did_you_mean(value, label.values)
-                    )
+                    raise InputError(where, f"no row has {column} {value!r}", did_you_mean(value, label.values))
                 return self.take(np.flatnonzero(label.codes == label.values.index(value)))
         names = [label.name for label in self.labels]
         raise InputError(

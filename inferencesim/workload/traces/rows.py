@@ -101,9 +101,7 @@ class Rows:
         elif time_s < self._latest:
             self.reject(line, f"time runs backwards, from {self._latest:.6f} s to {time_s:.6f} s")
         elif prompt_tokens < 1 or output_tokens < 1:
-            self.reject(
-                line, f"{prompt_tokens} prompt and {output_tokens} output tokens; both must be above zero"
-            )
+            self.reject(line, f"{prompt_tokens} prompt and {output_tokens} output tokens; both must be above zero")
         elif max(prompt_tokens, output_tokens) > _MOST_TOKENS:
             self.reject(line, f"{max(prompt_tokens, output_tokens)} tokens are more than any request has")
         else:

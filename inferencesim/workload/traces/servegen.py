@@ -73,20 +73,11 @@ class ServeGenReader:
         expected = sum(w.rate * _overlap_s(w, options) for each in windows.values() for w in each)
         if expected > _MOST_REQUESTS:
             what = f"about {expected:.3g} requests lie in the window"
-            raise InputError(
-                str(path), what, f"Choose a shorter one: at most {_MOST_REQUESTS:,} are read at once."
-            )
-        columns = [
-            _sample_client(client, windows[client], lengths.get(client), options)
-            for client in sorted(windows)
-        ]
+            raise InputError(str(path), what, f"Choose a shorter one: at most {_MOST_REQUESTS:,} are read at once.")
+        columns = [_sample_client(client, windows[client], lengths.get(client), options) for client in sorted(windows)]
         time_s = np.concatenate([each[0] for each in columns]) if columns else np.empty(0)
         if time_s.size == 0:
-            remedy = (
-                "Choose a window in which the clients are active."
-                if windows
-                else "Expected chunk-N-trace.csv."
-            )
+            remedy = "Choose a window in which the clients are active." if windows else "Expected chunk-N-trace.csv."
             raise InputError(str(path), "the trace has no request in the window", remedy)
         prompt, output = (np.concatenate([each[i] for each in columns]) for i in (1, 2))
         codes = np.repeat(np.arange(len(columns)), [len(each[0]) for each in columns])
@@ -203,9 +194,7 @@ def _renewal(window: _Window, generator: np.random.Generator) -> NDArray[np.floa
     while points[-1][-1] < window.length_s:
         missing = (window.length_s - float(points[-1][-1])) * window.rate
         n = int(missing + 5.0 * spread * math.sqrt(missing)) + 16
-        gaps = (
-            generator.standard_gamma(shape, n) if window.pattern == "Gamma" else generator.weibull(shape, n)
-        )
+        gaps = generator.standard_gamma(shape, n) if window.pattern == "Gamma" else generator.weibull(shape, n)
         points.append(points[-1][-1] + np.cumsum(gaps * scale))
     merged = np.concatenate(points)
     return merged[: np.searchsorted(merged, window.length_s)]

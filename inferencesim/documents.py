@@ -1,0 +1,213 @@
+"""Documents a user may write: YAML or JSON text read into strict models, with errors that name the place.
+
+Scenarios, hardware profiles, models and sites all go this way: one mapping, no
+key twice, no unknown key, and an error that says which file, which key, what is
+wrong there and which name would have been right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from inferencesim.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+def read_text(path: Path, where: str) -> str:
+    """Return the text of a user's file.
+
+    Raises
+    ------
+    InputError
+        At `where`, if there is no such file, or it is no UTF-8 text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(where, f"there is no file {str(path)!r}", "Check the path.") from None
+    except UnicodeDecodeError:
+        raise InputError(where, f"{str(path)!r} is not UTF-8 text", "Give a YAML or JSON text file.") from None
+    except OSError as problem:
+        raise InputError(where, f"{str(path)!r} cannot be read ({problem.strerror})") from None
+
+
+def read_yaml(path: Path, where: str) -> object:
+    """Read one YAML document, refusing a key that is given twice.
+
+    Raises
+    ------
+    InputError
+        With file and line, if the text is no YAML.
+    """
+    return parse_yaml(read_text(path, where), str(path))
+
+
+def parse_yaml(text: str, name: str) -> object:
+    """Parse one YAML document; `name` is what errors call it."""
+    try:
+        return yaml.load(text, Loader=_StrictLoader)
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark
+        place = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
+        what = problem.problem or "the text is not valid YAML"
+        raise InputError(place, what, "Mend the YAML there, or on the line before.") from None
+    except yaml.YAMLError:
+        raise InputError(name, "the file is not YAML text", "Give a text file in UTF-8.") from None
+
+
+def read_document(path: Path, model: type[Document], where: str) -> Document:
+    """Read the YAML file `path` into `model`.
+
+    Parameters
+    ----------
+    path : Path
+    model : type of pydantic.BaseModel
+    where : str
+        The place that named the file, used when the file itself is missing.
+
+    Raises
+    ------
+    InputError
+        Naming file and key path of the first thing wrong, and the nearest valid key.
+    """
+    return validated(read_yaml(path, where), model, str(path))
+
+
+def validated(data: object, model: type[Document], where: str) -> Document:
+    """Return `data` as a `model`, or say at which key under `where` it is wrong."""
+    if not isinstance(data, dict):
+        raise InputError(where, "the document is not a mapping of keys to values", "Write it as 'key: value' lines.")
+    try:
+        return model.model_validate(data)
+    except ValidationError as problem:
+        raise _first_error(problem, model, where) from None
+
+
+def canonical_json(document: BaseModel) -> str:
+    """Return a document as JSON with sorted keys: the same text for the same content."""
+    data = document.model_dump(mode="json", by_alias=True)
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def document_digest(document: BaseModel) -> str:
+    """Return the SHA-256, in hexadecimal, of a document's canonical JSON."""
+    return hashlib.sha256(canonical_json(document).encode()).hexdigest()
+
+
+def format_path(location: Iterable[object]) -> str:
+    """Write a location as users do: ``pools[2].hardware``."""
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else str(part)
+    return text
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """The safe loader, which also refuses a key given twice: PyYAML would keep the last in silence."""
+
+
+def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
+    loader.flatten_mapping(node)
+    seen: set[Hashable] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.MarkedYAMLError(problem="a key must be a plain word", problem_mark=key_node.start_mark)
+        if key in seen:
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark)
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def _first_error(problem: ValidationError, model: type[BaseModel], where: str) -> InputError:
+    errors = problem.errors(include_url=False)
+    # A misspelt key shows twice, as unknown and as missing; the misspelling is the cause, so it is told first.
+    error = min(errors, key=lambda each: "[key]" not in each["loc"] and each["type"] != "extra_forbidden")
+    location = [part for part in error["loc"] if not _is_tag(part)]
+    place = f"{where}: {format_path(location)}" if location else where
+    what, remedy = _explain(error, location, model)
+    return InputError(place, what, remedy)
+
+
+def _is_tag(part: object) -> bool:
+    """Tell the names pydantic adds for validators, dictionary keys and union members from keys of the file."""
+    return isinstance(part, str) and ("[" in part or part in {"constrained-str", "constrained-int"})
+
+
+def _explain(error: ErrorDetails, location: Sequence[Any], model: type[BaseModel]) -> tuple[str, str | None]:
+    kind, given = error["type"], error.get("input")
+    if kind == "extra_forbidden" or "[key]" in error["loc"]:
+        key = str(location[-1])
+        return f"unknown key {key!r}", did_you_mean(key, _keys_at(model, location[:-1]))
+    if kind == "missing":
+        return "this key is missing", "Add it."
+    if kind == "literal_error":
+        expected = re.findall(r"'([^']+)'|(\d+)", str(error.get("ctx", {}).get("expected", "")))
+        names = [text or number for text, number in expected]
+        return f"{given!r} is not one of {', '.join(names)}", did_you_mean(str(given), names)
+    if kind in {"model_type", "model_attributes_type", "dict_type"}:
+        return f"{given!r} is not a mapping", "Write its keys below it, indented."
+    message = error["msg"].removeprefix("Value error, ").rstrip(".")
+    if isinstance(given, (str, int, float)) and repr(given) not in message and str(given) not in message:
+        message += f" (got {given!r})"
+    return message, None
+
+
+def _keys_at(model: type[BaseModel], location: Sequence[object]) -> list[str]:
+    """Return the keys valid at a location, by walking the JSON Schema of the model."""
+    schema = model.model_json_schema(by_alias=True)
+    places = [schema]
+    for part in location:
+        following: list[dict[str, Any]] = []
+        for place in places:
+            for option in _options(place, schema):
+                if isinstance(part, int) and "items" in option:
+                    following.append(option["items"])
+                elif isinstance(part, str) and part in option.get("properties", {}):
+                    following.append(option["properties"][part])
+                elif isinstance(part, str) and isinstance(option.get("additionalProperties"), dict):
+                    following.append(option["additionalProperties"])
+        # A part that is no key of the schema is the tag of a union member: stay at the same place.
+        places = following or places
+    options = [option for place in places for option in _options(place, schema)]
+    keys = {key for option in options for key in option.get("properties", {})}
+    keys |= {key for option in options for key in _options_of_names(option, schema)}
+    return sorted(keys)
+
+
+def _options_of_names(option: dict[str, Any], root: dict[str, Any]) -> list[str]:
+    """Return the names a mapping with restricted keys allows."""
+    names = option.get("propertyNames", {})
+    if "$ref" in names:
+        names = root["$defs"][names["$ref"].rsplit("/", 1)[-1]]
+    return list(names.get("enum", []))
+
+
+def _options(place: dict[str, Any], root: dict[str, Any]) -> list[dict[str, Any]]:
+    """Resolve references and unions to the object schemas they may stand for."""
+    if "$ref" in place:
+        return _options(root["$defs"][place["$ref"].rsplit("/", 1)[-1]], root)
+    found = [place] if {"properties", "items", "propertyNames"} & place.keys() else []
+    for key in ("anyOf", "oneOf", "allOf"):
+        for option in place.get(key, []):
+            found += _options(option, root)
+    return found

@@ -1,0 +1,1 @@
+"""A naive twin of the fleet, and small scenarios to compare the two on."""
