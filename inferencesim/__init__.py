@@ -1,1 +1,47 @@
-"""inferencesim: a discrete-event simulator of heterogeneous AI-inference fleets."""
+"""inferencesim: a discrete-event simulator of heterogeneous AI-inference fleets.
+
+The public names below are imported when they are first used, so that a command
+that needs none of them starts at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inferencesim.api import simulate
+    from inferencesim.errors import InputError
+    from inferencesim.results.difference import difference
+    from inferencesim.results.records import Summary
+    from inferencesim.results.run import Run
+    from inferencesim.scenario.loading import load_scenario
+    from inferencesim.scenario.scenario import Scenario
+
+__all__ = ["InputError", "Run", "Scenario", "Summary", "__version__", "difference", "load_scenario", "simulate"]
+
+_HOMES = {
+    "InputError": "inferencesim.errors",
+    "Run": "inferencesim.results.run",
+    "Scenario": "inferencesim.scenario.scenario",
+    "Summary": "inferencesim.results.records",
+    "difference": "inferencesim.results.difference",
+    "load_scenario": "inferencesim.scenario.loading",
+    "simulate": "inferencesim.api",
+}
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version("inferencesim")
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -194,12 +194,11 @@ def _continue_prefill(fleet: Fleet, replica: int, budget: int) -> int:
     place = fleet.live[replica]["running"] - 1
     # Requests in prefill are nearly always the newest; look for them from the end, then serve from the oldest.
     while left > 0:
-        if fleet.slots[fleet.seats[replica, place]["slot"]]["phase"] == PREFILLING:
-            left -= 1
+        left -= fleet.seats[replica, place]["finish_at"] == NEVER
         place -= 1
     for each in range(place + 1, fleet.live[replica]["running"]):
-        s = fleet.slots[fleet.seats[replica, each]["slot"]]
-        if s["phase"] == PREFILLING:
+        if fleet.seats[replica, each]["finish_at"] == NEVER:
+            s = fleet.slots[fleet.seats[replica, each]["slot"]]
             s["chunk"] = min(budget - given, s["target"] - s["progress"])
             given += s["chunk"]
     return given
@@ -246,9 +245,9 @@ def _begin_mixed(fleet: Fleet, replica: int, c: StepCoefficients, given: int) ->
     left = r["prefilling"]
     place = fleet.live[replica]["running"] - 1
     while left > 0:
-        s = fleet.slots[fleet.seats[replica, place]["slot"]]
-        if s["phase"] == PREFILLING:
+        if fleet.seats[replica, place]["finish_at"] == NEVER:
             left -= 1
+            s = fleet.slots[fleet.seats[replica, place]["slot"]]
             chunk = s["chunk"]
             if chunk > 0:
                 chunks += 1
@@ -434,12 +433,12 @@ def _end_chunks(fleet: Fleet, replica: int, seconds: float, now: float) -> None:
     place = 0
     left = r["prefilling"]
     while left > 0:
-        slot = fleet.seats[replica, place]["slot"]
-        s = fleet.slots[slot]
-        if s["phase"] != PREFILLING:
+        if fleet.seats[replica, place]["finish_at"] != NEVER:
             place += 1
             continue
         left -= 1
+        slot = fleet.seats[replica, place]["slot"]
+        s = fleet.slots[slot]
         _charge_chunk(fleet, replica, slot, seconds)
         if s["progress"] < s["target"]:
             place += 1

@@ -184,7 +184,10 @@ CLOCK = np.dtype(
     ]
 )
 
-#: A running request's place in its batch.
+#: A step that does not come.
+NEVER = np.int64(2**62)
+
+#: A running request's place in its batch; `finish_at` is NEVER while it is in prefill.
 SEAT = np.dtype([("slot", np.int64), ("finish_at", np.int64)])
 
 
@@ -204,6 +207,3 @@ class Fleet(NamedTuple):
     seen: Records  #: LOAD[R], as old as the snapshot
     seen_pools: Records  #: LOAD[P], likewise
     done: Records  #: REQUEST: those that left since the last flush
-
-
-NEVER = np.int64(2**62)

@@ -70,6 +70,7 @@ class Mark:
     busy_s, step_energy_j : ndarray of float64, shape (pools,)
         Of all replicas, since the start.
     output_tokens, completed, arrived, left, waiting, running : ndarray of int64, shape (pools,)
+    kv_usage : ndarray of float64, shape (pools,)
     """
 
     at_s: float
@@ -81,6 +82,7 @@ class Mark:
     left: np.ndarray
     waiting: np.ndarray
     running: np.ndarray
+    kv_usage: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class Simulation:
         self._compiled_policies = self._kernel_policies()
         self.book = make_book(plan, self.gateway.pool_traits)
         self._tally = Tally()
-        self._series: list[pa.Table] = []
+        self._series: list[Mark] = []
         self._inside: list[int] = []
         self._marks: list[Mark] = []
         self._waiting_for: dict[int, simpy.Event] = {}
@@ -346,9 +348,9 @@ class Simulation:
                 ),
             )
             clock["decision_count"] = 0
-        if self._series:
-            self._sink.write("series", pa.concat_tables(self._series))
-            self._series.clear()
+        if len(self._series) > 1:
+            self._sink.write("series", self._series_table())
+            del self._series[:-1]
 
     def _deliver_before_flush(self) -> None:
         if self.fleet.clock["watched_done"][0] > 0:
@@ -390,6 +392,7 @@ class Simulation:
             left=fleet.pools["left"].copy(),
             waiting=fleet.live_pools["waiting"].copy(),
             running=fleet.live_pools["running"].copy(),
+            kv_usage=fleet.live_pools["kv_usage"].copy(),
         )
 
     def _mark(self, *moments: float) -> simpy.events.ProcessGenerator:
@@ -401,14 +404,13 @@ class Simulation:
     def _sample(self, horizon: float) -> simpy.events.ProcessGenerator:
         """Record the series, from 0 to the horizon and on while requests are inside."""
         interval = self.plan.scenario.recording.series_interval or horizon / SERIES_POINTS
-        before = self._counters(0.0)
+        self._series.append(self._counters(0.0))
         step = 0
         while True:
             step += 1
             yield self.env.timeout(step * interval - self.env.now)
             now = self._counters(self.env.now)
-            self._series.append(self._series_table(before, now))
-            before = now
+            self._series.append(now)
             if now.at_s <= horizon:
                 self._inside.append(int(self.fleet.clock["inside"][0]))
             elif self.fleet.clock["inside"][0] == 0:
@@ -416,26 +418,24 @@ class Simulation:
             if self._progress is not None:
                 self._progress(min(now.at_s, horizon), horizon)
 
-    def _series_table(self, before: Mark, now: Mark) -> pa.Table:
-        pools = self.plan.pools
-        seconds = now.at_s - before.at_s
+    def _series_table(self) -> pa.Table:
+        """Return the samples taken since the last flush: one row per sample and pool."""
+        pools, marks = self.plan.pools, self._series
         replicas = np.array([pool.replicas for pool in pools])
         idle_w = np.array([pool.deployment.idle_w for pool in pools])
-        busy = now.busy_s - before.busy_s
-        power = ((now.step_energy_j - before.step_energy_j) + idle_w * (replicas * seconds - busy)) / seconds
-        names = pa.array(range(len(pools)), pa.int32())
+        seconds = np.diff([mark.at_s for mark in marks])[:, None]
+        busy = np.diff([mark.busy_s for mark in marks], axis=0)
+        energy = np.diff([mark.step_energy_j for mark in marks], axis=0) + idle_w * (replicas * seconds - busy)
+        samples = len(marks) - 1
+        names = pa.array(np.tile(np.arange(len(pools), dtype=np.int32), samples))
         columns = {
-            "time_s": np.full(len(pools), now.at_s),
+            "time_s": np.repeat([mark.at_s for mark in marks[1:]], len(pools)),
             "pool": pa.DictionaryArray.from_arrays(names, pa.array(self.book.pools, pa.string())),
-            "waiting": now.waiting,
-            "running": now.running,
-            "kv_usage": self.fleet.live_pools["kv_usage"].copy(),
-            "utilisation": busy / (replicas * seconds),
-            "power_w": power,
-            "arrived": now.arrived,
-            "completed": now.completed,
-            "output_tokens": now.output_tokens,
+            "utilisation": (busy / (replicas * seconds)).ravel(),
+            "power_w": (energy / seconds).ravel(),
         }
+        for name in ("waiting", "running", "kv_usage", "arrived", "completed", "output_tokens"):
+            columns[name] = np.concatenate([getattr(mark, name) for mark in marks[1:]])
         return pa.table(columns).replace_schema_metadata({"inferencesim_schema": str(SCHEMA_VERSION)})
 
 

@@ -1,0 +1,127 @@
+"""The Python entry: one call from a scenario to a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inferencesim.errors import InputError
+from inferencesim.scenario.loading import load_scenario
+from inferencesim.scenario.scenario import Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inferencesim.ledger.sink import Sink
+    from inferencesim.results.run import Run
+    from inferencesim.simulation.engine import Result
+
+_LARGEST_SEED = 2**63
+
+
+def simulate(
+    scenario: Scenario | str | Path,
+    seed: int | None = None,
+    *,
+    out: Path | None = None,
+    force: bool = False,
+    progress: Callable[[float, float], None] | None = None,
+    strict: bool = False,
+) -> Run:
+    """Simulate a scenario.
+
+    Parameters
+    ----------
+    scenario : Scenario, str or Path
+        A scenario, its file, or the name of a shipped one.
+    seed : int, optional
+        Replaces the scenario's own.
+    out : Path, optional
+        The run folder; without one, all tables stay in memory.
+    force : bool
+        Whether `out` may replace a run that is there.
+    progress : callable, optional
+        Called now and then with (simulated seconds, horizon); first with (0, horizon), when everything is
+        compiled and about to start.
+    strict : bool
+        Whether a malformed row of a trace is an error.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    InputError
+        For whatever is wrong with scenario, trace or folder. An interrupted run (KeyboardInterrupt) leaves a
+        folder that is readable and marked incomplete.
+
+    Examples
+    --------
+    >>> from inferencesim import simulate
+    >>> run = simulate("mixed_fleet", seed=1)  # doctest: +SKIP
+    >>> run.requests.groupby("class").ttft_s.quantile(0.99)  # doctest: +SKIP
+    """
+    # NumPy, Numba and SimPy take most of a second to import, which reading a scenario need not wait for.
+    from inferencesim.ledger.sink import MemorySink
+    from inferencesim.results.manifest import make_manifest
+    from inferencesim.results.run import Run
+    from inferencesim.results.run_folder import FolderSink
+    from inferencesim.results.summarise import summarise
+    from inferencesim.simulation.engine import Simulation
+    from inferencesim.simulation.plan import make_plan
+
+    plan = make_plan(_with_seed(scenario, seed))
+    manifest = make_manifest(plan)
+    folder = None if out is None else FolderSink(Path(out), force=force)
+    memory = MemorySink()
+    sink: Sink = memory if folder is None else folder
+    if folder is not None:
+        folder.write_manifest(manifest)
+    simulation = Simulation(plan, sink, strict=strict, progress=progress)
+    if progress is not None:
+        progress(0.0, plan.scenario.horizon)
+    try:
+        result = simulation.run()
+    except KeyboardInterrupt:
+        simulation.flush()
+        raise
+    _write_missing(result, sink)
+    summary = summarise(result)
+    tables = None
+    if folder is None:
+        tables = memory.tables()
+        manifest = manifest.model_copy(update={"status": "complete"})
+    else:
+        folder.write_summary(summary)
+        manifest = manifest.model_copy(update={"status": "complete", "tables": folder.tables()})
+        folder.write_manifest(manifest)
+    return Run(manifest, path=out, tables=tables, summary=summary, malformed=result.malformed)
+
+
+def _with_seed(scenario: Scenario | str | Path, seed: int | None) -> Scenario:
+    if not isinstance(scenario, Scenario):
+        return load_scenario(scenario, seed=seed)
+    if seed is None:
+        return scenario
+    if not 0 <= seed < _LARGEST_SEED:
+        raise InputError("seed", f"{seed} is out of range", "Choose an integer from 0 to 2⁶³ − 1.")
+    return scenario.model_copy(update={"seed": seed})
+
+
+def _write_missing(result: Result, sink: Sink) -> None:
+    """Write tables nothing came for with no rows, so that a quiet run has its columns too."""
+    import numpy as np
+
+    from inferencesim.kernel.tables import DECISION, REQUEST
+    from inferencesim.ledger.tables import decision_table, request_table
+
+    if result.arrived > 0:
+        return
+    recording, pools = result.plan.scenario.recording, len(result.plan.pools)
+    if recording.requests:
+        sink.write("requests", request_table(np.zeros(0, REQUEST), result.book, np.zeros(0, np.int64)))
+    if recording.decisions:
+        nothing = np.zeros(0, DECISION)
+        verdicts, scores = np.zeros((0, pools), np.uint8), np.zeros((0, pools))
+        sink.write("decisions", decision_table(nothing, verdicts, scores, result.book))

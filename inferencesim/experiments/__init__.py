@@ -1,0 +1,1 @@
+"""The same scenario many times."""

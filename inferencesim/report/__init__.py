@@ -1,0 +1,1 @@
+"""What a person looks at: tables for the terminal, plots for a page."""

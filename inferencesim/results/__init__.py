@@ -1,0 +1,1 @@
+"""What a run leaves behind: the summary, the run folder, the difference between two."""

@@ -1,0 +1,121 @@
+"""The manifest of a run: what was simulated, by which versions, and whether it came to its end."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from inferencesim.results.records import Record
+
+if TYPE_CHECKING:
+    from inferencesim.simulation.plan import Plan
+
+#: Version of the run folder's layout.
+MANIFEST_SCHEMA = 1
+
+#: Packages whose version can change a result.
+_PACKAGES = ("inferencesim", "numpy", "numba", "simpy", "pyarrow")
+
+
+class PoolProfile(Record):
+    """What stood behind the names of one pool.
+
+    Attributes
+    ----------
+    pool, hardware, model, precision : str
+    hardware_digest, model_digest : str
+        SHA-256 of the profiles' canonical JSON.
+    """
+
+    pool: str
+    hardware: str
+    hardware_digest: str
+    model: str
+    model_digest: str
+    precision: str
+
+
+class TableParts(Record):
+    """How much of a table was written."""
+
+    table: str
+    parts: int
+    rows: int
+
+
+class Manifest(Record):
+    """The first file written, and the last but one written again.
+
+    It names neither the machine nor the time of day: the same scenario, seed
+    and versions give the same bytes.
+
+    Attributes
+    ----------
+    status : {"incomplete", "complete"}
+        Incomplete until everything else has been written.
+    scenario : dict
+        The validated scenario, overrides applied.
+    scenario_digest : str
+    seed : int
+    versions : dict of str to str
+        Of Python and of the packages that take part.
+    profiles : tuple of PoolProfile
+    placement, balancing : str
+    oracle : bool
+    tables : tuple of TableParts
+        Empty while incomplete.
+    """
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
+    status: Literal["incomplete", "complete"]
+    name: str
+    scenario: dict[str, Any]
+    scenario_digest: str
+    seed: int
+    versions: dict[str, str]
+    profiles: tuple[PoolProfile, ...]
+    placement: str
+    balancing: str
+    oracle: bool
+    tables: tuple[TableParts, ...] = ()
+
+
+def make_manifest(plan: Plan) -> Manifest:
+    """Return the manifest of a plan that has not been played yet."""
+    import json
+    import sys
+
+    from inferencesim.documents import canonical_json, document_digest
+    from inferencesim.hardware.catalog import profile_digest
+    from inferencesim.models.catalog import model_digest
+    from inferencesim.results.summarise import describe_precision
+    from inferencesim.routing.policy import POLICIES
+
+    scenario = plan.scenario
+    placement, balancing = scenario.routing.placement.policy, scenario.routing.balancing.policy
+    versions = {"python": ".".join(str(part) for part in sys.version_info[:3])}
+    versions |= {name: metadata.version(name) for name in _PACKAGES}
+    return Manifest(
+        status="incomplete",
+        name=scenario.name,
+        scenario=json.loads(canonical_json(scenario)),
+        scenario_digest=document_digest(scenario),
+        seed=scenario.seed,
+        versions=versions,
+        profiles=tuple(
+            PoolProfile(
+                pool=pool.name,
+                hardware=pool.deployment.hardware.id,
+                hardware_digest=profile_digest(pool.deployment.hardware),
+                model=pool.deployment.model.id,
+                model_digest=model_digest(pool.deployment.model),
+                precision=describe_precision(pool.deployment.precision),
+            )
+            for pool in plan.pools
+        ),
+        placement=placement,
+        balancing=balancing,
+        oracle=any(POLICIES.get(name, "routing").oracle for name in (placement, balancing)),
+    )

@@ -1,0 +1,322 @@
+"""The summary of a run, as frozen records that JSON can hold.
+
+A quantity that does not exist (a percentile of nothing, the attainment of a
+class that promises nothing) is null, never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: Version of the summary's fields; every file carries it.
+SUMMARY_SCHEMA = 1
+
+
+class Record(BaseModel):
+    """Base of all records of a summary: frozen, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_by_name=True, serialize_by_alias=True
+    )
+
+
+class Window(Record):
+    """The measurement window [from, to); statistics are of requests that arrived inside it.
+
+    Attributes
+    ----------
+    from_s, to_s : float
+        The end of the warm-up, and the horizon.
+    end_s : float
+        When the simulation stopped, work still inside having been drained.
+    """
+
+    from_s: float
+    to_s: float
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        """Seconds of the window."""
+        return self.to_s - self.from_s
+
+
+class Verdict(Record):
+    """Whether the averages mean anything.
+
+    Attributes
+    ----------
+    state : {"stable", "unstable", "shedding", "empty"}
+    why : str
+        One sentence.
+    """
+
+    state: Literal["stable", "unstable", "shedding", "empty"]
+    why: str
+
+
+class Conservation(Record):
+    """Requests of the whole run, warm-up included: arrived = the sum of all others."""
+
+    arrived: int
+    completed: int
+    rejected: int
+    timed_out: int
+    cancelled: int
+    open: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was lost and nothing appeared."""
+        return self.arrived == self.completed + self.rejected + self.timed_out + self.cancelled + self.open
+
+
+class Distribution(Record):
+    """Mean and percentiles (linear between order statistics) of a quantity; null without a single value."""
+
+    mean: float | None
+    p50: float | None
+    p90: float | None
+    p95: float | None
+    p99: float | None
+
+
+class Reason(Record):
+    """How many requests were rejected for one reason (a verdict of the decisions table)."""
+
+    reason: str
+    requests: int
+
+
+class Statistics(Record):
+    """What became of the requests that arrived in the window, and what they cost.
+
+    Attributes
+    ----------
+    arrived, completed, rejected, timed_out, cancelled, open : int
+        Of those that arrived in the window, whenever they left. `open` were inside when the simulation stopped.
+    promises_kept, promises_missed, promises_open : int
+        Of requests of classes that promise anything.
+    slo_attainment : float or None
+        promises_kept / arrived of the classes that promise; what is open counts as not kept (yet).
+    open_share : float or None
+        promises_open / the same.
+    queue_time_s, ttft_s, tpot_s, e2e_s : Distribution
+        In seconds; see the glossary.
+    goodput_per_s : float or None
+        promises_kept / seconds of the window.
+    completed_in_window : int
+        Requests whose last token left within the window, whenever they arrived.
+    input_tokens_per_s, output_tokens_per_s : float
+        Tokens of those / seconds of the window.
+    preemptions : int
+    cost_usd : float
+        Of the window; idle time included.
+    cost_per_completed_request_usd : float or None
+        cost_usd / completed_in_window.
+    energy_j, site_energy_j : float
+        Joules of the machines in the window, idle time included, and those × PUE.
+    energy_per_completed_request_j : float or None
+        energy_j / completed_in_window.
+    carbon_g : float
+        Grams of CO2 equivalent of site_energy_j.
+    rejections : tuple of Reason
+        Most frequent first.
+    """
+
+    arrived: int
+    completed: int
+    rejected: int
+    timed_out: int
+    cancelled: int
+    open: int
+    promises_kept: int
+    promises_missed: int
+    promises_open: int
+    slo_attainment: float | None
+    open_share: float | None
+    queue_time_s: Distribution
+    ttft_s: Distribution
+    tpot_s: Distribution
+    e2e_s: Distribution
+    goodput_per_s: float | None
+    completed_in_window: int
+    input_tokens_per_s: float
+    output_tokens_per_s: float
+    preemptions: int
+    cost_usd: float
+    cost_per_completed_request_usd: float | None
+    energy_j: float
+    site_energy_j: float
+    energy_per_completed_request_j: float | None
+    carbon_g: float
+    rejections: tuple[Reason, ...]
+
+
+class ClassSummary(Statistics):
+    """One class of work.
+
+    `cost_usd`, energy and carbon are the class's busy share of each pool plus,
+    in the same proportion, a share of the idle time of the pools it used.
+    """
+
+    name: str
+
+
+class FleetSummary(Statistics):
+    """All classes together, and what the fleet cost.
+
+    Attributes
+    ----------
+    replicas, chips : int
+    utilisation : float
+        Busy share of all replicas' time in the window.
+    idle_share : float or None
+        Money charged for idle time / all money.
+    usd_per_million_output_tokens, usd_per_million_tokens : float or None
+        cost_usd over output tokens, and over input and output tokens, of requests completed in the window.
+    """
+
+    replicas: int
+    chips: int
+    utilisation: float
+    idle_share: float | None
+    usd_per_million_output_tokens: float | None
+    usd_per_million_tokens: float | None
+
+
+class PoolSummary(Record):
+    """One pool in the window.
+
+    Attributes
+    ----------
+    name, hardware, model, precision, site : str
+    replicas, chips : int
+        `chips` of all replicas together.
+    arrived, completed : int
+        Requests placed here, and finished here, within the window.
+    output_tokens_per_s : float
+        Tokens made here within the window, those of requests that did not finish included.
+    utilisation : float
+        Busy share of its replicas' time.
+    power_w : float
+        Mean power of the machines.
+    owned_usd : float
+        Price of all replicas for the whole window: busy_usd + idle_usd.
+    energy_usd : float
+        Price of the electricity; 0 where the hourly price includes it.
+    cost_usd : float
+        owned_usd + energy_usd.
+    price_includes_power : bool
+    energy_j, site_energy_j, carbon_g : float
+        Joules of the machines, those × PUE, and grams of CO2 equivalent of the latter.
+    """
+
+    name: str
+    hardware: str
+    model: str
+    precision: str
+    site: str
+    replicas: int
+    chips: int
+    arrived: int
+    completed: int
+    output_tokens_per_s: float
+    utilisation: float
+    power_w: float
+    owned_usd: float
+    busy_usd: float
+    idle_usd: float
+    energy_usd: float
+    cost_usd: float
+    price_includes_power: bool
+    energy_j: float
+    site_energy_j: float
+    carbon_g: float
+
+
+class LedgerRow(Record):
+    """Money and energy of one class in one pool, or of the pool's idle time (class null).
+
+    Rows of a pool sum to the pool's totals, those of all pools to the fleet's.
+    """
+
+    pool: str
+    class_name: Annotated[str | None, Field(alias="class")]
+    busy_usd: float
+    idle_usd: float
+    energy_usd: float
+    energy_j: float
+    site_energy_j: float
+    carbon_g: float
+
+    @property
+    def cost_usd(self) -> float:
+        """All money of the row."""
+        return self.busy_usd + self.idle_usd + self.energy_usd
+
+
+class PolicyUsed(Record):
+    """A policy with the parameters the scenario gave it (the others are its defaults)."""
+
+    policy: str
+    parameters: dict[str, float]
+    oracle: bool
+
+
+class Policies(Record):
+    """Who decided, and how old what they saw was."""
+
+    placement: PolicyUsed
+    balancing: PolicyUsed
+    snapshot_age_s: float
+
+    @property
+    def oracle(self) -> bool:
+        """Whether a policy looked at what a real router cannot know."""
+        return self.placement.oracle or self.balancing.oracle
+
+
+class Summary(Record):
+    """A run in one document.
+
+    Attributes
+    ----------
+    schema_version : int
+        ``schema`` in JSON.
+    name, question : str
+        The scenario's.
+    scenario_digest : str
+        SHA-256 of the scenario's canonical JSON.
+    seed : int
+    policies : Policies
+    oracle : bool
+        Whether a policy knew what a real router cannot; such results are a bound, not a forecast.
+    window : Window
+    verdict : Verdict
+    conservation : Conservation
+    fleet : FleetSummary
+    classes : tuple of ClassSummary
+    pools : tuple of PoolSummary
+    ledger : tuple of LedgerRow
+    malformed_trace_rows : int
+        Rows of traces that were left out.
+    """
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
+    name: str
+    question: str
+    scenario_digest: str
+    seed: int
+    policies: Policies
+    oracle: bool
+    window: Window
+    verdict: Verdict
+    conservation: Conservation
+    fleet: FleetSummary
+    classes: tuple[ClassSummary, ...]
+    pools: tuple[PoolSummary, ...]
+    ledger: tuple[LedgerRow, ...]
+    malformed_trace_rows: int

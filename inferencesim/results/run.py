@@ -1,0 +1,121 @@
+"""A run to work with: its tables as DataFrames, its summary, its manifest."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inferencesim.errors import InputError
+from inferencesim.results.run_folder import read_manifest, read_summary, read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    import pyarrow as pa
+
+    from inferencesim.results.manifest import Manifest
+    from inferencesim.results.records import Summary
+    from inferencesim.workload.traces.record import MalformedRow
+
+
+class Run:
+    """What a simulation left behind, in a folder or in memory.
+
+    Attributes
+    ----------
+    manifest : Manifest
+    path : Path or None
+        The run folder; None in memory.
+    malformed : tuple of MalformedRow
+        Trace rows left out; empty for a run read from a folder, whose summary has their number.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        *,
+        path: Path | None = None,
+        tables: Mapping[str, pa.Table] | None = None,
+        summary: Summary | None = None,
+        malformed: tuple[MalformedRow, ...] = (),
+    ) -> None:
+        self.manifest = manifest
+        self.path = path
+        self.malformed = malformed
+        self._tables = tables
+        self._summary = summary
+
+    @classmethod
+    def load(cls, path: str | Path) -> Run:
+        """Open a run folder; tables are read when they are asked for.
+
+        Raises
+        ------
+        InputError
+            If it is none.
+        """
+        return cls(read_manifest(Path(path)), path=Path(path))
+
+    def __repr__(self) -> str:
+        where = self.path or "in memory"
+        return f"<Run {self.manifest.name!r} seed {self.manifest.seed} ({self.manifest.status}, {where})>"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the simulation came to its end."""
+        return self.manifest.status == "complete"
+
+    @property
+    def summary(self) -> Summary:
+        """The summary.
+
+        Raises
+        ------
+        InputError
+            If the run is incomplete.
+        """
+        if self._summary is None:
+            if self.path is None:
+                raise InputError(self.manifest.name, "the run is incomplete and has no summary")
+            self._summary = read_summary(self.path)
+        return self._summary
+
+    @functools.cached_property
+    def requests(self) -> pd.DataFrame:
+        """One row per request, with hardware, model and precision of the pool that served it."""
+        import pandas as pd
+
+        frame = self._frame("requests")
+        profiles = self.manifest.profiles
+        if "pool" in frame:
+            for column in ("hardware", "model", "precision"):
+                names = {profile.pool: getattr(profile, column) for profile in profiles}
+                frame[column] = pd.Categorical(frame["pool"].astype(object).map(names))
+        return frame
+
+    @functools.cached_property
+    def decisions(self) -> pd.DataFrame:
+        """One row per placement decision: verdict and score of every pool, and the choice."""
+        return self._frame("decisions")
+
+    @functools.cached_property
+    def series(self) -> pd.DataFrame:
+        """Queue, running, KV, utilisation and power over time, one row per sample and pool."""
+        return self._frame("series")
+
+    def _frame(self, name: str) -> pd.DataFrame:
+        import pandas as pd
+
+        if self.path is not None:
+            table = read_table(self.path, name)
+        else:
+            table = None if self._tables is None else self._tables.get(name)
+        if table is not None:
+            return table.to_pandas()
+        if not self.manifest.scenario["recording"].get(name, True):
+            raise InputError(
+                f"recording.{name}", f"the run kept no {name}", f"Set recording.{name} to true and run again."
+            )
+        return pd.DataFrame()

@@ -1,0 +1,220 @@
+"""The folder of a run: written piece by piece, so that what was written survives whatever comes.
+
+::
+
+    manifest.json                    first, as "incomplete"; again as "complete" at the end
+    requests/part-00000.parquet …    likewise decisions/ and series/
+    summary.json                     last but one
+
+Every file is written under a temporary name and renamed, so that no reader
+meets half of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import ValidationError
+
+from inferencesim.errors import InputError
+from inferencesim.ledger.sink import TABLES
+from inferencesim.results.manifest import Manifest, TableParts
+from inferencesim.results.records import Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pyarrow as pa
+
+MANIFEST = "manifest.json"
+SUMMARY = "summary.json"
+
+R = TypeVar("R", Manifest, Summary)
+
+
+class FolderSink:
+    """Writes the tables of a run as Parquet part files.
+
+    Parameters
+    ----------
+    path : Path
+        Made if it does not exist.
+    force : bool
+        Whether the run that is there may be replaced.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something else, holds a run and `force` is false, or cannot be written.
+    """
+
+    def __init__(self, path: Path, *, force: bool = False) -> None:
+        self.path = path
+        self._parts = dict.fromkeys(TABLES, 0)
+        self._rows = dict.fromkeys(TABLES, 0)
+        self._prepare(force)
+
+    def _prepare(self, force: bool) -> None:
+        path = self.path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            present = any(path.iterdir())
+        except OSError as problem:
+            raise _unwritable(path, problem, "Name another folder with --out.") from problem
+        if not present:
+            return
+        if not (path / MANIFEST).is_file():
+            raise InputError(str(path), "is not empty, and holds no run", "Name another folder with --out.")
+        if not force:
+            raise InputError(
+                str(path), "holds a run already", "Name another folder with --out, or replace it with --force."
+            )
+        try:
+            # Only what a run consists of: notes and plots a person put beside it stay.
+            for name in (SUMMARY, MANIFEST):
+                (path / name).unlink(missing_ok=True)
+            for table in TABLES:
+                if (path / table).is_dir():
+                    shutil.rmtree(path / table)
+        except OSError as problem:
+            raise _unwritable(path, problem, "Name another folder with --out.") from problem
+
+    def write(self, name: str, part: pa.Table) -> None:
+        """Write the next rows of table `name` as a file of their own.
+
+        Raises
+        ------
+        InputError
+            If it cannot be written; the parts before it stay readable.
+        """
+        number = self._parts[name]
+
+        def save(target: Path) -> None:
+            _write_parquet(part, target)
+
+        self._place(self.path / name / f"part-{number:05d}.parquet", save)
+        self._parts[name] += 1
+        self._rows[name] += part.num_rows
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write the manifest, over an earlier one."""
+        self._place(self.path / MANIFEST, lambda target: _write_json(manifest, target))
+
+    def write_summary(self, summary: Summary) -> None:
+        """Write the summary."""
+        self._place(self.path / SUMMARY, lambda target: _write_json(summary, target))
+
+    def tables(self) -> tuple[TableParts, ...]:
+        """Return what has been written so far."""
+        return tuple(TableParts(table=name, parts=self._parts[name], rows=self._rows[name]) for name in TABLES)
+
+    def _place(self, path: Path, save: Callable[[Path], None]) -> None:
+        """Let `save` write under a temporary name, and rename that to `path`."""
+        temporary = path.with_name(f".{path.name}.writing")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save(temporary)
+            temporary.replace(path)
+        except OSError as problem:
+            # A full disk is not made fuller by a torso of a file.
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            remedy = "What was written before it is readable; the run is marked incomplete."
+            raise _unwritable(path, problem, remedy) from problem
+
+
+def next_run_folder(parent: Path, name: str, seed: int) -> Path:
+    """Return the first of ``<name>-<seed>-1``, ``-2`` … that does not exist in `parent`."""
+    number = 1
+    while (path := parent / f"{name}-{seed}-{number}").exists():
+        number += 1
+    return path
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read the manifest of a run folder.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder, or it is no run of this version.
+    """
+    if not path.exists():
+        raise InputError(str(path), "there is no such run folder", "`inferencesim run` prints where it writes.")
+    return _read_record(path, MANIFEST, Manifest)
+
+
+def read_summary(path: Path) -> Summary:
+    """Read the summary of a run folder.
+
+    Raises
+    ------
+    InputError
+        If there is none, as when the run was interrupted.
+    """
+    if not (path / SUMMARY).is_file():
+        raise InputError(
+            str(path),
+            "the run is incomplete and has no summary",
+            "Its tables can be read; run the scenario again for a summary.",
+        )
+    return _read_record(path, SUMMARY, Summary)
+
+
+def read_table(path: Path, name: str) -> pa.Table | None:
+    """Return all parts of a table as one; None if none was written.
+
+    Raises
+    ------
+    InputError
+        If a part is damaged.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parts = []
+    for file in sorted((path / name).glob("part-*.parquet")):
+        try:
+            parts.append(parquet.read_table(file, partitioning=None))
+        except (OSError, pa.ArrowException) as problem:
+            raise InputError(str(file), f"cannot be read ({problem})", "Run the scenario again.") from problem
+    return pa.concat_tables(parts).unify_dictionaries().combine_chunks() if parts else None
+
+
+def _read_record(path: Path, name: str, kind: type[R]) -> R:
+    file = path / name
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(str(path), f"is not a run folder: it has no {name}") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise InputError(str(file), f"cannot be read ({problem})") from problem
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as problem:
+        found = problem.errors()[0]
+        place = ".".join(str(part) for part in found["loc"])
+        raise InputError(
+            str(file),
+            f"is not a {kind.__name__.lower()} of this version ({place or 'JSON'}: {found['msg']})",
+            "Run the scenario again with this version.",
+        ) from None
+
+
+def _write_parquet(part: pa.Table, target: Path) -> None:
+    from pyarrow import parquet
+
+    parquet.write_table(part, target, compression="zstd")
+
+
+def _write_json(record: Manifest | Summary, target: Path) -> None:
+    text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
+    target.write_text(text + "\n", encoding="utf-8")
+
+
+def _unwritable(path: Path, problem: OSError, remedy: str) -> InputError:
+    return InputError(str(path), f"cannot be written ({problem.strerror or problem})", remedy)

@@ -1,0 +1,239 @@
+"""From the result of a simulation to its summary."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inferencesim.documents import document_digest
+from inferencesim.kernel.tables import CANCELLED, COMPLETED, OPEN, REJECTED, TIMED_OUT, VERDICTS
+from inferencesim.ledger.tables import PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN
+from inferencesim.results.money import ClassCost, accounts, class_cost
+from inferencesim.results.records import (
+    ClassSummary,
+    Conservation,
+    Distribution,
+    FleetSummary,
+    Policies,
+    PolicyUsed,
+    PoolSummary,
+    Reason,
+    Summary,
+    Window,
+)
+from inferencesim.results.verdict import judge
+from inferencesim.routing.policy import POLICIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from inferencesim.kernel.tables import Records
+    from inferencesim.results.money import PoolAccount
+    from inferencesim.scenario.fleet import Precision
+    from inferencesim.scenario.routing import PolicyChoice
+    from inferencesim.scenario.scenario import Scenario
+    from inferencesim.scenario.workload import Promise
+    from inferencesim.simulation.engine import Result
+
+_PERCENTILES = (50, 90, 95, 99)
+
+
+def summarise(result: Result) -> Summary:
+    """Return the summary of a result.
+
+    Statistics are of requests that arrived in the window, whenever they left;
+    money, energy and throughput are of the window itself.
+    """
+    scenario, requests = result.plan.scenario, result.requests
+    start, stop = result.window
+    pools = accounts(result)
+    classes = result.book.classes
+    ledger = tuple(row for account in pools for row in account.rows(classes))
+    promising = np.array([promises(each.promise) for each in scenario.workload], dtype=np.bool_)
+    whole = ClassCost(
+        cost_usd=sum(row.cost_usd for row in ledger),
+        energy_j=sum(row.energy_j for row in ledger),
+        site_energy_j=sum(row.site_energy_j for row in ledger),
+        carbon_g=sum(row.carbon_g for row in ledger),
+    )
+    window = Window(from_s=start.at_s, to_s=stop.at_s, end_s=result.end.at_s)
+    each_class = [
+        ClassSummary(
+            name=name,
+            **_statistics(
+                requests[requests["class_index"] == index],
+                promising,
+                window,
+                class_cost(name, index, pools, ledger),
+            ),
+        )
+        for index, name in enumerate(classes)
+    ]
+    return Summary(
+        name=scenario.name,
+        question=scenario.question,
+        scenario_digest=document_digest(scenario),
+        seed=scenario.seed,
+        policies=(policies := _policies(scenario)),
+        oracle=policies.oracle,
+        window=window,
+        verdict=judge(requests, window.from_s, window.to_s),
+        conservation=_conservation(result.arrived, requests),
+        fleet=_fleet(_statistics(requests, promising, window, whole), pools, window),
+        classes=tuple(each_class),
+        pools=tuple(_pool(index, account, result) for index, account in enumerate(pools)),
+        ledger=ledger,
+        malformed_trace_rows=len(result.malformed),
+    )
+
+
+def promises(promise: Promise) -> bool:
+    """Tell whether a class promises anything."""
+    return any(value is not None for value in promise.model_dump().values())
+
+
+def distribution(values: NDArray[np.floating]) -> Distribution:
+    """Return mean and percentiles of what is not NaN."""
+    known = values[~np.isnan(values)].astype(np.float64)
+    if known.size == 0:
+        return Distribution(mean=None, p50=None, p90=None, p95=None, p99=None)
+    p50, p90, p95, p99 = (float(value) for value in np.percentile(known, _PERCENTILES))
+    return Distribution(mean=float(known.mean()), p50=p50, p90=p90, p95=p95, p99=p99)
+
+
+def describe_precision(precision: Precision) -> str:
+    """Return a precision in a word: ``bf16``, or ``fp8 weights, bf16 KV``, where they differ."""
+    parts = [precision.weights]
+    if precision.activations != precision.weights:
+        parts.append(f"{precision.activations} activations")
+    if precision.kv != precision.weights:
+        parts.append(f"{precision.kv} KV")
+    return ", ".join(parts)
+
+
+def per(amount: float, count: float) -> float | None:
+    """Return `amount` / `count`; None where there is nothing to divide by."""
+    return amount / count if count > 0 else None
+
+
+def _statistics(requests: Records, promising: NDArray[np.bool_], window: Window, cost: ClassCost) -> dict[str, Any]:
+    """Return the fields of :class:`Statistics` for some requests."""
+    arrived_s, left_s = requests["arrived_s"], requests["left_s"]
+    of = requests[(arrived_s >= window.from_s) & (arrived_s < window.to_s)]
+    outcome = of["outcome"]
+    bound = of[promising[of["class_index"]]] if promising.size else of
+    verdict = bound["promise"]
+    kept = int((verdict == PROMISE_KEPT).sum())
+    still_open = int((verdict == PROMISE_OPEN).sum())
+    finished = (requests["outcome"] == COMPLETED) & (left_s >= window.from_s) & (left_s < window.to_s)
+    completed_in_window = int(finished.sum())
+    reasons = np.bincount(of["reason"][outcome == REJECTED], minlength=len(VERDICTS))
+    return {
+        "arrived": of.size,
+        "completed": int((outcome == COMPLETED).sum()),
+        "rejected": int((outcome == REJECTED).sum()),
+        "timed_out": int((outcome == TIMED_OUT).sum()),
+        "cancelled": int((outcome == CANCELLED).sum()),
+        "open": int((outcome == OPEN).sum()),
+        "promises_kept": kept,
+        "promises_missed": int((verdict == PROMISE_MISSED).sum()),
+        "promises_open": still_open,
+        "slo_attainment": per(kept, bound.size),
+        "open_share": per(still_open, bound.size),
+        "queue_time_s": distribution(of["queue_time_s"]),
+        "ttft_s": distribution(of["ttft_s"]),
+        "tpot_s": distribution(of["tpot_s"]),
+        "e2e_s": distribution(of["e2e_s"]),
+        "goodput_per_s": kept / window.length_s if bound.size else None,
+        "completed_in_window": completed_in_window,
+        "input_tokens_per_s": float(requests["prompt_tokens"][finished].sum(dtype=np.int64)) / window.length_s,
+        "output_tokens_per_s": float(requests["generated_tokens"][finished].sum(dtype=np.int64)) / window.length_s,
+        "preemptions": int(of["preemptions"].sum(dtype=np.int64)),
+        "cost_usd": cost.cost_usd,
+        "cost_per_completed_request_usd": per(cost.cost_usd, completed_in_window),
+        "energy_j": cost.energy_j,
+        "site_energy_j": cost.site_energy_j,
+        "energy_per_completed_request_j": per(cost.energy_j, completed_in_window),
+        "carbon_g": cost.carbon_g,
+        "rejections": tuple(
+            Reason(reason=VERDICTS[code], requests=int(reasons[code]))
+            for code in np.argsort(-reasons, kind="stable")
+            if reasons[code]
+        ),
+    }
+
+
+def _fleet(statistics: dict[str, Any], pools: Sequence[PoolAccount], window: Window) -> FleetSummary:
+    replicas = sum(account.pool.replicas for account in pools)
+    idle = math.fsum(account.idle_usd + account.energy_usd(account.idle_j) for account in pools)
+    output_tokens = statistics["output_tokens_per_s"] * window.length_s
+    tokens = output_tokens + statistics["input_tokens_per_s"] * window.length_s
+    return FleetSummary(
+        **statistics,
+        replicas=replicas,
+        chips=sum(account.pool.replicas * account.pool.deployment.chips for account in pools),
+        utilisation=math.fsum(account.busy_s for account in pools) / (replicas * window.length_s),
+        idle_share=per(idle, statistics["cost_usd"]),
+        usd_per_million_output_tokens=per(statistics["cost_usd"] * 1e6, output_tokens),
+        usd_per_million_tokens=per(statistics["cost_usd"] * 1e6, tokens),
+    )
+
+
+def _pool(index: int, account: PoolAccount, result: Result) -> PoolSummary:
+    pool, (start, stop) = account.pool, result.window
+    seconds = stop.at_s - start.at_s
+    deployment = pool.deployment
+    joules = account.busy_j + account.idle_j
+    owned, energy = account.busy_usd + account.idle_usd, account.energy_usd(joules)
+    return PoolSummary(
+        name=pool.name,
+        hardware=deployment.hardware.id,
+        model=deployment.model.id,
+        precision=describe_precision(deployment.precision),
+        site=pool.site.id,
+        replicas=pool.replicas,
+        chips=pool.replicas * deployment.chips,
+        arrived=int(stop.arrived[index] - start.arrived[index]),
+        completed=int(stop.completed[index] - start.completed[index]),
+        output_tokens_per_s=float(stop.output_tokens[index] - start.output_tokens[index]) / seconds,
+        utilisation=account.busy_s / (pool.replicas * seconds),
+        power_w=joules / seconds,
+        owned_usd=owned,
+        busy_usd=account.busy_usd,
+        idle_usd=account.idle_usd,
+        energy_usd=energy,
+        cost_usd=owned + energy,
+        price_includes_power=deployment.price_includes_power,
+        energy_j=joules,
+        site_energy_j=joules * pool.pue,
+        carbon_g=account.carbon_g(joules),
+    )
+
+
+def _conservation(arrived: int, requests: Records) -> Conservation:
+    counts = np.bincount(requests["outcome"], minlength=5)
+    return Conservation(
+        arrived=arrived,
+        completed=int(counts[COMPLETED]),
+        rejected=int(counts[REJECTED]),
+        timed_out=int(counts[TIMED_OUT]),
+        cancelled=int(counts[CANCELLED]),
+        open=int(counts[OPEN]),
+    )
+
+
+def _policies(scenario: Scenario) -> Policies:
+    def used(choice: PolicyChoice, level: str) -> PolicyUsed:
+        found = POLICIES.get(choice.policy, f"routing.{level}.policy")
+        return PolicyUsed(policy=choice.policy, parameters=dict(choice.parameters), oracle=found.oracle)
+
+    routing = scenario.routing
+    return Policies(
+        placement=used(routing.placement, "placement"),
+        balancing=used(routing.balancing, "balancing"),
+        snapshot_age_s=routing.snapshot_age,
+    )

@@ -1,0 +1,195 @@
+"""Where the bytes of a replica go, and what is said when they do not fit."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from deploying import BYTES, changed, deployed, fitting, layer_matrices
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from inferencesim.deployment.memory import kv_shards
+from inferencesim.errors import InputError
+from inferencesim.hardware.catalog import load_profile, profile_names
+from inferencesim.models.catalog import load_model, model_names
+
+
+def refused(*arguments, **options) -> InputError:
+    with pytest.raises(InputError) as caught:
+        deployed(*arguments, **options)
+    return caught.value
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_weights_activations_and_cache_never_exceed_what_is_usable(data):
+    hardware = data.draw(st.sampled_from(profile_names()))
+    model = data.draw(st.sampled_from(model_names()))
+    profile = load_profile(hardware, "here")
+    activations = data.draw(st.sampled_from(sorted(profile.compute)))
+    fit = fitting(hardware, model, activations, activations)
+    assume(fit is not None)
+    precision = {"weights": activations, "activations": activations, "kv": data.draw(st.sampled_from(["bf16", "fp8"]))}
+    batching = {"block_size": data.draw(st.sampled_from([1, 16, 64])), "max_sequences": 64}
+    deployment = deployed(
+        hardware, model, precision, tensor=fit.tensor, pipeline=fit.pipeline, batching=batching
+    )  # fmt: skip
+    plan = deployment.memory
+    block = plan.kv_bytes_per_token * plan.block_size
+    used = plan.weight_bytes + plan.activation_bytes + plan.kv_blocks * block
+    assert used <= plan.usable_bytes <= profile.memory.capacity.si
+    assert used + block > plan.usable_bytes
+    assert plan.kv_tokens == plan.kv_blocks * plan.block_size
+
+    # All chips together hold at least one copy of every weight and of the cache.
+    spec = deployment.model
+    always, routed, _ = layer_matrices(spec)
+    ends = spec.vocab * spec.hidden * (1 if spec.tied else 2)
+    assert plan.weight_bytes * fit.chips >= ((always + routed) * BYTES[activations] + ends * 2.0) * (1 - 1e-12)
+    cache = spec.kv_elements_per_token * BYTES[precision["kv"]]
+    assert plan.kv_bytes_per_token * fit.chips >= cache * (1 - 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("model", "bytes_per_token"),
+    [
+        ("llama-3.1-8b", 131_072),
+        ("llama-3.1-70b", 327_680),
+        ("llama-3.1-405b", 516_096),
+        ("qwen3-32b", 262_144),
+        ("mixtral-8x7b", 131_072),
+        ("deepseek-v3", 70_272),  # 61 layers × (512 + 64) × 2 B: the compressed cache
+    ],
+)
+def test_cache_per_token_in_sixteen_bits_is_the_published_one(model, bytes_per_token):
+    fit = fitting("amd-epyc-9965", model, "int4", "bf16")
+    assert fit is not None
+    deployment = deployed("amd-epyc-9965", model, "int4", tensor=fit.tensor, pipeline=fit.pipeline)
+    copies = fit.tensor / kv_shards(deployment.model, fit.tensor)
+    layers = -(-deployment.model.layers // fit.pipeline) * fit.pipeline
+    total = deployment.memory.kv_bytes_per_token * fit.chips / copies * deployment.model.layers / layers
+    assert total == pytest.approx(bytes_per_token)
+
+
+def test_the_weights_of_an_h100_with_llama_8b_by_hand():
+    """6.98e9 matrix parameters in FP8, embedding and head of 128256 × 4096 in sixteen bits."""
+    plan = deployed("nvidia-h100-sxm", "llama-3.1-8b", "fp8").memory
+    assert plan.weight_bytes == pytest.approx(6_979_321_856 + 2 * 2 * 128_256 * 4096)
+    assert plan.usable_bytes == pytest.approx(0.9 * 80e9)
+    assert plan.kv_bytes_per_token == 131_072
+    assert plan.kv_blocks == int((plan.usable_bytes - plan.weight_bytes - plan.activation_bytes) // (131_072 * 16))
+
+
+def test_an_eight_bit_cache_holds_twice_the_tokens():
+    wide = deployed("nvidia-h100-sxm", "llama-3.1-8b", {"weights": "fp8", "kv": "bf16"}).memory
+    narrow = deployed("nvidia-h100-sxm", "llama-3.1-8b", {"weights": "fp8", "kv": "fp8"}).memory
+    assert narrow.kv_tokens == pytest.approx(2 * wide.kv_tokens, rel=1e-3)
+
+
+def test_tensor_groups_share_the_cache_until_each_chip_has_one_head():
+    one, eight, sixteen = (
+        deployed("nvidia-h200-sxm", "llama-3.1-70b", "fp8", tensor=n).memory for n in (1, 8, 16)
+    )  # fmt: skip
+    assert eight.kv_bytes_per_token == pytest.approx(one.kv_bytes_per_token / 8)
+    assert sixteen.kv_bytes_per_token == eight.kv_bytes_per_token
+    assert kv_shards(load_model("deepseek-v3", "here"), 8) == 1
+
+
+def test_the_fullest_stage_of_an_uneven_pipeline_counts():
+    """80 layers over 3 stages: one holds 27."""
+    plan = deployed("nvidia-h200-sxm", "llama-3.1-70b", "fp8", pipeline=3).memory
+    assert plan.kv_bytes_per_token == pytest.approx(327_680 * 27 / 80)
+
+
+@pytest.mark.parametrize(
+    "fewer",
+    [
+        {"memory_share": 0.6},
+        {"batching": {"token_budget": 32768}},
+        {"batching": {"max_sequences": 2048}},
+    ],
+)
+def test_what_else_takes_memory_leaves_less_cache(fewer):
+    plain = deployed("nvidia-h100-sxm", "llama-3.1-8b").memory
+    assert deployed("nvidia-h100-sxm", "llama-3.1-8b", **fewer).memory.kv_blocks < plain.kv_blocks
+
+
+def test_the_tighter_of_engine_and_profile_limits_memory():
+    vllm = deployed("nvidia-h100-sxm", "llama-3.1-8b").memory
+    sglang = deployed("nvidia-h100-sxm", "llama-3.1-8b", engine="sglang").memory
+    assert sglang.usable_bytes == pytest.approx(0.88 * 80e9)
+    assert vllm.usable_bytes == pytest.approx(0.9 * 80e9)
+    tight = changed("nvidia-h100-sxm", "usable_memory", 0.5)
+    assert deployed(tight, "llama-3.1-8b").memory.usable_bytes == pytest.approx(0.45 * 80e9)
+    assert deployed(tight, "llama-3.1-8b", memory_share=0.7).memory.usable_bytes == pytest.approx(0.7 * 80e9)
+
+
+def test_a_request_fits_if_context_and_cache_hold_it():
+    small = deployed("nvidia-l4", "llama-3.1-8b")
+    tokens = small.memory.kv_tokens
+    # The last token is sampled and needs no cache.
+    assert small.fits(tokens - 99, 100)
+    assert not small.fits(tokens - 98, 100)
+    roomy = deployed("nvidia-h200-sxm", "llama-3.1-8b")
+    assert roomy.fits(131_072 - 100, 100)
+    assert not roomy.fits(131_072 - 99, 100)
+
+
+# --- What does not work ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hardware", "model", "precision", "engine"),
+    [
+        ("nvidia-h100-sxm", "llama-3.1-70b", "bf16", "vllm"),
+        ("nvidia-l4", "llama-3.1-70b", "fp8", "vllm"),
+        ("groq-lpu-v1", "llama-3.1-70b", "int8", "compiled"),
+        ("cerebras-cs3", "llama-3.1-405b", "bf16", "compiled"),
+        ("nvidia-h200-sxm", "deepseek-v3", "fp8", "vllm"),
+        ("nvidia-rtx-4090", "gemma-3-27b", "bf16", "vllm"),
+        ("google-tpu-v5e", "qwen3-235b-a22b", "int8", "vllm"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_the_arithmetic_and_what_would(hardware, model, precision, engine):
+    problem = refused(hardware, model, precision, engine=engine)
+    assert problem.where == "pools[0]"
+    profile = load_profile(hardware, "here")
+    weights, activations, usable = (float(x) for x in re.findall(r"([0-9.]+) GB(?! ×| =|\))", problem.what)[:3])
+    assert weights + activations > usable * 0.99
+    assert f"of {profile.memory.capacity.si / 1e9:g} GB" in problem.what
+    remedy = re.search(r"tensor: (\d+), pipeline: (\d+)\} would \((\d+) chips\)", problem.remedy or "")
+    assert remedy, problem.remedy
+    tensor, pipeline, chips = (int(group) for group in remedy.groups())
+    assert tensor * pipeline == chips
+    fitting_one = deployed(hardware, model, precision, engine=engine, tensor=tensor, pipeline=pipeline)
+    assert fitting_one.memory.kv_tokens >= fitting_one.batching.token_budget
+
+
+def test_where_nothing_would_do_the_error_says_so():
+    problem = refused("groq-lpu-v1", "deepseek-v3", "int8", engine="compiled")
+    assert "No tensor × pipeline up to 1024 chips would" in (problem.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("hardware", "model", "precision", "options", "where", "said"),
+    [
+        ("nvidia-a100-80gb-sxm", "llama-3.1-8b", "fp8", {}, "precision", ["no fp8", "bf16, int8"]),
+        ("nvidia-h100-sxm", "llama-3.1-8b", "fp4", {}, "precision", ["no fp4", "weights: fp4, activations: bf16"]),
+        ("nvidia-h100-sxm", "llama-3.1-8b", "bf16", {"tensor": 3}, "parallelism.tensor", ["3 does not divide", "32"]),
+        ("nvidia-h100-sxm", "llama-3.1-8b", "bf16", {"tensor": 64}, "parallelism.tensor", ["64 does not", "1, 2, 4"]),
+        ("nvidia-h100-sxm", "llama-3.1-8b", "bf16", {"pipeline": 33}, "parallelism.pipeline", ["33", "32 layers"]),
+        ("nvidia-h100-sxm", "llama-3.1-8b", "bf16", {"tensor": 2, "expert": 2}, "parallelism.expert", ["no experts"]),
+        ("nvidia-h200-sxm", "gpt-oss-20b", "bf16", {"tensor": 64, "expert": 64}, "parallelism.expert", ["32 experts"]),
+    ],
+)  # fmt: skip
+def test_what_a_chip_or_a_model_cannot_do_is_refused_at_its_key(hardware, model, precision, options, where, said):
+    problem = refused(hardware, model, precision, **options)
+    assert problem.where == f"pools[0].{where}"
+    for words in said:
+        assert words in str(problem)
+
+
+def test_four_bit_weights_run_on_any_chip_with_sixteen_bit_arithmetic():
+    deployed("nvidia-a100-80gb-sxm", "llama-3.1-8b", {"weights": "fp4", "activations": "bf16"})
+    deployed("nvidia-a100-80gb-sxm", "llama-3.1-8b", "int4")

@@ -1,0 +1,64 @@
+"""The real fleet and its twin side by side."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from oracle.small import Run
+from oracle.twin import Twin
+
+#: Relative; the kernel sums a run of decode steps in one formula, the twin step by step.
+TIMES = 1e-9
+SHARES = 1e-6
+
+
+def run_both(described):
+    real = Run(described)
+    twin = Twin(real.plan, real.simulation.gateway.pool_traits["target_rate"])
+    twin.run(described.horizon + described.drain)
+    return real, twin
+
+
+def assert_same(real, twin):
+    """Assert that every request met the same fate at the same time, and every replica did the same work."""
+    calls = twin.arrivals
+    assert real.result.arrived == len(calls)
+    if calls:
+        _assert_same_requests(real.requests, calls)
+    fleet = real.fleet.replicas
+    for name, theirs, tolerance in (
+        ("busy_s", [each.busy_s for each in twin.replicas], SHARES),
+        ("busy_energy_j", [each.energy_j for each in twin.replicas], SHARES),
+        ("prefill_tokens", [each.prefill_tokens for each in twin.replicas], 0.0),
+    ):
+        np.testing.assert_allclose(fleet[name], theirs, rtol=tolerance, atol=1e-12, err_msg=name)
+    np.testing.assert_array_equal(real.fleet.pools["output_tokens"], _tokens_in_committed_segments(real, twin))
+
+
+def _tokens_in_committed_segments(real, twin):
+    """The twin's output tokens per pool; a run that stopped in the midst of a segment has not counted that one yet."""
+    if real.fleet.clock["inside"][0] > 0:
+        return real.fleet.pools["output_tokens"]
+    return [pool.output_tokens for pool in twin.pools]
+
+
+def _assert_same_requests(table, calls):
+    for column, field in (
+        ("outcome", "outcome"),
+        ("preemptions", "preemptions"),
+    ):
+        assert table[column].tolist() == [getattr(call, field) for call in calls], column
+    assert table["generated_tokens"].tolist() == [call.generated for call in calls]
+    assert table["reason"].astype(object).where(table["reason"].notna(), None).tolist() == [
+        call.reason for call in calls
+    ]
+    replicas = [math.nan if call.replica is None else call.replica for call in calls]
+    np.testing.assert_array_equal(table["replica"].astype(float), replicas, err_msg="replica")
+    for column in ("scheduled_s", "first_token_s", "finished_s"):
+        theirs = [math.nan if getattr(call, column) is None else getattr(call, column) for call in calls]
+        np.testing.assert_allclose(table[column].astype(float), theirs, rtol=TIMES, err_msg=column)
+    for column in ("busy_s", "energy_j"):
+        theirs = [getattr(call, column) for call in calls]
+        np.testing.assert_allclose(table[column], theirs, rtol=SHARES, atol=1e-12, err_msg=column)
