@@ -27,11 +27,14 @@ class Registry(Generic[T]):
         What an entry is, in the words of an error message ("placement policy").
     group : str
         Entry-point group searched for entries of other packages.
+    check : callable
+        Tells whether what an entry point gives can be such a thing.
     """
 
-    def __init__(self, kind: str, group: str) -> None:
+    def __init__(self, kind: str, group: str, check: Callable[[object], bool] = callable) -> None:
         self.kind = kind
         self.group = group
+        self._check = check
         self._entries: dict[str, T] = {}
         self._searched = False
 
@@ -78,4 +81,16 @@ class Registry(Generic[T]):
         self._searched = True
         for point in metadata.entry_points(group=self.group):
             if point.name not in self._entries:
-                self._entries[point.name] = point.load()
+                self._entries[point.name] = self._load(point)
+
+    def _load(self, point: metadata.EntryPoint) -> T:
+        """Import what an entry point names; another package's fault is told as such."""
+        where = f"entry point {point.name} = {point.value} ({self.group})"
+        remedy = "Mend or uninstall the package that declares it."
+        try:
+            entry = point.load()
+        except Exception as problem:  # a foreign package may fail in any way on import
+            raise InputError(where, f"cannot be loaded ({type(problem).__name__}: {problem})", remedy) from problem
+        if not self._check(entry):
+            raise InputError(where, f"is no {self.kind}", remedy)
+        return entry  # type: ignore[no-any-return]  # `check` is what can be known of a foreign object

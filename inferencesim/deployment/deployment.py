@@ -107,18 +107,18 @@ class Deployment:
         """Return the requests per second one replica completes at most, in steady state.
 
         The batch is as large as seats and KV cache allow; each step carries the
-        prefill that replaces the sequences which leave it. Where the token
-        budget cannot carry that much, prefill limits the rate.
+        prefill that replaces the sequences which leave it, so a small token
+        budget keeps the batch small.
         """
-        batch = self.saturated_batch(prompt_tokens, output_tokens)
-        arriving = batch / output_tokens * prompt_tokens
-        room = max(1.0, self.batching.token_budget - batch)
-        chunk = min(arriving, room)
-        seconds = self._chunk_s(
-            batch, batch * (prompt_tokens + output_tokens / 2.0), chunk, max(0.0, prompt_tokens / 2.0 - chunk / 2.0),
-            chunk / prompt_tokens,
-        )  # fmt: skip
-        return chunk / prompt_tokens / seconds
+        per_sequence = prompt_tokens / output_tokens
+        batch = min(
+            self.saturated_batch(prompt_tokens, output_tokens),
+            self.batching.token_budget / (1.0 + per_sequence),
+        )
+        chunk = batch * per_sequence
+        context = batch * (prompt_tokens + output_tokens / 2.0)
+        before = max(0.0, (prompt_tokens - chunk) / 2.0)
+        return batch / output_tokens / self._chunk_s(batch, context, chunk, before, chunk / prompt_tokens)
 
     def saturated_batch(self, prompt_tokens: float, output_tokens: float) -> float:
         """Return the sequences that run together when requests always wait, on average over their lives."""

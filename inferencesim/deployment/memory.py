@@ -128,7 +128,8 @@ def require_fit(
         f"{model.id} in {precision.weights} does not fit {hardware.id} with tensor {parallelism.tensor} × pipeline "
         f"{parallelism.pipeline}: weights {plan.weight_bytes / gigabyte:.2f} GB + activation reserve "
         f"{plan.activation_bytes / gigabyte:.2f} GB per chip leave no KV block in "
-        f"{plan.usable_bytes / gigabyte:.2f} GB ({share:.0%} of {hardware.memory.capacity.si / gigabyte:g} GB) × {parallelism.chips} chips"
+        f"{plan.usable_bytes / gigabyte:.2f} GB ({share:.0%} of {hardware.memory.capacity.si / gigabyte:g} GB) "
+        f"× {parallelism.chips} chips"
     )
     fitting = smallest_fit(hardware, model, precision, batching, share)
     if fitting is None:

@@ -244,7 +244,8 @@ def step_cost(
         Chunks that end their prompt, hence sample a token.
     """
     micro = _microbatches(c, decoding, prefill_tokens)
-    # The pipeline moves at the pace of its largest microbatch, and nobody divides a sequence, or prefill below the ridge of the roofline.
+    # The pipeline moves at the pace of its largest microbatch; a sequence is not divided, nor is prefill
+    # into pieces so small that streaming the weights outlasts them.
     share = min(micro, max(1.0, decoding))
     cut = min(micro, max(1.0, prefill_tokens / c.microbatch_tokens))
     tokens = max((decoding + prefill_tokens) / micro, prefill_tokens / cut)

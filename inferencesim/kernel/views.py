@@ -44,10 +44,9 @@ TRAITS = np.dtype(
         ("seats", np.int64),  # sequences one of them runs together at most
         ("token_budget", np.int64),  # tokens per step of one of them
         ("kv_tokens", np.int64),  # KV capacity of one of them
-        (
-            "target_rate",
-            np.float64,
-        ),  # requests per second of this load that all of them complete when saturated
+        ("mean_prompt_tokens", np.float64),  # of the requests it may be given
+        ("mean_output_tokens", np.float64),
+        ("target_rate", np.float64),  # requests per second that all of them complete when saturated
         ("speed", np.float64),  # output tokens per second of a lone request
         ("usd_per_s", np.float64),  # price of one of them, with power at its mean where that is paid apart
     ]

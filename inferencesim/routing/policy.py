@@ -66,7 +66,9 @@ class Policy:
     oracle: bool = False
 
 
-POLICIES: Registry[Policy] = Registry("routing policy", "inferencesim.policies")
+POLICIES: Registry[Policy] = Registry(
+    "routing policy", "inferencesim.policies", lambda entry: isinstance(entry, Policy)
+)
 
 
 def policy(name: str, rule: str, **parameters: float) -> Callable[[Choose], Choose]:

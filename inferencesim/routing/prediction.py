@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferencesim.deployment.step_time import coefficients_at, decode_line, step_cost
+from inferencesim.deployment.step_time import coefficients_at, step_cost
 from inferencesim.jit import compiled
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
 
     TTFT is the step under way (half of it), the prefill of all tokens in front
     and of its own under the token budget, and, where seats or KV cache are
-    taken, the time until enough of the running ones have left. TPOT is a decode
-    step of the batch it will join. The marginal cost is its share of the
+    taken, the time until enough of the running ones have left. TPOT is a step
+    of the batch it will join, with the prefill that keeps such a batch full. The marginal cost is its share of the
     replica's time: its own prefill, and one seat of each decode step.
     """
     load, traits = candidates.load, candidates.traits
@@ -46,12 +46,17 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     output = request.expected_output_tokens
 
     batch = min(seats, running + waiting + 1.0)
-    read = context + ahead + prompt + output / 2.0
-    line = decode_line(c, batch, read)
-    tpot = line.fixed_s + line.slope_s * read
-
     decoding = min(running, seats)
     room = max(1.0, traits[i]["token_budget"] - decoding)
+    read = context + ahead + prompt + output / 2.0
+    # Whoever leaves the batch is replaced: each step carries that much prefill.
+    usual = traits[i]["mean_prompt_tokens"]
+    chunk = min(room, batch / traits[i]["mean_output_tokens"] * usual)
+    seen = usual / 2.0
+    tpot = step_cost(
+        c, batch, read, 1.0, chunk, chunk * seen, chunk * min(seen, c.window), usual, chunk / usual
+    ).seconds
+
     ttft = _prefill_s(candidates, i, decoding, context, ahead + prompt, prompt / 2.0, room)
     if running > 0.0:
         ttft += 0.5 * tpot

@@ -158,7 +158,7 @@ class Simulation:
         self._tally = Tally()
         self._series: list[Mark] = []
         self._inside: list[int] = []
-        self._marks: list[Mark] = []
+        self._window_start = self._counters(0.0)
         self._waiting_for: dict[int, simpy.Event] = {}
         self._reported = 0
         self._submitted = 0
@@ -180,11 +180,12 @@ class Simulation:
         """
         scenario = self.plan.scenario
         env, horizon = self.env, scenario.horizon
-        env.process(self._mark(scenario.warm_up, horizon))
+        env.process(self._mark(scenario.warm_up))
         env.process(self._sample(horizon))
         for index, each in enumerate(scenario.workload):
             start_clients(env, self, index, each, scenario.seed, horizon)
         self._run_until(horizon)
+        window = (self._window_start, self._counters(horizon))
         last = horizon + scenario.drain
         if self.fleet.clock["inside"][0] > 0:
             self._run_until(last)
@@ -196,7 +197,7 @@ class Simulation:
             plan=self.plan,
             book=self.book,
             requests=self._tally.rows(),
-            window=(self._marks[0], self._marks[1]),
+            window=window,
             end=end,
             inside=np.array(self._inside, dtype=np.int64),
             arrived=int(self.fleet.clock["arrived"][0]),
@@ -395,11 +396,10 @@ class Simulation:
             kv_usage=fleet.live_pools["kv_usage"].copy(),
         )
 
-    def _mark(self, *moments: float) -> simpy.events.ProcessGenerator:
-        """Take the counters at the ends of the measurement window."""
-        for moment in moments:
-            yield self.env.timeout(moment - self.env.now)
-            self._marks.append(self._counters(moment))
+    def _mark(self, moment: float) -> simpy.events.ProcessGenerator:
+        """Take the counters at the start of the measurement window."""
+        yield self.env.timeout(moment)
+        self._window_start = self._counters(moment)
 
     def _sample(self, horizon: float) -> simpy.events.ProcessGenerator:
         """Record the series, from 0 to the horizon and on while requests are inside."""

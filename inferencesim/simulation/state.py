@@ -200,6 +200,8 @@ def _pool_traits(plan: Plan, means: ClassMeans) -> Records:
         row["seats"] = deployment.batching.max_sequences
         row["token_budget"] = deployment.batching.token_budget
         row["kv_tokens"] = deployment.memory.kv_tokens
+        row["mean_prompt_tokens"] = prompt
+        row["mean_output_tokens"] = output
         row["target_rate"] = deployment.saturated_rate(prompt, output) * pool.replicas
         row["speed"] = 1.0 / deployment.decode_s(1, prompt)
         row["usd_per_s"] = pool.usd_per_s

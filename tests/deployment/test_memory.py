@@ -67,8 +67,7 @@ def test_cache_per_token_in_sixteen_bits_is_the_published_one(model, bytes_per_t
     assert fit is not None
     deployment = deployed("amd-epyc-9965", model, "int4", tensor=fit.tensor, pipeline=fit.pipeline)
     copies = fit.tensor / kv_shards(deployment.model, fit.tensor)
-    layers = -(-deployment.model.layers // fit.pipeline) * fit.pipeline
-    total = deployment.memory.kv_bytes_per_token * fit.chips / copies * deployment.model.layers / layers
+    total = deployment.memory.kv_bytes_per_token * fit.chips / copies
     assert total == pytest.approx(bytes_per_token)
 
 
@@ -96,10 +95,12 @@ def test_tensor_groups_share_the_cache_until_each_chip_has_one_head():
     assert kv_shards(load_model("deepseek-v3", "here"), 8) == 1
 
 
-def test_the_fullest_stage_of_an_uneven_pipeline_counts():
-    """80 layers over 3 stages: one holds 27."""
-    plan = deployed("nvidia-h200-sxm", "llama-3.1-70b", "fp8", pipeline=3).memory
-    assert plan.kv_bytes_per_token == pytest.approx(327_680 * 27 / 80)
+def test_pipeline_stages_hold_equal_shares():
+    one, four = (deployed("nvidia-h200-sxm", "llama-3.1-70b", "fp8", pipeline=n).memory for n in (1, 4))
+    assert four.kv_bytes_per_token == pytest.approx(327_680 / 4)
+    assert four.weight_bytes == pytest.approx(one.weight_bytes / 4)
+    assert four.activation_bytes == pytest.approx(one.activation_bytes / 4)
+    assert four.kv_tokens > 4 * one.kv_tokens
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from oracle.compare import assert_same, run_both
@@ -82,7 +82,8 @@ def scenarios(draw, horizon):
 
 
 @given(described=scenarios(horizon=0.5))
-@settings(max_examples=60)
+# Shrinking may take minutes: the long run below does it.
+@settings(max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_every_request_meets_the_same_fate(described):
     assert_same(*run_both(described))
 

@@ -70,7 +70,7 @@ class Replica:
     running: list[Call] = field(default_factory=list)
     step: Step | None = None
     busy_s: float = 0.0
-    energy_j: float = 0.0
+    busy_energy_j: float = 0.0
     prefill_tokens: int = 0
     decode_tokens: int = 0
     most_blocks: int = 0
@@ -170,7 +170,7 @@ class Replica:
         step, now = self.step, self.step.end_s
         self.step = None
         self.busy_s += step.seconds
-        self.energy_j += step.joules
+        self.busy_energy_j += step.joules
         self.decode_tokens += len(step.decoding)
         for call in step.decoding:
             call.kv_tokens += 1

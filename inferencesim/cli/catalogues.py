@@ -1,0 +1,128 @@
+"""Commands that list what there is: hardware, models, policies, scenarios, and the schema."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from inferencesim.cli.console import Format, FormatOption, emit, guarded, show
+
+hardware = typer.Typer(no_args_is_help=True, help="Hardware profiles.", rich_markup_mode=None)
+models = typer.Typer(no_args_is_help=True, help="Models.", rich_markup_mode=None)
+policies = typer.Typer(no_args_is_help=True, help="Routing policies.", rich_markup_mode=None)
+scenarios = typer.Typer(no_args_is_help=True, help="Shipped scenarios.", rich_markup_mode=None)
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="An id, or a file of your own.")]
+
+
+@hardware.command("list")
+@guarded
+def list_hardware(output: FormatOption = Format.TABLE) -> None:
+    """List the shipped hardware profiles."""
+    from inferencesim.hardware.catalog import load_profile, profile_names
+
+    profiles = [load_profile(name, name) for name in profile_names()]
+    if output is Format.JSON:
+        emit([profile.model_dump(mode="json", by_alias=True) for profile in profiles])
+        return
+    from inferencesim.report.profiles import hardware_list_table
+
+    show([hardware_list_table(profiles)])
+
+
+@hardware.command("show")
+@guarded
+def show_hardware(name: NameArgument, output: FormatOption = Format.TABLE) -> None:
+    """Show every number of a profile with unit, provenance and source."""
+    from inferencesim.hardware.catalog import load_profile
+
+    profile = load_profile(name, "hardware")
+    if output is Format.JSON:
+        emit(profile.model_dump(mode="json", by_alias=True))
+        return
+    from inferencesim.report.profiles import hardware_table
+
+    show([hardware_table(profile)])
+
+
+@models.command("list")
+@guarded
+def list_models(output: FormatOption = Format.TABLE) -> None:
+    """List the shipped models."""
+    from inferencesim.models.catalog import load_model, model_names
+
+    found = [load_model(name, name) for name in model_names()]
+    if output is Format.JSON:
+        emit([model.model_dump(mode="json", by_alias=True) for model in found])
+        return
+    from inferencesim.report.profiles import model_list_table
+
+    show([model_list_table(found)])
+
+
+@models.command("show")
+@guarded
+def show_model(name: NameArgument, output: FormatOption = Format.TABLE) -> None:
+    """Show a model's architecture with sources, and what follows from it; also of a config.json."""
+    from inferencesim.models.catalog import load_model
+
+    model = load_model(name, "model")
+    if output is Format.JSON:
+        emit(model.model_dump(mode="json", by_alias=True))
+        return
+    from inferencesim.report.profiles import model_table
+
+    show([model_table(model)])
+
+
+@policies.command("list")
+@guarded
+def list_policies(output: FormatOption = Format.TABLE) -> None:
+    """List the routing policies, those of other packages included, with their parameters."""
+    import inferencesim.routing.policies  # noqa: F401 - files the built-in ones
+    from inferencesim.routing.policy import POLICIES
+
+    found = [(name, POLICIES.get(name, name)) for name in POLICIES.names()]
+    if output is Format.JSON:
+        emit(
+            [
+                {"id": name, "rule": each.rule, "parameters": dict(each.parameters), "oracle": each.oracle}
+                for name, each in found
+            ]
+        )
+        return
+    from inferencesim.report.tables import new_table
+
+    table = new_table("Routing policies, for placement and for balancing", "id", "rule", "parameters", left=3)
+    for name, each in found:
+        parameters = ", ".join(f"{key} {value:g}" for key, value in each.parameters.items())
+        table.add_row(name, each.rule + (" (oracle)" if each.oracle else ""), parameters)
+    show([table])
+
+
+@scenarios.command("list")
+@guarded
+def list_scenarios(output: FormatOption = Format.TABLE) -> None:
+    """List the shipped scenarios and the question each answers."""
+    from inferencesim.scenario.loading import load_scenario, scenario_names
+
+    found = [(name, load_scenario(name)) for name in scenario_names()]
+    if output is Format.JSON:
+        emit([{"name": name, "question": each.question} for name, each in found])
+        return
+    from inferencesim.report.tables import new_table
+
+    table = new_table("", "name", "question", left=2)
+    for name, each in found:
+        table.add_row(name, each.question)
+    show([table])
+
+
+@guarded
+def schema() -> None:
+    """Print the JSON Schema of scenarios, for editors."""
+    from inferencesim.scenario.scenario import Scenario
+
+    document = Scenario.model_json_schema(by_alias=True)
+    emit({"$schema": "https://json-schema.org/draft/2020-12/schema", **document})

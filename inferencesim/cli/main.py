@@ -1,0 +1,54 @@
+"""The command line: one function per command, nothing heavy imported before it is needed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from inferencesim.cli import catalogues, scaffolding, simulating, traces
+
+app = typer.Typer(
+    name="inferencesim",
+    help="Simulate heterogeneous AI-inference fleets: cost per completed request, promises kept, and why.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: importing its decoration would take half of the time help may take
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata
+
+        typer.echo(f"inferencesim {metadata.version('inferencesim')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Simulate heterogeneous AI-inference fleets: cost per completed request, promises kept, and why."""
+
+
+app.command("run")(simulating.run)
+app.command("validate")(simulating.validate)
+app.command("show")(simulating.show_run)
+app.command("diff")(simulating.diff)
+app.command("demo")(simulating.demo)
+app.command("schema")(catalogues.schema)
+app.add_typer(catalogues.hardware, name="hardware")
+app.add_typer(catalogues.models, name="models")
+app.add_typer(catalogues.policies, name="policies")
+app.add_typer(catalogues.scenarios, name="scenarios")
+app.add_typer(scaffolding.new, name="new")
+app.add_typer(traces.trace, name="trace")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

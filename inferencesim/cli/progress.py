@@ -1,0 +1,67 @@
+"""The progress of a simulation on stderr: a spinner while the kernel is compiled, then a bar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from inferencesim.cli.console import say
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.progress import Progress, TaskID
+
+COMPILING = "compiling the kernel (once, about a minute) …"
+
+
+class RunProgress:
+    """Shows how far simulations are; silent where stderr is no terminal, but for the compilation.
+
+    Called as ``progress(now_s, horizon_s)``, the first time when everything is
+    compiled and about to start.
+    """
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._label = "simulating"
+
+    def __enter__(self) -> Self:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        console = Console(stderr=True)
+        if console.is_terminal:
+            self._bar = Progress(
+                SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
+                console=console, transient=True,
+            )  # fmt: skip
+            self._bar.start()
+            self._task = self._bar.add_task("preparing …", total=None)
+        self._announce_compilation()
+        return self
+
+    def _announce_compilation(self) -> None:
+        from inferencesim.simulation.compiling import is_cached
+
+        if is_cached():
+            return
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=COMPILING)
+        else:
+            say(COMPILING)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def label(self, text: str) -> None:
+        """Name what is simulated next."""
+        self._label = text
+
+    def __call__(self, now_s: float, horizon_s: float) -> None:
+        """Show that `now_s` of `horizon_s` have been simulated."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=self._label, completed=now_s, total=horizon_s)

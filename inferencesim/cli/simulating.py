@@ -1,0 +1,207 @@
+"""Commands that run scenarios and look at runs: run, validate, show, diff, demo."""
+
+# ruff: noqa: TC003 - typer reads the annotations at run time
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from inferencesim.cli.console import (
+    EXIT_INTERRUPTED,
+    Format,
+    FormatOption,
+    emit,
+    guarded,
+    say,
+    say_malformed,
+    show,
+)
+
+if TYPE_CHECKING:
+    from inferencesim.scenario.scenario import Scenario
+    from inferencesim.simulation.plan import Plan
+
+ScenarioArgument = Annotated[str, typer.Argument(metavar="SCENARIO", help="A file, or the name of a shipped scenario.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override one value, as in pools.premium.replicas=8; repeatable."),
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Replaces the scenario's own.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+#: Where runs go unless --out says otherwise.
+RUNS = Path("runs")
+
+
+@guarded
+def run(
+    scenario: ScenarioArgument,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Run folder; default runs/<name>-<seed>-<n>.")
+    ] = None,
+    output: FormatOption = Format.TABLE,
+    strict: Annotated[bool, typer.Option("--strict", help="A malformed trace row is an error.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the run that is in the folder.")] = False,
+) -> None:
+    """Simulate a scenario: tables on stdout, everything in a run folder."""
+    from inferencesim.cli.progress import RunProgress
+    from inferencesim.results.run_folder import next_run_folder
+    from inferencesim.scenario.loading import load_scenario
+
+    loaded = load_scenario(scenario, overrides or (), seed)
+    folder = out if out is not None else next_run_folder(RUNS, loaded.name, loaded.seed)
+    try:
+        with RunProgress() as progress:
+            from inferencesim.api import simulate
+
+            done = simulate(loaded, out=folder, force=force, progress=progress, strict=strict)
+    except KeyboardInterrupt:
+        say(f"interrupted: what was recorded is in {folder}, marked incomplete")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    say_malformed(done.malformed)
+    if output is Format.JSON:
+        emit(done.summary.model_dump(mode="json"))
+    else:
+        from inferencesim.report.tables import summary_tables
+
+        show(summary_tables(done.summary))
+    say(f"run folder: {folder}")
+
+
+@guarded
+def validate(
+    scenario: ScenarioArgument,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    output: FormatOption = Format.TABLE,
+    strict: Annotated[bool, typer.Option("--strict", help="A malformed trace row is an error.")] = False,
+) -> None:
+    """Check a scenario: keys, names, whether models fit, whether traces can be read."""
+    from inferencesim.scenario.loading import load_scenario
+
+    loaded = load_scenario(scenario, overrides or (), seed)
+
+    from inferencesim.documents import document_digest
+    from inferencesim.simulation.plan import make_plan
+    from inferencesim.workload.load import generate_load
+
+    plan = make_plan(loaded)
+    load = generate_load(loaded.workload, loaded.horizon, loaded.seed, Path(), strict)
+    say_malformed(load.malformed)
+    requests = [int((load.class_index == index).sum()) for index in range(len(loaded.workload))]
+    if output is Format.JSON:
+        emit(
+            {
+                "valid": True,
+                "name": loaded.name,
+                "scenario_digest": document_digest(loaded),
+                "pools": [
+                    {
+                        "name": pool.name,
+                        "replicas": pool.replicas,
+                        "chips": pool.replicas * pool.deployment.chips,
+                        "kv_tokens_per_replica": pool.deployment.memory.kv_tokens,
+                    }
+                    for pool in plan.pools
+                ],
+                "requests": {each.name: n for each, n in zip(loaded.workload, requests, strict=True)},
+                "malformed_trace_rows": len(load.malformed),
+            }
+        )
+        return
+    _show_plan(plan, loaded, requests)
+
+
+def _show_plan(plan: Plan, scenario: Scenario, requests: list[int]) -> None:
+    from inferencesim.report.formats import count, usd, watts
+    from inferencesim.report.tables import new_table
+    from inferencesim.scenario.workload import Closed
+
+    pools = new_table(
+        "Pools", "pool", "hardware", "model", "replicas (chips)", "KV tokens/replica", "USD/h", "idle", "peak", left=3
+    )
+    for pool in plan.pools:
+        deployment = pool.deployment
+        pools.add_row(
+            pool.name, deployment.hardware.id, deployment.model.id,
+            f"{pool.replicas:,} ({pool.replicas * deployment.chips:,})", count(deployment.memory.kv_tokens),
+            usd(deployment.usd_per_s * 3600.0 * pool.replicas), watts(deployment.idle_w * pool.replicas),
+            watts(deployment.peak_w * pool.replicas),
+        )  # fmt: skip
+    classes = new_table("Classes", "class", "arrivals", "requests", "may run on", left=2)
+    classes.columns[-1].justify = "left"
+    for index, each in enumerate(scenario.workload):
+        eligible = [pool.name for pool, code in zip(plan.pools, plan.verdicts[index], strict=True) if code == 0]
+        drawn = f"{each.arrivals.clients} clients" if isinstance(each.arrivals, Closed) else count(requests[index])
+        classes.add_row(each.name, each.arrivals.process, drawn, ", ".join(eligible) or "no pool")
+    show([f"{scenario.name} is valid.", pools, classes])
+
+
+@guarded
+def show_run(run: RunArgument, output: FormatOption = Format.TABLE) -> None:
+    """Show the summary of a run."""
+    from inferencesim.results.run import Run
+
+    summary = Run.load(run).summary
+    if output is Format.JSON:
+        emit(summary.model_dump(mode="json"))
+        return
+    from inferencesim.report.tables import summary_tables
+
+    show(summary_tables(summary))
+
+
+@guarded
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    b: Annotated[Path, typer.Argument(metavar="RUN", help="Another.")],
+    output: FormatOption = Format.TABLE,
+    everything: Annotated[bool, typer.Option("--all", help="Also what did not change.")] = False,
+) -> None:
+    """Compare two runs, number by number."""
+    from inferencesim.results.difference import difference
+    from inferencesim.results.run import Run
+
+    found = difference(Run.load(a).summary, Run.load(b).summary, a_name=str(a), b_name=str(b))
+    if output is Format.JSON:
+        emit(found.model_dump(mode="json"))
+        return
+    from inferencesim.report.tables import difference_table
+
+    show(difference_table(found, everything=everything))
+
+
+@guarded
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="PNG", help="Where the picture goes.")] = RUNS / "demo.png",
+    seed: SeedOption = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Play the same hour of mixed load under three placement policies, side by side."""
+    from inferencesim.cli.progress import RunProgress
+    from inferencesim.scenario.loading import load_scenario
+
+    scenario = load_scenario("mixed_fleet", seed=seed)
+    with RunProgress() as progress:
+        from inferencesim.experiments.side_by_side import DEMO_POLICIES, run_policies
+
+        runs = run_policies(scenario, DEMO_POLICIES, progress=progress, on_policy=progress.label)
+    summaries = [one.summary for one in runs]
+
+    from inferencesim.report.plots import plot_comparison, save
+
+    picture = save(plot_comparison(summaries), out)
+    if output is Format.JSON:
+        emit({"schema": 1, "runs": [summary.model_dump(mode="json") for summary in summaries]})
+    else:
+        from inferencesim.report.tables import side_by_side
+
+        if scenario.question:
+            show([scenario.question])
+        show(side_by_side(summaries))
+    say(f"picture: {picture}")

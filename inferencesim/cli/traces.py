@@ -1,0 +1,96 @@
+"""Commands that look at traces."""
+
+# ruff: noqa: TC003 - typer reads the annotations at run time
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from inferencesim.cli.console import Format, FormatOption, emit, guarded, say_malformed, show
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from inferencesim.workload.inspect import TraceReport
+
+trace = typer.Typer(no_args_is_help=True, help="Traces of real load.", rich_markup_mode=None)
+
+
+@trace.callback()
+def _traces() -> None:
+    """Traces of real load."""
+
+
+@trace.command("inspect")
+@guarded
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A trace as its publisher ships it.")],
+    reader: Annotated[str, typer.Option("--reader", help="The trace's format, if it is not recognised.")] = "auto",
+    output: FormatOption = Format.TABLE,
+    strict: Annotated[bool, typer.Option("--strict", help="A malformed row is an error.")] = False,
+) -> None:
+    """Show rate, burstiness, lengths and prefix reuse of a trace, and a class fitted to it."""
+    from inferencesim.workload.fitting import fit_class
+    from inferencesim.workload.inspect import inspect_trace
+    from inferencesim.workload.traces.reading import read_trace
+
+    read = read_trace(file, reader, strict, where="--reader")
+    say_malformed(read.malformed)
+    report, fitted = inspect_trace(read), fit_class(read)
+    if output is Format.JSON:
+        emit({"schema": 1, **_without_nan(dataclasses.asdict(report)), "fitted_class": fitted})
+        return
+    from rich.syntax import Syntax
+
+    show([_report_table(report), "A class fitted to it:", Syntax(fitted, "yaml", background_color="default")])
+
+
+def _without_nan(value: object) -> dict[str, object]:
+    """Return a report whose NaN have become null, which JSON has."""
+
+    def clean(one: object) -> object:
+        if isinstance(one, dict):
+            return {key: clean(entry) for key, entry in one.items()}
+        return None if isinstance(one, float) and math.isnan(one) else one
+
+    assert isinstance(value, dict)
+    return {key: clean(entry) for key, entry in value.items()}
+
+
+def _report_table(report: TraceReport) -> Table:
+    from inferencesim.report.formats import count, seconds, share, significant
+    from inferencesim.report.tables import new_table
+
+    def number(value: float) -> str:
+        return significant(None if math.isnan(value) else value)
+
+    table = new_table(f"{report.source} ({report.format})", "", "", left=1)
+    table.show_header = False
+    rows = [
+        ("requests", count(report.rows)),
+        ("malformed rows left out", count(report.malformed)),
+        ("failed requests left out", count(report.failed)),
+        ("span", seconds(report.span_s)),
+        ("rate", f"{number(report.rate_per_s)}/s"),
+        ("interarrival CV (Poisson: 1)", number(report.interarrival_cv)),
+        ("dispersion of counts in 1 s (Poisson: 1)", number(report.dispersion_1s)),
+        ("dispersion of counts in 10 s", number(report.dispersion_10s)),
+        ("dispersion of counts in 60 s", number(report.dispersion_60s)),
+        ("gaps that are zero", share(report.zero_gap_share)),
+    ]
+    for name, lengths in (("prompt tokens", report.prompt_tokens), ("output tokens", report.output_tokens)):
+        text = f"mean {lengths.mean:,.0f}, p50 {lengths.p50:,.0f}, p95 {lengths.p95:,.0f}, p99 {lengths.p99:,.0f}"
+        rows.append((name, f"{text}, max {lengths.max:,}"))
+    rows.append(("correlation of prompt and output", number(report.correlation)))
+    reuse = share(report.prefix_reuse_share) if report.prefix_reuse_share is not None else "no hashes"
+    rows.append(("prompt tokens an unlimited prefix cache holds", reuse))
+    for row in rows:
+        table.add_row(*row)
+    for note in report.notes:
+        table.add_row("note", note)
+    return table

@@ -1,0 +1,207 @@
+"""Tables of summaries for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from inferencesim.report.formats import count, grams, joules, seconds, share, significant, usd, watts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.console import RenderableType
+
+    from inferencesim.results.difference import Difference
+    from inferencesim.results.records import PoolSummary, Statistics, Summary, Verdict
+
+_COLOUR = {"stable": "green", "unstable": "bold red", "shedding": "yellow", "empty": "yellow"}
+
+
+def new_table(title: str, *columns: str, left: int = 1) -> Table:
+    """Return an empty table whose first `left` columns hold names, the others numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place < left else "right", overflow="fold")
+    return table
+
+
+def verdict_text(verdict: Verdict) -> Text:
+    """Return a verdict with its reason, coloured."""
+    return Text.assemble((verdict.state, _COLOUR[verdict.state]), ": ", verdict.why)
+
+
+def summary_tables(summary: Summary) -> list[RenderableType]:
+    """Return what ``show`` prints: verdict, fleet, classes, pools."""
+    policies, window = summary.policies, summary.window
+    head = Text.assemble(
+        (summary.name, "bold"),
+        f"  seed {summary.seed}, placement {policies.placement.policy}, balancing {policies.balancing.policy}, "
+        f"window {seconds(window.from_s)} to {seconds(window.to_s)}",
+    )
+    parts: list[RenderableType] = [head]
+    if summary.question:
+        parts.append(Text(summary.question, style="italic"))
+    parts.append(verdict_text(summary.verdict))
+    if summary.oracle:
+        parts.append(Text("A policy knew what a real router cannot: read this as a bound.", style="yellow"))
+    parts += [_fleet_table(summary), _class_table(summary), _pool_table(summary)]
+    reasons = [
+        f"{each.name}: " + ", ".join(f"{reason.requests:,} {reason.reason}" for reason in each.rejections)
+        for each in summary.classes
+        if each.rejections
+    ]
+    if reasons:
+        parts.append(Text("Rejected - " + "; ".join(reasons)))
+    if summary.malformed_trace_rows:
+        parts.append(Text(f"{summary.malformed_trace_rows:,} malformed trace rows were left out.", style="yellow"))
+    return parts
+
+
+def _fleet_table(summary: Summary) -> Table:
+    fleet = summary.fleet
+    table = new_table("Fleet", "", "", "", "", "", "", left=0)
+    table.show_header = False
+    for place, column in enumerate(table.columns):
+        column.justify = "left" if place % 2 == 0 else "right"
+    cells = [
+        ("replicas (chips)", f"{fleet.replicas:,} ({fleet.chips:,})"),
+        ("utilisation", share(fleet.utilisation)),
+        ("promises kept", share(fleet.slo_attainment)),
+        ("cost", usd(fleet.cost_usd)),
+        ("of it idle", share(fleet.idle_share)),
+        ("per completed request", usd(fleet.cost_per_completed_request_usd)),
+        ("per M output tokens", usd(fleet.usd_per_million_output_tokens)),
+        ("per M tokens", usd(fleet.usd_per_million_tokens)),
+        ("output tokens/s", significant(fleet.output_tokens_per_s)),
+        ("energy", joules(fleet.energy_j)),
+        ("at the site", joules(fleet.site_energy_j)),
+        ("CO2e", grams(fleet.carbon_g)),
+    ]
+    for start in range(0, len(cells), 3):
+        table.add_row(*(text for cell in cells[start : start + 3] for text in cell))
+    return table
+
+
+def _class_table(summary: Summary) -> Table:
+    table = new_table(
+        "Classes", "class", "arrived", "completed", "rejected", "timed out", "cancelled", "open", "promises kept",
+        "TTFT p50", "p99", "TPOT p50", "E2E p50", "p99", "USD/request",
+    )  # fmt: skip
+    for each in summary.classes:
+        table.add_row(
+            each.name, count(each.arrived), *_outcomes(each), share(each.slo_attainment),
+            seconds(each.ttft_s.p50), seconds(each.ttft_s.p99), seconds(each.tpot_s.p50),
+            seconds(each.e2e_s.p50), seconds(each.e2e_s.p99), usd(each.cost_per_completed_request_usd),
+        )  # fmt: skip
+    return table
+
+
+def _outcomes(each: Statistics) -> list[str]:
+    return [count(value) for value in (each.completed, each.rejected, each.timed_out, each.cancelled, each.open)]
+
+
+def _pool_table(summary: Summary) -> Table:
+    table = new_table(
+        "Pools", "pool", "hardware", "model", "replicas (chips)", "placed", "output tokens/s", "utilisation", "power",
+        "cost", "of it idle", "energy", "CO2e", left=3,
+    )  # fmt: skip
+    for pool in summary.pools:
+        table.add_row(
+            pool.name, pool.hardware, f"{pool.model} {pool.precision}", f"{pool.replicas:,} ({pool.chips:,})",
+            count(pool.arrived), significant(pool.output_tokens_per_s), share(pool.utilisation), watts(pool.power_w),
+            usd(pool.cost_usd), share(_idle_share(summary, pool)), joules(pool.energy_j), grams(pool.carbon_g),
+        )  # fmt: skip
+    return table
+
+
+def _idle_share(summary: Summary, pool: PoolSummary) -> float | None:
+    idle = sum(row.cost_usd for row in summary.ledger if row.pool == pool.name and row.class_name is None)
+    return idle / pool.cost_usd if pool.cost_usd else None
+
+
+def labels(summaries: Sequence[Summary]) -> list[str]:
+    """Return what tells summaries apart: placement, balancing, scenario or seed, whichever differs; else a number."""
+    candidates: tuple[Callable[[Summary], str], ...] = (
+        lambda each: each.policies.placement.policy,
+        lambda each: f"{each.policies.placement.policy}/{each.policies.balancing.policy}",
+        lambda each: each.name,
+        lambda each: f"{each.name} seed {each.seed}",
+    )
+    for candidate in candidates:
+        names = [candidate(each) for each in summaries]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{number}: {each.name}" for number, each in enumerate(summaries, 1)]
+
+
+def side_by_side(summaries: Sequence[Summary]) -> list[RenderableType]:
+    """Return tables with one column per summary: the fleet, then each class, then each pool."""
+    names = labels(summaries)
+    fleet = new_table("Fleet", "", *names)
+    fleet.add_row("verdict", *(Text(each.verdict.state, style=_COLOUR[each.verdict.state]) for each in summaries))
+
+    def add(table: Table, label: str, cells: Sequence[str], *, ends: bool = False) -> None:
+        table.add_row(label, *cells, end_section=ends)
+
+    add(fleet, "cost per completed request", [usd(each.fleet.cost_per_completed_request_usd) for each in summaries])
+    add(fleet, "cost per M output tokens", [usd(each.fleet.usd_per_million_output_tokens) for each in summaries])
+    add(fleet, "promises kept", [share(each.fleet.slo_attainment) for each in summaries])
+    add(fleet, "idle share of cost", [share(each.fleet.idle_share) for each in summaries])
+    add(fleet, "energy per completed request", [
+        joules(each.fleet.energy_per_completed_request_j) for each in summaries
+    ])  # fmt: skip
+    add(fleet, "CO2e", [grams(each.fleet.carbon_g) for each in summaries])
+
+    classes = new_table("Classes", "", *names)
+    for name in _names([each.classes for each in summaries]):
+        found = [next((one for one in each.classes if one.name == name), None) for each in summaries]
+        for label, text in (
+            ("cost per completed request", lambda one: usd(one.cost_per_completed_request_usd)),
+            ("promises kept", lambda one: share(one.slo_attainment)),
+            ("TTFT p50", lambda one: seconds(one.ttft_s.p50)),
+            ("TTFT p99", lambda one: seconds(one.ttft_s.p99)),
+        ):
+            cells = ["" if one is None else text(one) for one in found]
+            add(classes, f"{name}  {label}", cells, ends=label == "TTFT p99")
+
+    pools = new_table("Pools", "", *names)
+    for name in _names([each.pools for each in summaries]):
+        pool = [next((one for one in each.pools if one.name == name), None) for each in summaries]
+        for label, show in (
+            ("requests placed", lambda one: count(one.arrived)),
+            ("utilisation", lambda one: share(one.utilisation)),
+            ("energy", lambda one: joules(one.energy_j)),
+        ):
+            cells = ["" if one is None else show(one) for one in pool]
+            add(pools, f"{name}  {label}", cells, ends=label == "energy")
+    return [fleet, classes, pools]
+
+
+def _names(groups: Sequence[Sequence[object]]) -> list[str]:
+    """Return the names in all groups, in order of first appearance."""
+    return list(dict.fromkeys(one.name for group in groups for one in group))  # type: ignore[attr-defined]
+
+
+def difference_table(found: Difference, *, everything: bool = False) -> list[RenderableType]:
+    """Return the table of a difference: what changed, or everything."""
+    rows = found.rows if everything else found.changed()
+    if not rows:
+        same = " (same scenario and seed)" if found.same_scenario else ""
+        return [Text(f"No number differs between {found.a} and {found.b}{same}.")]
+    table = new_table("", "where", "metric", found.a, found.b, "change", "relative", left=2)
+    before = ""
+    for row in rows:
+        relative = "" if row.relative is None else f"{100.0 * row.relative:+.1f} %"
+        change = "" if row.change is None else ("+" if row.change > 0 else "") + significant(row.change, 4)
+        if before and row.scope != before:
+            table.add_section()
+        table.add_row(
+            "" if row.scope == before else row.scope, row.metric, significant(row.a, 5), significant(row.b, 5), change,
+            relative,
+        )  # fmt: skip
+        before = row.scope
+    return [table]
