@@ -77,9 +77,39 @@ def compile_for(signature: Any, function: F) -> F:
     return cast("F", numba.njit(signature, cache=True, fastmath=False)(function))
 
 
-def is_compiled(function: object) -> bool:
-    """Tell whether a function is a Numba dispatcher."""
-    return hasattr(function, "py_func")
+class FunctionAddress(numba.types.WrapperAddressProtocol):  # type: ignore[misc]  # numba is not annotated
+    """A compiled function as an argument of another: its address, looked up once.
+
+    Numba takes a compiled function as such an argument too, but searches its
+    signatures anew at every call, for a third of a millisecond.
+    """
+
+    def __init__(self, function: Any, signature: Any) -> None:
+        from numba.experimental.function_type import _get_wrapper_address
+
+        self._function = function  # keeps the code alive
+        self._signature = signature
+        self._address = _get_wrapper_address(function, signature)
+
+    def __wrapper_address__(self) -> int:
+        return int(self._address)
+
+    def signature(self) -> Any:
+        """Return the signature the address is of."""
+        return self._signature
+
+
+def as_argument(function: F, signature: Any) -> Any:
+    """Return a compiled function in the form in which compiled functions take it as an argument."""
+    return FunctionAddress(function, signature) if JIT_ENABLED else function
+
+
+def entry_point(function: F) -> F:
+    """Return the one compiled version of a function, which skips the search by argument types at each call."""
+    if not JIT_ENABLED:
+        return function
+    (version,) = cast("Any", function).overloads.values()
+    return cast("F", version.entry_point)
 
 
 def array_type(array: Any) -> Any:

@@ -85,8 +85,9 @@ class Registry(Generic[T]):
 
     def _load(self, point: metadata.EntryPoint) -> T:
         """Import what an entry point names; another package's fault is told as such."""
-        where = f"entry point {point.name} = {point.value} ({self.group})"
-        remedy = "Mend or uninstall the package that declares it."
+        package = point.dist.name if point.dist else "an unnamed package"
+        where = f"entry point {point.name} of {package}"
+        remedy = f"Mend or uninstall {package}."
         try:
             entry = point.load()
         except Exception as problem:  # a foreign package may fail in any way on import

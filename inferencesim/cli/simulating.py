@@ -1,7 +1,5 @@
 """Commands that run scenarios and look at runs: run, validate, show, diff, demo."""
 
-# ruff: noqa: TC003 - typer reads the annotations at run time
-
 from __future__ import annotations
 
 from pathlib import Path
@@ -21,6 +19,7 @@ from inferencesim.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from inferencesim.results.run import Run
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.simulation.plan import Plan
 
@@ -30,6 +29,9 @@ SetOption = Annotated[
     typer.Option("--set", metavar="PATH=VALUE", help="Override one value, as in pools.premium.replicas=8; repeatable."),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Replaces the scenario's own.")]
+PlotOption = Annotated[
+    Path | None, typer.Option("--plot", metavar="PNG", help="Also plot queue, KV, utilisation and power over time.")
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 #: Where runs go unless --out says otherwise.
@@ -47,6 +49,7 @@ def run(
     output: FormatOption = Format.TABLE,
     strict: Annotated[bool, typer.Option("--strict", help="A malformed trace row is an error.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the run that is in the folder.")] = False,
+    plot: PlotOption = None,
 ) -> None:
     """Simulate a scenario: tables on stdout, everything in a run folder."""
     from inferencesim.cli.progress import RunProgress
@@ -64,6 +67,8 @@ def run(
         say(f"interrupted: what was recorded is in {folder}, marked incomplete")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     say_malformed(done.malformed)
+    if plot is not None:
+        _save_plot(done, plot)
     if output is Format.JSON:
         emit(done.summary.model_dump(mode="json"))
     else:
@@ -71,6 +76,12 @@ def run(
 
         show(summary_tables(done.summary))
     say(f"run folder: {folder}")
+
+
+def _save_plot(done: Run, path: Path) -> None:
+    from inferencesim.report.plots import plot_run, save
+
+    say(f"picture: {save(plot_run(done), path)}")
 
 
 @guarded
@@ -143,11 +154,14 @@ def _show_plan(plan: Plan, scenario: Scenario, requests: list[int]) -> None:
 
 
 @guarded
-def show_run(run: RunArgument, output: FormatOption = Format.TABLE) -> None:
+def show_run(run: RunArgument, output: FormatOption = Format.TABLE, plot: PlotOption = None) -> None:
     """Show the summary of a run."""
     from inferencesim.results.run import Run
 
-    summary = Run.load(run).summary
+    loaded = Run.load(run)
+    if plot is not None:
+        _save_plot(loaded, plot)
+    summary = loaded.summary
     if output is Format.JSON:
         emit(summary.model_dump(mode="json"))
         return

@@ -90,35 +90,42 @@ class Deployment:
         before = 0
         while before < tokens:
             chunk = min(self.batching.token_budget, tokens - before)
-            ends = 1.0 if before + chunk == tokens else 0.0
-            seconds += self._chunk_s(0, 0.0, chunk, before, ends)
-            before += chunk
+            seen = before + chunk / 2.0
+            window_pairs = chunk * min(seen, self.coefficients.window)
+            after = before + chunk
+            ends = float(after == tokens)
+            seconds += step_cost(
+                self.coefficients, 0.0, 0.0, 1.0, float(chunk), chunk * seen, window_pairs, float(after), ends
+            ).seconds
+            before = after
         return seconds
-
-    def _chunk_s(self, decoding: float, context: float, chunk: float, before: float, ends: float) -> float:
-        seen = before + chunk / 2.0
-        c = self.coefficients
-        return step_cost(
-            c, float(decoding), float(context), 1.0, float(chunk), chunk * seen, chunk * min(seen, c.window),
-            float(before + chunk), ends,
-        ).seconds  # fmt: skip
 
     def saturated_rate(self, prompt_tokens: float, output_tokens: float) -> float:
         """Return the requests per second one replica completes at most, in steady state.
 
-        The batch is as large as seats and KV cache allow; each step carries the
-        prefill that replaces the sequences which leave it, so a small token
-        budget keeps the batch small.
+        The batch is as large as seats, KV cache and token budget allow. Its
+        members leave at random, so that the steps with prefill in them are
+        either those in which somebody left (Poisson) or as many as the budget
+        needs for their prompts, whichever is more.
         """
-        per_sequence = prompt_tokens / output_tokens
-        batch = min(
-            self.saturated_batch(prompt_tokens, output_tokens),
-            self.batching.token_budget / (1.0 + per_sequence),
-        )
-        chunk = batch * per_sequence
+        c = self.coefficients
+        budget = self.batching.token_budget
+        batch = self.saturated_batch(prompt_tokens, output_tokens)
+        batch = min(batch, budget / (1.0 + prompt_tokens / output_tokens))
+        leaving = batch / output_tokens
+        arriving = leaving * prompt_tokens
+        mixed = min(1.0, max(1.0 - math.exp(-leaving), arriving / max(1.0, budget - batch)))
+        chunk = arriving / mixed
+        prompts = max(1.0, chunk / prompt_tokens)
+        seen = prompt_tokens / 2.0
+        read = prompts * (seen + min(chunk, prompt_tokens) / 2.0)
         context = batch * (prompt_tokens + output_tokens / 2.0)
-        before = max(0.0, (prompt_tokens - chunk) / 2.0)
-        return batch / output_tokens / self._chunk_s(batch, context, chunk, before, chunk / prompt_tokens)
+        mixed_s = step_cost(
+            c, batch, context, prompts, chunk, chunk * seen, chunk * min(seen, c.window), read, leaving / mixed
+        ).seconds
+        line = decode_line(c, batch, context)
+        decode_s = line.fixed_s + line.slope_s * context
+        return leaving / (mixed * mixed_s + (1.0 - mixed) * decode_s)
 
     def saturated_batch(self, prompt_tokens: float, output_tokens: float) -> float:
         """Return the sequences that run together when requests always wait, on average over their lives."""

@@ -28,7 +28,7 @@ from inferencesim.kernel.gateway import (
 from inferencesim.kernel.heap import drop_first_timer, first_replica
 from inferencesim.kernel.queue import count_waiting, leave, unlink_waiting
 from inferencesim.kernel.steps import begin_segment, end_segment, interrupt
-from inferencesim.kernel.tables import DECODING, IDLE, OPEN, TIMED_OUT, WAITING, Fleet, Records
+from inferencesim.kernel.tables import OPEN, TIMED_OUT, WAITING, Fleet
 
 if TYPE_CHECKING:
     from inferencesim.kernel.views import Request
@@ -181,32 +181,6 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any) -> bool:
 
 
 @compiled
-def usage_at(fleet: Fleet, replica: int, at_s: float) -> tuple[float, float]:
-    """Return a replica's busy seconds and the joules of its steps up to `at_s`, the segment under way in part."""
-    r = fleet.replicas[replica]
-    if r["segment"] == IDLE or r["segment_end_s"] <= r["segment_start_s"]:
-        return r["busy_s"], r["busy_energy_j"]
-    share = (at_s - r["segment_start_s"]) / (r["segment_end_s"] - r["segment_start_s"])
-    share = min(1.0, max(0.0, share))
-    return (
-        r["busy_s"] + share * (r["segment_end_s"] - r["segment_start_s"]),
-        r["busy_energy_j"] + share * r["segment_j"],
-    )
-
-
-@compiled
-def pool_usage(fleet: Fleet, pool: int, at_s: float) -> tuple[float, float]:
-    """Return the busy seconds and the joules of steps of all replicas of a pool up to `at_s`."""
-    busy_s, energy_j = 0.0, 0.0
-    first = fleet.pools[pool]["first_replica"]
-    for replica in range(first, first + fleet.pools[pool]["replicas"]):
-        busy, energy = usage_at(fleet, replica, at_s)
-        busy_s += busy
-        energy_j += energy
-    return busy_s, energy_j
-
-
-@compiled
 def open_arrival(fleet: Fleet, gateway: Gateway) -> tuple[int, Request]:
     """Filter the pools for the arrival that is due; return how many are eligible, and the router's view of it."""
     arrival = next_arrival(fleet, gateway)
@@ -219,26 +193,3 @@ def close_arrival(fleet: Fleet, gateway: Gateway, pool: int, place: int) -> None
     """Admit the arrival that is due to replica `place` of `pool` (−1: reject it), and pass on to the next."""
     admit(fleet, gateway, next_arrival(fleet, gateway), pool, place)
     pass_arrival(fleet)
-
-
-@compiled
-def still_inside(fleet: Fleet, out: Records) -> int:
-    """Copy the requests still inside to `out`, with what they did so far booked; return how many."""
-    count = 0
-    for replica in range(fleet.replicas.size):
-        r = fleet.replicas[replica]
-        for place in range(fleet.live[replica]["running"]):
-            seat = fleet.seats[replica, place]
-            out[count] = fleet.slots[seat["slot"]]
-            s = out[count]
-            if s["phase"] == DECODING:
-                s["generated_tokens"] = s["output_tokens"] - (seat["finish_at"] - r["step"])
-                s["busy_s"] += r["share_s"] - s["busy_base_s"]
-                s["energy_j"] += r["share_j"] - s["energy_base_j"]
-            count += 1
-        slot = r["head"]
-        while slot >= 0:
-            out[count] = fleet.slots[slot]
-            slot = fleet.slots[slot]["following"]
-            count += 1
-    return count

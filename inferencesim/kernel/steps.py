@@ -310,27 +310,63 @@ def _begin_decode(fleet: Fleet, replica: int, c: StepCoefficients, preempted: bo
 
 
 @compiled
+def _steps_reaching(fleet: Fleet, replica: int, line: DecodeLine, moment: float) -> int:
+    """Return the fewest steps of a decode segment that last until `moment`, of those planned at least one."""
+    r = fleet.replicas[replica]
+    decoding, context = float(r["decoding"]), float(r["context"])
+    # n steps take a·n² + b·n: solve for the elapsed time, then settle the rounding by the sum itself.
+    a = line.slope_s * decoding / 2.0
+    b = line.fixed_s + line.slope_s * (context + decoding / 2.0)
+    elapsed = max(0.0, moment - r["segment_start_s"])
+    guess = 2.0 * elapsed / (b + math.sqrt(b * b + 4.0 * a * elapsed))
+    steps = min(max(math.ceil(guess), 1), int(r["segment_steps"]))
+    while steps > 1 and _decode_end_s(fleet, replica, line, steps - 1) >= moment:
+        steps -= 1
+    while steps < r["segment_steps"] and _decode_end_s(fleet, replica, line, steps) < moment:
+        steps += 1
+    return steps
+
+
+@inlined
+def _segment_line(fleet: Fleet, replica: int) -> DecodeLine:
+    r = fleet.replicas[replica]
+    c = coefficients_at(fleet.coefficients, r["pool"])
+    return decode_line(c, float(r["decoding"]), float(r["context"] + r["decoding"]))
+
+
+@compiled
 def interrupt(fleet: Fleet, replica: int, now: float) -> None:
     """Shorten a decode segment to the end of the step under way at `now`."""
     r = fleet.replicas[replica]
     if r["segment"] != DECODE or r["segment_steps"] == 1:
         return
-    c = coefficients_at(fleet.coefficients, r["pool"])
-    decoding, context = float(r["decoding"]), float(r["context"])
-    line = decode_line(c, decoding, context + decoding)
-    # n steps take a·n² + b·n: solve for the elapsed time, then settle the rounding by the sum itself.
-    a = line.slope_s * decoding / 2.0
-    b = line.fixed_s + line.slope_s * (context + decoding / 2.0)
-    elapsed = max(0.0, now - r["segment_start_s"])
-    guess = 2.0 * elapsed / (b + math.sqrt(b * b + 4.0 * a * elapsed))
-    steps = min(max(math.ceil(guess), 1), int(r["segment_steps"]))
-    while steps > 1 and _decode_end_s(fleet, replica, line, steps - 1) >= now:
-        steps -= 1
-    while steps < r["segment_steps"] and _decode_end_s(fleet, replica, line, steps) < now:
-        steps += 1
+    line = _segment_line(fleet, replica)
+    steps = _steps_reaching(fleet, replica, line, now)
     if steps < r["segment_steps"]:
-        _plan_decode(fleet, replica, c, line, steps)
+        _plan_decode(fleet, replica, coefficients_at(fleet.coefficients, r["pool"]), line, steps)
         reschedule(fleet, replica)
+
+
+@compiled
+def steps_done(fleet: Fleet, replica: int, moment: float) -> int:
+    """Return how many steps of a replica's decode segment are over at `moment`; 0 in any other segment."""
+    if fleet.replicas[replica]["segment"] != DECODE:
+        return 0
+    line = _segment_line(fleet, replica)
+    steps = _steps_reaching(fleet, replica, line, moment)
+    return steps if _decode_end_s(fleet, replica, line, steps) <= moment else steps - 1
+
+
+@compiled
+def decode_share(fleet: Fleet, replica: int, steps: int) -> tuple[float, float]:
+    """Return one sequence's share of the first `steps` steps of the decode segment: seconds and joules."""
+    r = fleet.replicas[replica]
+    line = _segment_line(fleet, replica)
+    c = coefficients_at(fleet.coefficients, r["pool"])
+    contexts = _sum_contexts(float(r["context"]), float(r["decoding"]), float(steps))
+    seconds = steps * line.fixed_s + line.slope_s * contexts
+    active = steps * line.fixed_active_s + line.slope_active_s * contexts
+    return seconds / r["decoding"], (c.idle_w * seconds + c.dynamic_w * active) / r["decoding"]
 
 
 @compiled

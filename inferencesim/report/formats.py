@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 NOTHING = "–"
 
 
@@ -13,28 +15,30 @@ def significant(value: float | None, digits: int = 3) -> str:
         return "0"
     if abs(value) >= 10 ** (digits - 1):
         return f"{value:,.0f}"
-    text = f"{value:.{digits}g}"
-    if "e" in text and abs(value) >= 1e-7:
-        text = f"{value:.10f}".rstrip("0")
-        # Cut to the digits asked for, counted from the first that is not zero.
-        first = next(i for i, character in enumerate(text) if character in "123456789")
-        text = f"{value:.{first - text.index('.') + digits - 1}f}"
-    return text
+    if abs(value) < 1e-9:
+        return f"{value:.{digits}g}"
+    # Rounding may carry into the next decade (0.9996 → 1.00), so the decade is that of the rounded number.
+    decade = math.floor(math.log10(abs(float(f"{value:.{digits}g}"))))
+    return f"{value:.{max(0, digits - 1 - decade)}f}"
 
 
-def _scaled(value: float | None, steps: tuple[tuple[float, str], ...]) -> str:
+def _scaled(value: float | None, steps: tuple[tuple[float, float, str], ...]) -> str:
+    """Write a value in the first unit whose threshold it reaches; steps are (threshold, size, unit)."""
     if value is None:
         return NOTHING
-    for size, unit in steps:
-        if abs(value) >= size:
+    if value == 0:
+        return f"0 {steps[-1][2]}"
+    for threshold, size, unit in steps:
+        if abs(value) >= threshold:
             return f"{significant(value / size)} {unit}"
-    size, unit = steps[-1]
+    _, size, unit = steps[-1]
     return f"{significant(value / size)} {unit}"
 
 
 def seconds(value: float | None) -> str:
     """Return a time: µs to hours."""
-    return _scaled(value, ((7200.0, "h"), (180.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")))
+    steps = ((7200.0, 3600.0, "h"), (180.0, 60.0, "min"), (1.0, 1.0, "s"), (1e-3, 1e-3, "ms"), (0.0, 1e-6, "µs"))
+    return "0 s" if value == 0 else _scaled(value, steps)
 
 
 def usd(value: float | None) -> str:
@@ -44,17 +48,18 @@ def usd(value: float | None) -> str:
 
 def joules(value: float | None) -> str:
     """Return energy: J to MWh; what is sold is counted in kWh."""
-    return _scaled(value, ((3.6e9, "MWh"), (3.6e6, "kWh"), (1e3, "kJ"), (1.0, "J")))
+    steps = ((3.6e9, 3.6e9, "MWh"), (3.6e5, 3.6e6, "kWh"), (1e3, 1e3, "kJ"), (0.0, 1.0, "J"))
+    return _scaled(value, steps)
 
 
 def watts(value: float | None) -> str:
     """Return power: W to MW."""
-    return _scaled(value, ((1e6, "MW"), (1e3, "kW"), (1.0, "W")))
+    return _scaled(value, ((1e6, 1e6, "MW"), (1e3, 1e3, "kW"), (0.0, 1.0, "W")))
 
 
 def grams(value: float | None) -> str:
     """Return a mass of CO2 equivalent: g to t."""
-    return _scaled(value, ((1e6, "t"), (1e3, "kg"), (1.0, "g")))
+    return _scaled(value, ((1e6, 1e6, "t"), (1e3, 1e3, "kg"), (0.0, 1.0, "g")))
 
 
 def share(value: float | None) -> str:

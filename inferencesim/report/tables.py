@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 
 _COLOUR = {"stable": "green", "unstable": "bold red", "shedding": "yellow", "empty": "yellow"}
 
+_CLASS_LINES: tuple[tuple[str, Callable[[Statistics], str]], ...] = (
+    ("cost per completed request", lambda one: usd(one.cost_per_completed_request_usd)),
+    ("promises kept", lambda one: share(one.slo_attainment)),
+    ("TTFT p50", lambda one: seconds(one.ttft_s.p50)),
+    ("TTFT p99", lambda one: seconds(one.ttft_s.p99)),
+)
+_POOL_LINES: tuple[tuple[str, Callable[[PoolSummary], str]], ...] = (
+    ("requests placed", lambda one: count(one.arrived)),
+    ("utilisation", lambda one: share(one.utilisation)),
+    ("energy", lambda one: joules(one.energy_j)),
+)
+
 
 def new_table(title: str, *columns: str, left: int = 1) -> Table:
     """Return an empty table whose first `left` columns hold names, the others numbers."""
@@ -157,33 +169,19 @@ def side_by_side(summaries: Sequence[Summary]) -> list[RenderableType]:
     add(fleet, "CO2e", [grams(each.fleet.carbon_g) for each in summaries])
 
     classes = new_table("Classes", "", *names)
-    for name in _names([each.classes for each in summaries]):
+    for name in dict.fromkeys(one.name for each in summaries for one in each.classes):
         found = [next((one for one in each.classes if one.name == name), None) for each in summaries]
-        for label, text in (
-            ("cost per completed request", lambda one: usd(one.cost_per_completed_request_usd)),
-            ("promises kept", lambda one: share(one.slo_attainment)),
-            ("TTFT p50", lambda one: seconds(one.ttft_s.p50)),
-            ("TTFT p99", lambda one: seconds(one.ttft_s.p99)),
-        ):
+        for label, text in _CLASS_LINES:
             cells = ["" if one is None else text(one) for one in found]
-            add(classes, f"{name}  {label}", cells, ends=label == "TTFT p99")
+            add(classes, f"{name}  {label}", cells, ends=label == _CLASS_LINES[-1][0])
 
     pools = new_table("Pools", "", *names)
-    for name in _names([each.pools for each in summaries]):
+    for name in dict.fromkeys(one.name for each in summaries for one in each.pools):
         pool = [next((one for one in each.pools if one.name == name), None) for each in summaries]
-        for label, show in (
-            ("requests placed", lambda one: count(one.arrived)),
-            ("utilisation", lambda one: share(one.utilisation)),
-            ("energy", lambda one: joules(one.energy_j)),
-        ):
+        for label, show in _POOL_LINES:
             cells = ["" if one is None else show(one) for one in pool]
-            add(pools, f"{name}  {label}", cells, ends=label == "energy")
+            add(pools, f"{name}  {label}", cells, ends=label == _POOL_LINES[-1][0])
     return [fleet, classes, pools]
-
-
-def _names(groups: Sequence[Sequence[object]]) -> list[str]:
-    """Return the names in all groups, in order of first appearance."""
-    return list(dict.fromkeys(one.name for group in groups for one in group))  # type: ignore[attr-defined]
 
 
 def difference_table(found: Difference, *, everything: bool = False) -> list[RenderableType]:

@@ -150,7 +150,7 @@ def _by_pool_and_class(result: Result, requests: Records, column: str) -> NDArra
     pools, classes = len(result.plan.pools), len(result.book.classes)
     cell = requests["pool"].astype(np.int64) * classes + requests["class_index"]
     sums = np.bincount(cell, weights=requests[column], minlength=pools * classes)
-    return sums.reshape(pools, classes)
+    return sums.reshape(pools, classes).astype(np.float64, copy=False)
 
 
 def _shares(sums: NDArray[np.float64]) -> NDArray[np.float64]:

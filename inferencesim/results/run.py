@@ -113,7 +113,8 @@ class Run:
         else:
             table = None if self._tables is None else self._tables.get(name)
         if table is not None:
-            return table.to_pandas()
+            frame: pd.DataFrame = table.to_pandas()
+            return frame
         if not self.manifest.scenario["recording"].get(name, True):
             raise InputError(
                 f"recording.{name}", f"the run kept no {name}", f"Set recording.{name} to true and run again."

@@ -107,7 +107,7 @@ def distribution(values: NDArray[np.floating]) -> Distribution:
 
 def describe_precision(precision: Precision) -> str:
     """Return a precision in a word: ``bf16``, or ``fp8 weights, bf16 KV``, where they differ."""
-    parts = [precision.weights]
+    parts: list[str] = [precision.weights]
     if precision.activations != precision.weights:
         parts.append(f"{precision.activations} activations")
     if precision.kv != precision.weights:

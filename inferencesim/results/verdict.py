@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,8 +35,9 @@ def judge(requests: Records, from_s: float, to_s: float) -> Verdict:
     Unstable means that the number inside, averaged over quarters of the window,
     grows from the second to the fourth by more than :data:`LEAST_GROWTH`,
     :data:`LEAST_GROWTH_SHARE` of the arrivals and :data:`LEAST_GROWTH_FACTOR`,
-    is no smaller than in the third, and that departures lag arrivals
-    accordingly. A backlog that was submitted at once and shrinks is none of that.
+    does not shrink within the fourth by more than chance would have it, and that
+    departures lag arrivals accordingly. A backlog that was submitted at once and
+    shrinks is none of that.
 
     Parameters
     ----------
@@ -50,10 +52,13 @@ def judge(requests: Records, from_s: float, to_s: float) -> Verdict:
     if arrivals == 0 and not inside.any():
         return Verdict(state="empty", why="No request arrived in the measurement window.")
     left = int(((requests["left_s"] >= from_s) & (requests["left_s"] < to_s)).sum())
-    _, second, third, fourth = inside.reshape(4, _POINTS_PER_QUARTER).mean(axis=1)
+    _, second, _, fourth = inside.reshape(4, _POINTS_PER_QUARTER).mean(axis=1)
+    before_last, last = inside.reshape(8, _POINTS_PER_QUARTER // 2).mean(axis=1)[6:]
+    # Poisson arrivals of an eighth of the window, against as many departures, stray by this much (1 sigma).
+    shrinks = last < before_last - math.sqrt(arrivals / 4.0)
     growth = fourth - second
     grows = growth > max(LEAST_GROWTH, LEAST_GROWTH_SHARE * arrivals) and fourth > LEAST_GROWTH_FACTOR * second
-    if grows and fourth >= third and arrivals - left > 0.5 * growth:
+    if grows and not shrinks and arrivals - left > 0.5 * growth:
         return Verdict(
             state="unstable",
             why=(

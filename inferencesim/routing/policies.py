@@ -33,8 +33,10 @@ def highest(candidates: Candidates, scores: Floats) -> int:
 
 
 @compiled
-def _eligible(candidates: Candidates, rank: int) -> int:
-    """Return the eligible candidate number `rank`, counted from 0."""
+def _eligible(candidates: Candidates, rank: int, count: int) -> int:
+    """Return the eligible candidate number `rank` of `count`, counted from 0."""
+    if count == candidates.eligible.size:
+        return rank
     for i in range(candidates.eligible.size):
         if candidates.eligible[i]:
             if rank == 0:
@@ -54,7 +56,8 @@ def _count(candidates: Candidates) -> int:
 @policy("random", "uniform over the eligible")
 def random(request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers) -> int:
     """Choose uniformly, by the request's own random number."""
-    return _eligible(candidates, int(uniform(request, 0) * _count(candidates)))
+    count = _count(candidates)
+    return _eligible(candidates, int(uniform(request, 0) * count), count)
 
 
 @policy("round_robin", "cyclic by identity")
@@ -106,10 +109,10 @@ def power_of_two(request: Request, candidates: Candidates, scores: Floats, param
     count = _count(candidates)
     first = int(uniform(request, 0) * count)
     if count == 1:
-        return _eligible(candidates, 0)
+        return _eligible(candidates, 0, count)
     second = int(uniform(request, 1) * (count - 1))
     second += second >= first
-    a, b = _eligible(candidates, first), _eligible(candidates, second)
+    a, b = _eligible(candidates, first, count), _eligible(candidates, second, count)
     if a > b:
         a, b = b, a
     load, traits = candidates.load, candidates.traits
@@ -192,27 +195,28 @@ def predicted_latency(
 ) -> int:
     """Choose by predicted headroom; `spread` 1 takes the most, 0 packs onto the least that is positive.
 
-    A class without a promise of TTFT or TPOT is scored by its predicted E2E.
+    Where a promise would be missed the score is −prediction / promise: least bad
+    first. A class without a promise of TTFT or TPOT is scored by its predicted E2E.
     """
     for i in range(scores.size):
         predicted = predict(request, candidates, i)
         if math.isinf(request.ttft_s) and math.isinf(request.tpot_s):
             scores[i] = -(predicted.ttft_s + predicted.tpot_s * request.expected_output_tokens)
             continue
+        ratio = _promise_ratio(request, predicted.ttft_s, predicted.tpot_s)
+        if ratio > 1.0:
+            scores[i] = -ratio
+            continue
         headroom = parameters[0] * (1.0 - predicted.ttft_s / request.ttft_s)
         headroom += parameters[1] * (1.0 - predicted.tpot_s / request.tpot_s)
-        kept = predicted.ttft_s <= request.ttft_s and predicted.tpot_s <= request.tpot_s
-        if kept:
-            scores[i] = 1.0 + headroom if parameters[2] > 0.0 else 2.0 - headroom
-        else:
-            scores[i] = min(headroom, 0.0)
+        scores[i] = 1.0 + headroom if parameters[2] > 0.0 else 2.0 - headroom
     return highest(candidates, scores)
 
 
 @policy(
     "cheapest_feasible",
     "lowest marginal cost among those predicted to keep the promise with a margin; else the least bad miss",
-    margin=0.7,
+    margin=0.5,
 )
 def cheapest_feasible(
     request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers

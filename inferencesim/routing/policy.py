@@ -90,6 +90,8 @@ class BoundPolicy:
     name : str
     choose : callable
         Compiled for :func:`signature` if `interpreted` is false.
+    argument : object
+        `choose` as the kernel takes it.
     parameters : ndarray of float64
     interpreted : bool
     oracle : bool
@@ -97,6 +99,7 @@ class BoundPolicy:
 
     name: str
     choose: Choose
+    argument: Any
     parameters: NDArray[np.float64]
     interpreted: bool
     oracle: bool
@@ -119,9 +122,15 @@ def bind(name: str, chosen: Mapping[str, float], where: str) -> BoundPolicy:
                 did_you_mean(parameter, found.parameters) if found.parameters else "It takes none.",
             )
     values = np.array([chosen.get(key, default) for key, default in found.parameters.items()], dtype=np.float64)
-    interpreted = not found.compiled
-    choose = found.choose if interpreted else jit.compile_for(signature(), found.choose)
-    return BoundPolicy(name, choose, values, interpreted, found.oracle)
+    if not found.compiled:
+        return BoundPolicy(name, found.choose, None, values, True, found.oracle)
+    choose = _compiled(found.choose)
+    return BoundPolicy(name, choose, jit.as_argument(choose, signature()), values, False, found.oracle)
+
+
+@functools.cache
+def _compiled(choose: Choose) -> Choose:
+    return jit.compile_for(signature(), choose)
 
 
 @functools.cache

@@ -30,7 +30,8 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
 
     TTFT is the step under way (half of it), the prefill of all tokens in front
     and of its own under the token budget, and, where seats or KV cache are
-    taken, the time until enough of the running ones have left. TPOT is a step
+    taken, the time until enough of the running ones have left (a full cache turns
+    over once per mean output). TPOT is a step
     of the batch it will join, with the prefill that keeps such a batch full. The marginal cost is its share of the
     replica's time: its own prefill, and one seat of each decode step.
     """
@@ -65,7 +66,7 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
         ttft += crowd * output * tpot / seats
     missing = context + ahead + prompt + output - traits[i]["kv_tokens"]
     if missing > 0.0:
-        ttft += missing * output * tpot / max(context, prompt)
+        ttft += missing * output * tpot / traits[i]["kv_tokens"]
     alone = _prefill_s(candidates, i, 0.0, 0.0, prompt, prompt / 2.0, float(traits[i]["token_budget"]))
     cost = traits[i]["usd_per_s"] * (alone + output * tpot / batch)
     return Prediction(ttft, tpot, cost)

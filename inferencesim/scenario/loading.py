@@ -76,7 +76,8 @@ def load_scenario(name: str | Path, overrides: Sequence[str] = (), seed: int | N
 
 def _with_absolute_traces(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Resolve trace files against the scenario's folder, so that a run does not depend on where it is started."""
-    for entry in tree.get("workload") or []:
+    entries = tree.get("workload")
+    for entry in entries if isinstance(entries, list) else []:
         arrivals = entry.get("arrivals") if isinstance(entry, dict) else None
         if isinstance(arrivals, dict) and isinstance(arrivals.get("file"), str):
             arrivals["file"] = str((folder / Path(arrivals["file"]).expanduser()).resolve())
@@ -90,14 +91,14 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     """Set one ``path=value`` in the tree, creating the last key but no part of the way to it."""
     path, separator, text = override.partition("=")
     where = f"--set {path}"
-    if not separator or not path:
+    steps: list[str | int] = [int(index) if index else key for key, index in _STEP.findall(path)]
+    if not separator or not steps:
         raise InputError(
             f"--set {override}",
             "is not of the form path=value",
             "Write for instance --set pools[0].replicas=8.",
         )
     value = parse_yaml(text, where)
-    steps: list[str | int] = [int(index) if index else key for key, index in _STEP.findall(path)]
     place: Any = tree
     for depth, step in enumerate(steps[:-1]):
         place = _descend(place, step, where)

@@ -1,4 +1,8 @@
-"""Closed-loop clients: each asks, waits for its answer, thinks, and asks again."""
+"""Closed-loop clients: each asks, waits for its answer, thinks, and asks again.
+
+A client that gives up while its request is in a step asks again after that
+step: until then the engine holds its connection.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ class Door(Protocol):
         patience_s: float,
         cancel_after_s: float,
     ) -> simpy.Event:
-        """Hand in a request now; the event succeeds when it has left, whatever its outcome."""
+        """Hand in a request now; the event succeeds when its slot is free, whatever its outcome."""
 
 
 def start_clients(

@@ -20,6 +20,7 @@ import pyarrow as pa
 import simpy
 
 from inferencesim.errors import InputError
+from inferencesim.kernel.accounts import pool_usage, still_inside
 from inferencesim.kernel.gateway import pool_candidates, replica_candidates
 from inferencesim.kernel.play import (
     BAD_CHOICE,
@@ -30,8 +31,6 @@ from inferencesim.kernel.play import (
     WATCHED_LEFT,
     close_arrival,
     open_arrival,
-    pool_usage,
-    still_inside,
 )
 from inferencesim.kernel.tables import ARRIVAL, OPEN, REQUEST
 from inferencesim.kernel.views import Candidates
@@ -257,9 +256,13 @@ class Simulation:
 
     def _run_kernel(self, until: float) -> None:
         """Run the fleet up to `until`, or to the first answer somebody waits for."""
-        placement, balancing = self._compiled_policies
+        clock = self.fleet.clock[0]
+        if clock["now_s"] >= until and clock["next_inbox"] == clock["inbox_end"]:
+            # SimPy has several events at this instant; the fleet is there already.
+            return
+        placement, balancing = (policy.argument for policy in self._compiled_policies)
         while True:
-            reason = self._play(self.fleet, self.gateway, placement.choose, balancing.choose, self._interpreted, until)
+            reason = self._play(self.fleet, self.gateway, placement, balancing, self._interpreted, until)
             if reason == REACHED:
                 return
             if reason == WATCHED_LEFT:
@@ -314,8 +317,9 @@ class Simulation:
         scores: np.ndarray,
         memory: np.ndarray,
     ) -> int:
-        frozen = Candidates(*(_read_only(table) for table in candidates))
-        chosen = int(policy.choose(request, frozen, scores, policy.parameters, memory))
+        # Plain Python must not write to the live tables; compiled policies take no read-only arrays.
+        seen = Candidates(*(_read_only(table) for table in candidates)) if policy.interpreted else candidates
+        chosen = int(policy.choose(request, seen, scores, policy.parameters, memory))
         if not 0 <= chosen < candidates.eligible.size or not candidates.eligible[chosen]:
             raise self._bad_choice(policy.name)
         return chosen
@@ -368,7 +372,7 @@ class Simulation:
         if inside == 0:
             return
         records = np.zeros(inside, REQUEST)
-        still_inside(self.fleet, records)
+        still_inside(self.fleet, end_s, records)
         records["outcome"] = OPEN
         records["finished_s"] = np.nan
         self._book(records, end_s)
@@ -382,12 +386,14 @@ class Simulation:
 
     def _counters(self, at_s: float) -> Mark:
         fleet = self.fleet
-        usage = np.array([pool_usage(fleet, pool, at_s) for pool in range(fleet.pools.size)])
+        busy_s, step_energy_j, output_tokens = zip(
+            *(pool_usage(fleet, pool, at_s) for pool in range(fleet.pools.size)), strict=True
+        )
         return Mark(
             at_s=at_s,
-            busy_s=usage[:, 0],
-            step_energy_j=usage[:, 1],
-            output_tokens=fleet.pools["output_tokens"].copy(),
+            busy_s=np.array(busy_s),
+            step_energy_j=np.array(step_energy_j),
+            output_tokens=np.array(output_tokens, dtype=np.int64),
             completed=fleet.pools["completed"].copy(),
             arrived=fleet.pools["arrived"].copy(),
             left=fleet.pools["left"].copy(),

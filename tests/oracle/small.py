@@ -29,9 +29,7 @@ def model(name="small-model"):
 def share_of_memory(hardware, spec, batching, kv_blocks):
     """Return the memory share that leaves room for exactly so many KV blocks."""
     profile = load_profile(hardware, "hardware")
-    plan = plan_memory(
-        profile, load_model(spec, "model"), Precision(), Parallelism(), Batching(**batching), 1.0
-    )
+    plan = plan_memory(profile, load_model(spec, "model"), Precision(), Parallelism(), Batching(**batching), 1.0)
     block_bytes = plan.kv_bytes_per_token * plan.block_size
     wanted = plan.weight_bytes + plan.activation_bytes + (kv_blocks + 0.5) * block_bytes
     return wanted / profile.memory.capacity.si

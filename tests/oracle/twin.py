@@ -407,7 +407,11 @@ class Twin:
             View(
                 len(replica.waiting),
                 len(replica.running),
-                sum(call.to_prefill - call.prefilled for call in replica.waiting + replica.running if call.phase != DECODE),
+                sum(
+                    call.to_prefill - call.prefilled
+                    for call in replica.waiting + replica.running
+                    if call.phase != DECODE
+                ),
                 replica.blocks_used() / replica.pool.kv_blocks,
             )
             for replica in self.replicas

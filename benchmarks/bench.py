@@ -1,0 +1,230 @@
+"""How fast the simulator is: simulated requests per second of one core, start-up, and memory.
+
+Each case is a fleet of identical replicas (llama-3.1-8b on one H100 each) under Poisson arrivals of 500 prompt and 250
+output tokens, at 65 % of the fleet's own saturation throughput, which is measured first by flooding one replica. Every
+case runs in a process of its own with requests, decisions and series recorded to Parquet; the clock covers drawing the
+load, simulating and writing, and leaves out imports and loading compiled code, which are reported apart.
+
+Machines differ and are noisy, so the report begins with a yardstick of this one: how many bare SimPy timeouts it plays
+per second. Compare runs of different machines, or hours, by their ratio to that.
+
+Run ``make bench``, or ``python benchmarks/bench.py --json FILE`` for the numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+PROMPT_TOKENS, OUTPUT_TOKENS, LOAD = 500, 250, 0.65
+HARDWARE, MODEL = "nvidia-h100-sxm", "llama-3.1-8b"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fleet and load."""
+
+    name: str
+    replicas: int
+    requests: int
+    balancing: str
+    interpreted: bool = False
+    target_per_s: float | None = None
+
+
+CASES = (
+    Case("4 replicas", 4, 400_000, "least_outstanding", target_per_s=75_000),
+    Case("64 replicas", 64, 400_000, "least_outstanding", target_per_s=75_000),
+    Case("1,000 replicas", 1000, 400_000, "least_outstanding", target_per_s=60_000),
+    Case("1,000 replicas, power of two", 1000, 400_000, "power_of_two"),
+    Case("1,000,000 requests, 64 replicas", 64, 1_000_000, "least_outstanding"),
+    Case("policies in plain Python, 64 replicas", 64, 20_000, "least_outstanding", interpreted=True),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one case showed."""
+
+    requests: int
+    wall_s: float
+    requests_per_s: float
+    kernel_share: float
+    import_s: float
+    warm_start_s: float
+    bytes_per_request: float
+    recorded: str
+
+
+def scenario_of(replicas: int, rate: float, horizon_s: float, balancing: str) -> object:
+    """Return the scenario of a case."""
+    from inferencesim.scenario.scenario import Scenario
+
+    return Scenario.model_validate(
+        {
+            "name": "bench",
+            "horizon": horizon_s,
+            "pools": [{"name": "only", "hardware": HARDWARE, "model": MODEL, "replicas": replicas}],
+            "workload": [
+                {
+                    "name": "any",
+                    "arrivals": {"process": "poisson", "rate": rate},
+                    "prompt_tokens": PROMPT_TOKENS,
+                    "output_tokens": OUTPUT_TOKENS,
+                    "models": [MODEL],
+                    "promise": {"ttft": "1s", "tpot": "50ms"},
+                }
+            ],
+            "routing": {"balancing": balancing},
+        }
+    )
+
+
+def saturation_per_s() -> float:
+    """Return the requests per second one flooded replica completes, in steady state."""
+    from inferencesim.ledger.sink import MemorySink
+    from inferencesim.simulation.engine import Simulation
+    from inferencesim.simulation.plan import make_plan
+
+    flood = scenario_of(1, 100.0, 120.0, "least_outstanding")
+    flood = flood.model_copy(update={"warm_up": 40.0, "drain": 0.0})
+    result = Simulation(make_plan(flood), MemorySink()).run()
+    start, end = result.window
+    return float((end.completed - start.completed).sum() / (end.at_s - start.at_s))
+
+
+def measure(case: Case) -> Measured:
+    """Run one case in this process."""
+    began = time.perf_counter()
+    import simpy  # noqa: F401 - part of what a run imports
+
+    from inferencesim.results.run_folder import FolderSink
+    from inferencesim.routing.policy import POLICIES, Policy
+    from inferencesim.simulation.engine import Simulation
+    from inferencesim.simulation.plan import make_plan
+
+    import_s = time.perf_counter() - began
+    began = time.perf_counter()
+    rate = saturation_per_s() * LOAD * case.replicas
+    warm_start_s = time.perf_counter() - began
+    scenario = scenario_of(case.replicas, rate, case.requests / rate, case.balancing)
+    if case.interpreted:
+        plain = POLICIES.get(case.balancing, "bench")
+        POLICIES.register("bench_plain")(Policy(plain.choose, plain.rule, plain.parameters, compiled=False))
+        scenario = scenario_of(case.replicas, rate, case.requests / rate, "bench_plain")
+    with tempfile.TemporaryDirectory() as folder:
+        before_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        sink = FolderSink(Path(folder) / "run")
+        began = time.perf_counter()
+        simulation = Simulation(make_plan(scenario), sink)
+        kernel_s = _time_spent_in(simulation, "_play")
+        result = simulation.run()
+        wall_s = time.perf_counter() - began
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Measured(
+        requests=result.arrived,
+        wall_s=wall_s,
+        requests_per_s=result.arrived / wall_s,
+        kernel_share=kernel_s[0] / wall_s,
+        import_s=import_s,
+        warm_start_s=warm_start_s,
+        bytes_per_request=(peak_bytes - before_bytes) / result.arrived,
+        recorded="requests, decisions, series (Parquet)",
+    )
+
+
+def _time_spent_in(simulation: object, name: str) -> list[float]:
+    """Wrap a method of a simulation so that the time spent in it adds up in the returned list."""
+    spent = [0.0]
+    inner = getattr(simulation, name)
+
+    def timed(*arguments: object) -> object:
+        began = time.perf_counter()
+        try:
+            return inner(*arguments)
+        finally:
+            spent[0] += time.perf_counter() - began
+
+    setattr(simulation, name, timed)
+    return spent
+
+
+def simpy_timeouts_per_s(count: int = 200_000) -> float:
+    """Return how many bare SimPy timeouts this machine plays per second."""
+    import simpy
+
+    environment = simpy.Environment()
+
+    def tick() -> object:
+        for _ in range(count):
+            yield environment.timeout(1.0)
+
+    environment.process(tick())
+    began = time.perf_counter()
+    environment.run()
+    return count / (time.perf_counter() - began)
+
+
+def main() -> None:
+    """Run all cases, each in a process of its own, and print table and JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+    parser.add_argument("--case", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--only", help="run the cases whose name contains this")
+    arguments = parser.parse_args()
+    if arguments.case is not None:
+        print(json.dumps(asdict(measure(CASES[arguments.case]))))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from inferencesim.simulation.compiling import is_cached, warm_up
+
+    console = Console()
+    if not is_cached():
+        console.print("compiling the kernel (once) ...")
+    warm_up()
+    yardstick = simpy_timeouts_per_s()
+    rows = []
+    table = Table(title=f"simulated requests per second of one core, {PROMPT_TOKENS} in / {OUTPUT_TOKENS} out, "
+                        f"at {LOAD:.0%} of saturation")  # fmt: skip
+    for column in ("case", "requests", "wall s", "requests/s", "target", "in kernel", "B/request", "warm start s"):
+        table.add_column(column, justify="left" if column == "case" else "right")
+    for index, case in enumerate(CASES):
+        if arguments.only and arguments.only not in case.name:
+            continue
+        finished = subprocess.run(
+            [sys.executable, __file__, "--case", str(index)], capture_output=True, text=True, check=False
+        )
+        if finished.returncode:
+            sys.exit(f"{case.name} failed:\n{finished.stderr}")
+        measured = json.loads(finished.stdout)
+        rows.append({"case": asdict(case), **measured})
+        table.add_row(
+            case.name,
+            f"{measured['requests']:,}",
+            f"{measured['wall_s']:.2f}",
+            f"{measured['requests_per_s']:,.0f}",
+            f"{case.target_per_s:,.0f}" if case.target_per_s else "",
+            f"{measured['kernel_share']:.0%}",
+            f"{measured['bytes_per_request']:,.0f}",
+            f"{measured['import_s'] + measured['warm_start_s']:.1f}",
+        )
+    console.print(table)
+    console.print(
+        f"yardstick: {yardstick:,.0f} bare SimPy timeouts/s on this machine; recorded: requests, decisions, series"
+    )
+    if arguments.json:
+        document = {"simpy_timeouts_per_s": yardstick, "cases": rows}
+        arguments.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""What a fleet has done by some moment, segments under way included."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inferencesim.jit import compiled
+from inferencesim.kernel.steps import decode_share, steps_done
+from inferencesim.kernel.tables import DECODING, IDLE
+
+if TYPE_CHECKING:
+    from inferencesim.kernel.tables import Fleet, Records
+
+
+@compiled
+def usage_at(fleet: Fleet, replica: int, at_s: float) -> tuple[float, float, int]:
+    """Return a replica's busy seconds, the joules of its steps and its output tokens up to `at_s`.
+
+    Of the segment under way, time and energy count in proportion, tokens by
+    the steps that are over.
+    """
+    r = fleet.replicas[replica]
+    if r["segment"] == IDLE:
+        return r["busy_s"], r["busy_energy_j"], 0
+    lasts = r["segment_end_s"] - r["segment_start_s"]
+    share = min(1.0, max(0.0, (at_s - r["segment_start_s"]) / lasts)) if lasts > 0.0 else 1.0
+    tokens = steps_done(fleet, replica, at_s) * r["decoding"]
+    return r["busy_s"] + share * lasts, r["busy_energy_j"] + share * r["segment_j"], tokens
+
+
+@compiled
+def pool_usage(fleet: Fleet, pool: int, at_s: float) -> tuple[float, float, int]:
+    """Return busy seconds, joules of steps and output tokens of all replicas of a pool up to `at_s`."""
+    busy_s, energy_j = 0.0, 0.0
+    tokens = fleet.pools[pool]["output_tokens"]
+    first = fleet.pools[pool]["first_replica"]
+    for replica in range(first, first + fleet.pools[pool]["replicas"]):
+        busy, energy, under_way = usage_at(fleet, replica, at_s)
+        busy_s += busy
+        energy_j += energy
+        tokens += under_way
+    return busy_s, energy_j, tokens
+
+
+@compiled
+def still_inside(fleet: Fleet, at_s: float, out: Records) -> int:
+    """Copy the requests still inside at `at_s` to `out`, with what they did so far booked; return how many."""
+    count = 0
+    for replica in range(fleet.replicas.size):
+        r = fleet.replicas[replica]
+        steps = steps_done(fleet, replica, at_s)
+        seconds, joules = 0.0, 0.0
+        if steps > 0:
+            seconds, joules = decode_share(fleet, replica, steps)
+        for place in range(fleet.live[replica]["running"]):
+            seat = fleet.seats[replica, place]
+            out[count] = fleet.slots[seat["slot"]]
+            s = out[count]
+            if s["phase"] == DECODING:
+                s["generated_tokens"] = s["output_tokens"] - (seat["finish_at"] - r["step"]) + steps
+                s["busy_s"] += r["share_s"] - s["busy_base_s"] + seconds
+                s["energy_j"] += r["share_j"] - s["energy_base_j"] + joules
+            count += 1
+        slot = r["head"]
+        while slot >= 0:
+            out[count] = fleet.slots[slot]
+            slot = fleet.slots[slot]["following"]
+            count += 1
+    return count

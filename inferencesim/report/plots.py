@@ -1,0 +1,224 @@
+"""Plots of a run over time, and of several runs side by side."""
+
+# Matplotlib takes a second to import: only inside the functions, and without pyplot, whose state is global.
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from inferencesim.errors import InputError
+from inferencesim.report.formats import seconds, significant
+from inferencesim.report.tables import labels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from inferencesim.results.records import ClassSummary, Summary
+    from inferencesim.results.run import Run
+
+#: Okabe and Ito's palette, told apart under every common colour blindness; black and yellow left out.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+
+_GREY = "#5A5A5A"
+_RUN_PANELS = (
+    ("waiting", "requests waiting", 1.0),
+    ("running", "requests running", 1.0),
+    ("kv_usage", "KV cache in use (%)", 100.0),
+    ("utilisation", "busy time (%)", 100.0),
+    ("power_w", "power (kW)", 1e-3),
+)
+
+
+def plot_run(run: Run) -> Figure:
+    """Plot queue, running, KV, utilisation and power of every pool over time."""
+    from matplotlib.figure import Figure
+
+    series = run.series
+    figure = Figure(figsize=(10, 11), layout="constrained")
+    axes = figure.subplots(len(_RUN_PANELS), 1, sharex=True)
+    unit, size = ("h", 3600.0) if run.manifest.scenario["horizon"] >= 7200.0 else ("min", 60.0)
+    names = [profile.pool for profile in run.manifest.profiles]
+    window = run.summary.window if run.complete else None
+    for axis, (column, label, scale) in zip(axes, _RUN_PANELS, strict=True):
+        _tidy(axis)
+        axis.set_ylabel(label)
+        if window is not None:
+            for edge in (window.from_s, window.to_s):
+                axis.axvline(edge / size, color=_GREY, linewidth=0.8, linestyle=":")
+        if series.empty:
+            continue
+        for place, name in enumerate(names):
+            own = series[series["pool"] == name]
+            colour = PALETTE[place % len(PALETTE)]
+            axis.plot(own["time_s"] / size, own[column] * scale, color=colour, linewidth=1.4, label=name)
+        axis.set_ylim(bottom=0)
+        if scale == 100.0:
+            axis.set_ylim(0, 105)
+    axes[-1].set_xlabel(f"simulated time ({unit}); dotted: the measurement window")
+    handles, texts = axes[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, texts, loc="outside upper right", ncols=len(texts), frameon=False)
+    figure.suptitle(f"{run.manifest.name}, seed {run.manifest.seed}, {run.manifest.placement}", x=0.02, ha="left")
+    return figure
+
+
+def plot_comparison(summaries: Sequence[Summary]) -> Figure:
+    """Plot several runs side by side: cost, promises, TTFT, utilisation and energy."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    names = labels(summaries)
+    colours = [PALETTE[place % len(PALETTE)] for place in range(len(summaries))]
+    classes = [each.name for each in summaries[0].classes]
+    pools = [each.name for each in summaries[0].pools]
+    figure = Figure(figsize=(13, 8.2), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
+    grid = figure.subplots(2, 3)
+
+    axis = grid[0, 0]
+    values = [each.fleet.cost_per_completed_request_usd for each in summaries]
+    _tidy(axis)
+    places = range(len(summaries))
+    heights = [1000.0 * (value or 0.0) for value in values]
+    bars = axis.bar(places, heights, color=colours, width=0.62)
+    axis.bar_label(bars, [significant(height) for height in heights], padding=2, fontsize=9, color=_GREY)
+    axis.set_xticks(places, ["" for _ in names])
+    axis.set_title("Cost per completed request", loc="left")
+    axis.set_ylabel("USD per 1,000, idle time included")
+    axis.margins(y=0.12)
+
+    axis = grid[0, 1]
+    promising = [name for name in classes if any(_class(each, name).slo_attainment is not None for each in summaries)]
+    columns = [[_class(each, name).slo_attainment for name in promising] for each in summaries]
+    _grouped(axis, promising, columns, colours, scale=100.0, text=_whole)
+    axis.set_title("Promises kept (SLO attainment)", loc="left")
+    axis.set_ylabel("% of arrived requests")
+    axis.set_ylim(0, 112)
+    axis.set_yticks(range(0, 101, 20))
+    if any((each.fleet.open_share or 0.0) > 0.005 for each in summaries):
+        axis.set_xlabel("open at the end counts as not kept", fontsize=9, color=_GREY)
+
+    _latencies(grid[0, 2], summaries, classes, colours)
+
+    axis = grid[1, 0]
+    columns = [[_class(each, name).cost_per_completed_request_usd for name in classes] for each in summaries]
+    _grouped(axis, classes, columns, colours, scale=1000.0, text=lambda value: significant(value, 2))
+    axis.set_title("Cost per completed request, by class", loc="left")
+    axis.set_ylabel("USD per 1,000, share of idle time included")
+
+    axis = grid[1, 1]
+    used = [[pool.utilisation for pool in each.pools] for each in summaries]
+    _grouped(axis, pools, used, colours, scale=100.0)
+    axis.set_title("Utilisation, by pool", loc="left")
+    axis.set_ylabel("% of replica time busy")
+    axis.set_ylim(0, 108)
+    axis.set_yticks(range(0, 101, 20))
+
+    axis = grid[1, 2]
+    joules = [[pool.energy_j for pool in each.pools] for each in summaries]
+    _grouped(axis, pools, joules, colours, scale=1.0 / 3.6e6)
+    axis.set_title("Energy, by pool", loc="left")
+    axis.set_ylabel("kWh in the window, idle included")
+
+    from matplotlib.patches import Patch
+
+    handles = [
+        Patch(color=colour, label=name if each.verdict.state == "stable" else f"{name} ({each.verdict.state})")
+        for name, colour, each in zip(names, colours, summaries, strict=True)
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False, fontsize=11)
+    window = summaries[0].window
+    figure.suptitle(
+        f"{summaries[0].name}: the same load, seed {summaries[0].seed}, {seconds(window.length_s)} measured",
+        x=0.01, ha="left", fontsize=13, fontweight="bold",
+    )  # fmt: skip
+    return figure
+
+
+def _latencies(axis: Axes, summaries: Sequence[Summary], classes: Sequence[str], colours: Sequence[str]) -> None:
+    """Draw p50 to p99 of TTFT as a line per class and run, on a logarithmic axis."""
+    from matplotlib.ticker import NullFormatter
+
+    _tidy(axis)
+    width = 0.8 / len(summaries)
+    for place, (each, colour) in enumerate(zip(summaries, colours, strict=True)):
+        for row, name in enumerate(classes):
+            ttft = _class(each, name).ttft_s
+            if ttft.p50 is None or ttft.p99 is None:
+                continue
+            x = row + (place - (len(summaries) - 1) / 2.0) * width
+            axis.plot([x, x], [ttft.p50, ttft.p99], color=colour, linewidth=3.5, alpha=0.45, solid_capstyle="butt")
+            axis.plot([x], [ttft.p50], "o", color=colour, markersize=6.5)
+            axis.plot([x], [ttft.p99], "_", color=colour, markersize=13, markeredgewidth=2.6)
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(lambda value, _: _seconds_tick(value))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.set_xticks(range(len(classes)), classes)
+    axis.set_title("TTFT, by class", loc="left")
+    axis.set_ylabel("log; dot p50, bar p99")
+
+
+def _class(summary: Summary, name: str) -> ClassSummary:
+    return next(each for each in summary.classes if each.name == name)
+
+
+def _grouped(
+    axis: Axes,
+    groups: Sequence[str],
+    columns: Sequence[Sequence[float | None]],
+    colours: Sequence[str],
+    *,
+    scale: float,
+    text: Callable[[float], str] | None = None,
+) -> None:
+    """Draw one group of bars per name, one bar per run."""
+    _tidy(axis)
+    width = 0.8 / len(columns)
+    for place, (column, colour) in enumerate(zip(columns, colours, strict=True)):
+        xs = [row + (place - (len(columns) - 1) / 2.0) * width for row in range(len(groups))]
+        heights = [scale * (value or 0.0) for value in column]
+        bars = axis.bar(xs, heights, width=0.92 * width, color=colour)
+        if text is not None and len(groups) * len(columns) <= 16:
+            axis.bar_label(bars, [text(height) for height in heights], padding=2, fontsize=7.5, color=_GREY)
+    axis.set_xticks(range(len(groups)), groups)
+
+
+def _whole(per_cent: float) -> str:
+    """Return a whole number rounded down: only what is 100 is called so."""
+    return f"{math.floor(per_cent + 1e-9)}"
+
+
+def _seconds_tick(value: float) -> str:
+    return f"{value:g} s" if value >= 1.0 else f"{1e3 * value:g} ms"
+
+
+def _tidy(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="y", color="#E3E3E3", linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.tick_params(length=0, labelsize=9)
+    axis.title.set_fontsize(11)
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG and return where.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written there.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Without the version of Matplotlib among the metadata, equal figures are equal files.
+        figure.savefig(path, dpi=130, format="png", metadata={"Software": None})
+    except OSError as problem:
+        raise InputError(str(path), f"cannot be written ({problem.strerror})", "Name another file.") from problem
+    return path

@@ -1,0 +1,80 @@
+"""The kernel as plain Python: the same tables, so that what is compiled is what is written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from inferencesim import jit
+from oracle.small import closed, pool, run, scenario, work
+
+TESTS = Path(__file__).parents[1]
+MIXED = {"distribution": "uniform", "low": 1, "high": 50}
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import pyarrow.parquet as pq
+from inferencesim import jit
+from oracle.compare import assert_same, run_both
+from oracle.small import run
+sys.path.insert(0, {here!r})
+from test_without_jit import open_loop, scenarios
+assert not jit.JIT_ENABLED
+assert_same(*run_both(open_loop()))
+for name, described in scenarios().items():
+    for table, rows in run(described).tables.items():
+        pq.write_table(rows, Path({out!r}) / f"{{name}}-{{table}}.parquet")
+"""
+
+
+def open_loop(**routing):
+    cancelled = {"share": 0.5, "after": {"distribution": "uniform", "low": 0.0, "high": 0.3}}
+    return scenario(
+        [
+            pool("a", replicas=2, kv_blocks=20, batching={"max_sequences": 8, "token_budget": 24, "block_size": 8}),
+            pool("b", "fast-chip", "windowed-model", kv_blocks=30, batching={"max_sequences": 4, "token_budget": 40}),
+        ],
+        [
+            work("small", 150.0, MIXED, MIXED, timeout=0.2),
+            work("either", 80.0, MIXED, MIXED, models=["small-model", "windowed-model"], cancellation=cancelled),
+        ],
+        horizon=0.25,
+        routing=routing,
+        recording={"series_interval": 0.05},
+    )
+
+
+def scenarios():
+    return {
+        "open": open_loop(),
+        "predicted": open_loop(placement="predicted_latency", balancing="power_of_two", snapshot_age=0.05),
+        "closed": scenario(
+            [pool(kv_blocks=20)],
+            [work(prompt=MIXED, output=MIXED) | {"arrivals": closed(4, 0.01)}],
+            horizon=0.25,
+            recording={"series_interval": 0.05},
+        ),
+    }
+
+
+def test_plain_python_writes_the_same_tables(tmp_path):
+    environment = os.environ | {
+        "NUMBA_DISABLE_JIT": "1",
+        "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
+    }
+    script = SCRIPT.format(here=str(Path(__file__).parent), out=str(tmp_path))
+    finished = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert jit.JIT_ENABLED
+    for name, described in scenarios().items():
+        tables = run(described).tables
+        assert len(tables["requests"]) > 10
+        for table, rows in tables.items():
+            assert rows.equals(pq.read_table(tmp_path / f"{name}-{table}.parquet")), (name, table)

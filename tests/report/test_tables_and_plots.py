@@ -1,0 +1,121 @@
+"""What a person sees: every class and pool, the verdict, the labels that tell runs apart."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from oracle.small import pool, scenario, work
+from rich.console import Console
+
+from inferencesim import difference, simulate
+from inferencesim.errors import InputError
+from inferencesim.experiments.side_by_side import run_policies
+from inferencesim.hardware.catalog import load_profile
+from inferencesim.models.catalog import load_model
+from inferencesim.report.plots import plot_comparison, plot_run, save
+from inferencesim.report.profiles import hardware_table, model_table, quantities
+from inferencesim.report.tables import difference_table, labels, side_by_side, summary_tables
+
+PNG = b"\x89PNG\r\n"
+
+
+def text_of(parts):
+    console = Console(file=io.StringIO(), width=200)
+    for part in parts:
+        console.print(part)
+    return console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    return scenario(
+        [pool("fast", replicas=2), pool("slow", "fast-chip")],
+        [work("chat", promise={"ttft": 0.2}), work("batch")],
+        horizon=10.0,
+        question="Which is better?",
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(mixed):
+    return run_policies(mixed, ["premium_first", "least_normalised_load"])
+
+
+def test_policies_meet_the_same_load(runs):
+    first, second = (run.requests.sort_values("request_id") for run in runs)
+    for column in ("arrived_s", "prompt_tokens", "output_tokens"):
+        assert first[column].tolist() == second[column].tolist()
+    assert [run.summary.policies.placement.policy for run in runs] == ["premium_first", "least_normalised_load"]
+    assert runs[0].summary.pools[0].arrived != runs[1].summary.pools[0].arrived
+
+
+def test_an_unknown_policy_is_named_before_anything_runs(mixed):
+    started = []
+    with pytest.raises(InputError, match="premium_frist"):
+        run_policies(mixed, ["premium_first", "premium_frist"], on_policy=started.append)
+    assert started == []
+
+
+def test_the_summary_names_all_there_is(runs):
+    text = text_of(summary_tables(runs[0].summary))
+    for word in ("stable", "Which is better?", "chat", "batch", "fast", "slow", "premium_first", "promises kept"):
+        assert word in text
+
+
+def test_side_by_side_has_a_column_per_run_and_the_figures_of_each(runs):
+    text = text_of(side_by_side([run.summary for run in runs]))
+    for word in ("premium_first", "least_normalised_load", "chat  TTFT p99", "fast  utilisation", "slow  energy"):
+        assert word in text
+
+
+def test_labels_tell_runs_apart(runs, mixed):
+    one, two = (run.summary for run in runs)
+    assert labels([one, two]) == ["premium_first", "least_normalised_load"]
+    other = simulate(mixed, 5).summary
+    again = simulate(mixed, 6).summary
+    assert labels([other, again]) == ["test seed 5", "test seed 6"]
+    assert len(set(labels([one, one]))) == 2
+
+
+def test_a_difference_shows_what_changed_only(runs):
+    one, two = (run.summary for run in runs)
+    text = text_of(difference_table(difference(one, two)))
+    assert "utilisation" in text
+    assert "replicas" not in text
+    assert "No number differs" in text_of(difference_table(difference(one, one)))
+
+
+def test_plots_are_png_files(runs, tmp_path):
+    for figure in (plot_run(runs[0]), plot_comparison([run.summary for run in runs])):
+        path = save(figure, tmp_path / "plots" / "one.png")
+        assert path.read_bytes().startswith(PNG)
+
+
+def test_a_plot_of_a_fleet_without_load(tmp_path):
+    empty = simulate(scenario([pool("a")], []))
+    assert save(plot_run(empty), tmp_path / "one.png").stat().st_size > 1000
+    assert save(plot_comparison([empty.summary]), tmp_path / "two.png").stat().st_size > 1000
+
+
+def test_a_plot_that_cannot_be_written_is_an_input_error(runs, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        save(plot_run(runs[0]), tmp_path / "file" / "one.png")
+
+
+def test_every_number_of_a_profile_is_shown_with_its_provenance():
+    profile = load_profile("nvidia-h100-sxm", "hardware")
+    found = list(quantities(profile))
+    assert len(found) > 15
+    text = text_of([hardware_table(profile)])
+    for path, quantity in found:
+        assert path in text
+        assert quantity.provenance in text
+    assert "memory.bandwidth" in text
+
+
+def test_a_model_shows_what_follows_from_it():
+    text = text_of([model_table(load_model("llama-3.1-8b", "model"))])
+    assert "total_parameters" in text
+    assert "8,030," in text

@@ -1,0 +1,125 @@
+"""What a policy faces in these tests: requests, and candidates laid out by hand."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import inferencesim.routing.policies  # noqa: F401 - files the built-in policies
+from inferencesim.deployment.deployment import deploy
+from inferencesim.deployment.engine import load_engine
+from inferencesim.deployment.step_time import COEFFICIENTS
+from inferencesim.hardware.catalog import load_profile
+from inferencesim.kernel.tables import LOAD
+from inferencesim.kernel.views import TRAITS, Candidates, Request
+from inferencesim.models.catalog import load_model
+from inferencesim.routing.policy import MEMORY_SIZE, POLICIES, bind
+from inferencesim.scenario.fleet import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from inferencesim.deployment.deployment import Deployment
+
+INFINITY = float("inf")
+MEAN_PROMPT, MEAN_OUTPUT = 1000.0, 200.0
+
+
+@functools.cache
+def replica_of(hardware: str, model: str = "llama-3.1-8b", precision: str = "bf16", tensor: int = 1) -> Deployment:
+    pool = Pool.model_validate(
+        {
+            "name": "p",
+            "hardware": hardware,
+            "model": model,
+            "precision": precision,
+            "parallelism": {"tensor": tensor},
+        }
+    )
+    return deploy(load_profile(hardware, "here"), load_model(model, "here"), load_engine("vllm", "here"), pool, "here")
+
+
+#: Dear and fast, cheap and slow, and in between.
+MIXED = ("nvidia-h100-sxm", "nvidia-l4", "amd-mi300x", "intel-crescent-island")
+
+
+def request(
+    *,
+    prompt: int = 1000,
+    output: float = MEAN_OUTPUT,
+    session: int = -1,
+    ttft: float = INFINITY,
+    tpot: float = INFINITY,
+    e2e: float = INFINITY,
+    key: int = 12345,
+) -> Request:
+    return Request(0, prompt, float(output), session, 0.0, float(ttft), float(tpot), float(e2e), key)
+
+
+def candidates(
+    loads: Sequence[Mapping[str, float]],
+    deployments: Sequence[Deployment] = (),
+    *,
+    eligible: Sequence[int] | None = None,
+    identities: Sequence[int] | None = None,
+    **traits: Sequence[float],
+) -> Candidates:
+    """Lay out one candidate per load; by default one H100 replica each."""
+    n = len(loads)
+    built = list(deployments) or [replica_of("nvidia-h100-sxm")] * n
+    load, table = np.zeros(n, LOAD), np.zeros(n, TRAITS)
+    for i, (given, deployment) in enumerate(zip(loads, built, strict=True)):
+        for name, value in given.items():
+            load[i][name] = value
+        row: dict[str, Any] = {
+            "identity": i if identities is None else identities[i],
+            "deployment": i,
+            "replicas": 1,
+            "seats": deployment.batching.max_sequences,
+            "token_budget": deployment.batching.token_budget,
+            "kv_tokens": deployment.memory.kv_tokens,
+            "mean_prompt_tokens": MEAN_PROMPT,
+            "mean_output_tokens": MEAN_OUTPUT,
+            "target_rate": deployment.saturated_rate(MEAN_PROMPT, MEAN_OUTPUT),
+            "speed": 1.0 / deployment.decode_s(1, MEAN_PROMPT),
+            "usd_per_s": deployment.usd_per_s,
+        }
+        for name, value in row.items():
+            table[i][name] = traits[name][i] if name in traits else value
+    coefficients = np.array([tuple(deployment.coefficients) for deployment in built], dtype=COEFFICIENTS)
+    open_to = np.ones(n, np.uint8) if eligible is None else np.array(eligible, np.uint8)
+    return Candidates(open_to, load, table, coefficients)
+
+
+def outstanding(*counts: int) -> list[dict[str, float]]:
+    return [{"waiting": count} for count in counts]
+
+
+@functools.cache
+def compiled(name: str) -> Any:
+    """Return a policy compiled as the kernel runs it."""
+    return bind(name, {}, "routing").choose
+
+
+def scored(
+    name: str,
+    asked: Request,
+    facing: Candidates,
+    parameters: Mapping[str, float] | None = None,
+    memory: np.ndarray | None = None,
+    *,
+    plain: bool = True,
+) -> tuple[int, np.ndarray]:
+    """Return choice and scores of a policy, as plain Python or as the kernel runs it."""
+    policy = POLICIES.get(name, "here")
+    values = np.array([(parameters or {}).get(key, each) for key, each in policy.parameters.items()], np.float64)
+    scores = np.full(facing.eligible.size, np.nan)
+    kept = np.zeros(MEMORY_SIZE, np.int64) if memory is None else memory
+    choose = policy.choose if plain else compiled(name)
+    return int(choose(asked, facing, scores, values, kept)), scores
+
+
+def chosen(name: str, asked: Request, facing: Candidates, **parameters: float) -> int:
+    return scored(name, asked, facing, parameters)[0]

@@ -1,0 +1,241 @@
+"""From YAML text and overrides to a scenario; every mistake is told with its place and its remedy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from inferencesim.errors import InputError
+from inferencesim.scenario.loading import find_scenario, load_scenario, scenario_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TEXT = """\
+schema: 1
+name: two-pools
+horizon: 10min
+pools:
+  - name: premium
+    hardware: nvidia-h100-sxm
+    model: llama-3.1-8b
+    replicas: 2
+  - name: slow
+    hardware: nvidia-l4
+    model: llama-3.1-8b
+    precision: fp8
+workload:
+  - name: chat
+    arrivals: {process: poisson, rate: 4/s}
+    prompt_tokens: {distribution: lognormal, median: 500, p95: 2000}
+    output_tokens: 100
+    models: [llama-3.1-8b]
+    promise: {ttft: 1s}
+routing:
+  placement: {policy: cheapest_feasible, parameters: {margin: 0.5}}
+"""
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., Path]:
+    """Write the scenario, with some text replaced."""
+
+    def write(old: str = "", new: str = "", text: str = TEXT) -> Path:
+        assert old in text
+        path = tmp_path / "scenario.yaml"
+        path.write_text(text.replace(old, new, 1) if old else text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def refused(path: Path | str, *overrides: str) -> str:
+    with pytest.raises(InputError) as caught:
+        load_scenario(path, overrides)
+    return str(caught.value)
+
+
+def test_a_scenario_is_read_in_si(written):
+    scenario = load_scenario(written())
+    assert scenario.name == "two-pools"
+    assert scenario.horizon == 600.0
+    assert scenario.workload[0].arrivals.rate == 4.0
+    assert scenario.workload[0].promise.ttft == 1.0
+    assert [pool.replicas for pool in scenario.pools] == [2, 1]
+    assert scenario.pools[1].precision.weights == "fp8"
+    assert scenario.routing.placement.parameters == {"margin": 0.5}
+    assert scenario.routing.balancing.policy == "least_outstanding"
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_every_shipped_scenario_loads_by_its_name(name):
+    scenario = load_scenario(name)
+    assert scenario.name == name
+    assert scenario.question
+
+
+# --- Overrides ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "read", "expected"),
+    [
+        ("pools[0].replicas=8", lambda s: s.pools[0].replicas, 8),
+        ("pools.premium.replicas=8", lambda s: s.pools[0].replicas, 8),
+        ("pools.1.replicas=8", lambda s: s.pools[1].replicas, 8),
+        ("workload.chat.arrivals.rate=120/min", lambda s: s.workload[0].arrivals.rate, 2.0),
+        ("workload[0].promise.ttft=500ms", lambda s: s.workload[0].promise.ttft, 0.5),
+        ("workload[0].promise={tpot: 50ms}", lambda s: s.workload[0].promise.ttft, None),
+        ("workload[0].models=[llama-3.1-8b, phi-4]", lambda s: len(s.workload[0].models), 2),
+        ("workload[0].models[0]=phi-4", lambda s: s.workload[0].models[0], "phi-4"),
+        ("horizon=1h", lambda s: s.horizon, 3600.0),
+        ("economics.pue=1.5", lambda s: s.economics.pue, 1.5),
+        ("pools.slow.batching.kv=reserve", lambda s: s.pools[1].batching.kv, "reserve"),
+        ("routing.balancing=random", lambda s: s.routing.balancing.policy, "random"),
+        ("routing.placement.parameters.margin=0.9", lambda s: s.routing.placement.parameters["margin"], 0.9),
+        ("question=a = b", lambda s: s.question, "a = b"),
+    ],
+)
+def test_an_override_sets_one_value(written, override, read, expected):
+    assert read(load_scenario(written(), [override])) == expected
+
+
+def test_later_overrides_win_and_a_seed_of_its_own_wins_over_all(written):
+    scenario = load_scenario(written(), ["seed=3", "seed=4"])
+    assert scenario.seed == 4
+    assert load_scenario(written(), ["seed=3"], seed=9).seed == 9
+
+
+def test_an_override_leaves_the_file_alone(written):
+    path = written()
+    load_scenario(path, ["pools[0].replicas=8"])
+    assert path.read_text(encoding="utf-8") == TEXT
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("pools[0].replicas", ["--set pools[0].replicas", "path=value"]),
+        ("=8", ["path=value"]),
+        (".=8", ["--set ."]),
+        ("pools[7].replicas=8", ["--set pools[7].replicas", "index 7 is out of range", "2 entries"]),
+        ("pools[2]={}", ["index 2 is out of range"]),
+        ("pools.premum.replicas=8", ["no entry is named 'premum'", "Did you mean 'premium'?"]),
+        ("pools[0].replicsa=8", ["pools[0].replicsa", "unknown key 'replicsa'", "Did you mean 'replicas'?"]),
+        ("pools[0].replicas=many", ["pools[0].replicas", "integer"]),
+        ("pools[0].replicas=[1", ["--set pools[0].replicas"]),
+        ("name.first=x", ["--set name.first"]),
+        ("horizon.length.unit=x", ["--set horizon.length.unit"]),
+        ("econmics.pue=1.2", ["unknown key 'econmics'", "Did you mean 'economics'?"]),
+    ],
+)
+def test_a_wrong_override_is_told(written, override, said):
+    message = refused(written(), override)
+    for words in said:
+        assert words in message
+
+
+# --- Mistakes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("horizon:", "horizn:", ["horizn: unknown key 'horizn'", "Did you mean 'horizon'?"]),
+        ("hardware: nvidia-l4", "hardwares: nvidia-l4", ["pools[1].hardwares", "Did you mean 'hardware'?"]),
+        ("rate: 4/s", "rat: 4/s", ["workload[0].arrivals.rat:", "Did you mean 'rate'?"]),
+        ("median: 500", "medain: 500", ["workload[0].prompt_tokens.medain:", "Did you mean 'median'?"]),
+        ("ttft: 1s", "tftt: 1s", ["workload[0].promise.tftt:", "Did you mean 'ttft'?"]),
+        ("    hardware: nvidia-l4\n", "", ["pools[1].hardware", "missing"]),
+        ("horizon: 10min\n", "", ["horizon", "missing"]),
+        ("rate: 4/s", "rate: 4 GB", ["workload[0].arrivals.rate", "'4 GB' is not a rate", "40/s"]),
+        ("rate: 4/s", "rate: -4/s", ["workload[0].arrivals.rate", "greater than 0"]),
+        ("horizon: 10min", "horizon: 10 parsecs", ["horizon", "not a time", "'1h'"]),
+        ("horizon: 10min", "horizon: 0", ["horizon", "greater than 0"]),
+        ("replicas: 2", "replicas: 0", ["pools[0].replicas", "greater than or equal to 1"]),
+        ("replicas: 2", "replicas: 2.5", ["pools[0].replicas"]),
+        ("precision: fp8", "precision: fp7", ["pools[1].precision", "fp7", "Did you mean 'fp"]),
+        ("process: poisson", "process: posson", ["workload[0].arrivals", "Did you mean 'poisson'"]),
+        ("distribution: lognormal", "distribution: normal", ["workload[0].prompt_tokens", "'lognormal'"]),
+        ("schema: 1", "schema: 2", ["schema", "2 is not"]),
+        ("name: two-pools", "name: two pools", ["name"]),
+        ("name: slow", "name: premium", ["'premium' is used twice"]),
+        ("margin: 0.5", "margin: much", ["routing.placement.parameters.margin"]),
+        ("horizon: 10min", "horizon: 10min\nwarm_up: 1h", ["warm_up", "before the horizon"]),
+        ("  - name: premium", "  premium", ["scenario.yaml, line"]),
+        ("horizon: 10min", "horizon: 10min\nhorizon: 20min", ["line 4", "'horizon' is given twice"]),
+        ("replicas: 2", "replicas: 2\n    model: phi-4", ["line 9", "'model' is given twice"]),
+        (TEXT[TEXT.index("workload:") : TEXT.index("routing:")], "workload: 5\n", ["workload", "list"]),
+        (TEXT[TEXT.index("pools:") : TEXT.index("workload:")], "pools: none\n", ["pools", "list"]),
+        ("arrivals: {process: poisson, rate: 4/s}", "arrivals: often", ["workload[0].arrivals", "mapping"]),
+        ("schema: 1", "1: schema", ["Keys should be strings", "1"]),
+    ],
+)
+def test_a_mistake_in_the_file_is_told_with_its_path_and_remedy(written, old, new, said):
+    message = refused(written(old, new))
+    assert "scenario.yaml" in message
+    for words in said:
+        assert words in message
+
+
+def test_a_scenario_without_pools_is_none(written):
+    text = TEXT[: TEXT.index("pools:")] + "pools: []\n"
+    assert "pools" in refused(written(text=text))
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words\n", "5\n"])
+def test_a_document_must_be_a_mapping(written, text):
+    assert "mapping" in refused(written(text=text))
+
+
+def test_a_binary_file_is_no_scenario(tmp_path):
+    path = tmp_path / "picture.yaml"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe\x00\x00")
+    message = refused(path)
+    assert "picture.yaml" in message
+    assert "UTF-8" in message
+
+
+def test_control_characters_are_no_yaml(written):
+    assert "scenario.yaml" in refused(written(text="name: \x00\x01"))
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path):
+    path = tmp_path / "windows.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + TEXT.replace("\n", "\r\n").encode())
+    assert load_scenario(path).name == "two-pools"
+
+
+def test_a_folder_is_no_scenario(tmp_path):
+    assert "is a folder" in refused(tmp_path)
+
+
+def test_a_name_that_is_neither_file_nor_shipped_is_told_with_the_nearest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = refused("mixed_flet")
+    assert "Did you mean 'mixed_fleet'?" in message
+    assert "no such scenario" in refused("missing/scenario.yaml")
+    assert "no such scenario" in refused("../scenarios/mixed_fleet")
+    assert find_scenario("mixed_fleet").name == "mixed_fleet.yaml"
+
+
+def test_a_file_in_the_current_folder_goes_before_a_shipped_scenario(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mixed_fleet").write_text(TEXT, encoding="utf-8")
+    assert load_scenario("mixed_fleet").name == "two-pools"
+
+
+def test_trace_files_are_found_beside_the_scenario(tmp_path, monkeypatch):
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    path = folder / "scenario.yaml"
+    text = TEXT.replace("{process: poisson, rate: 4/s}", "{process: trace, file: ../load.csv}")
+    for line in ("    prompt_tokens: {distribution: lognormal, median: 500, p95: 2000}\n", "    output_tokens: 100\n"):
+        text = text.replace(line, "")
+    path.write_text(text, encoding="utf-8")
+    monkeypatch.chdir(folder)
+    assert load_scenario("scenario.yaml").workload[0].arrivals.file == str(tmp_path / "load.csv")
+    monkeypatch.chdir(tmp_path)
+    assert load_scenario(path).workload[0].arrivals.file == str(tmp_path / "load.csv")

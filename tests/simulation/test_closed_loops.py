@@ -1,0 +1,113 @@
+"""Clients that wait for their answer before they ask again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oracle.small import closed, number_inside, pool, run, scenario, work
+
+MIXED = {"distribution": "uniform", "low": 1, "high": 60}
+
+
+def loop(clients, think_time=0.0, **said):
+    return work(prompt=MIXED, output=MIXED, **said) | {"arrivals": closed(clients, think_time)}
+
+
+def of_clients(requests, clients):
+    """Return each client's requests in order: task numbers are turn × clients + client."""
+    return [rows.sort_values("task") for _, rows in requests.groupby(requests["task"] % clients)]
+
+
+@pytest.mark.parametrize("think", [0.0, {"distribution": "uniform", "low": 0.0, "high": 0.05}])
+def test_a_client_never_has_two_requests_in_flight(think):
+    clients = 7
+    done = run(scenario([pool(replicas=2)], [loop(clients, think)]))
+    for rows in of_clients(done.requests, clients):
+        assert rows["task"].tolist() == list(range(rows["task"].iloc[0], rows["task"].iloc[-1] + 1, clients))
+        assert (np.diff(rows["arrived_s"]) > 0).all()
+        assert (rows["arrived_s"].to_numpy()[1:] >= rows["finished_s"].to_numpy()[:-1]).all()
+    moments = np.linspace(0.0, 2.0, 5001)
+    assert number_inside(done.requests, moments).max() <= clients
+
+
+def test_without_thinking_all_clients_are_always_inside():
+    clients = 7
+    done = run(scenario([pool(replicas=2)], [loop(clients)], recording={"series_interval": 0.01}))
+    assert set(done.result.inside.tolist()) == {clients}
+    for rows in of_clients(done.requests, clients):
+        # The next question comes at the instant of the answer, and waits for no step of its own making.
+        gaps = rows["arrived_s"].to_numpy()[1:] - rows["finished_s"].to_numpy()[:-1]
+        np.testing.assert_allclose(gaps, 0.0, atol=1e-12)
+
+
+def test_clients_think_as_long_as_they_are_told():
+    done = run(scenario([pool(replicas=4)], [loop(3, 0.125)], horizon=3.0))
+    for rows in of_clients(done.requests, 3):
+        assert rows["arrived_s"].iloc[0] == pytest.approx(0.125)
+        gaps = rows["arrived_s"].to_numpy()[1:] - rows["finished_s"].to_numpy()[:-1]
+        np.testing.assert_allclose(gaps, 0.125, rtol=1e-9)
+
+
+def test_clients_ask_only_while_their_class_is_active():
+    done = run(scenario([pool()], [loop(4, 0.01, active={"from": 0.5, "to": 1.25})]))
+    assert done.requests["arrived_s"].min() >= 0.5
+    assert done.requests["arrived_s"].max() < 1.25
+    assert done.requests["arrived_s"].max() > 1.1
+
+
+def test_nobody_asks_after_the_horizon_but_all_are_answered():
+    done = run(scenario([pool()], [loop(4)], horizon=1.0))
+    assert done.requests["arrived_s"].max() < 1.0
+    assert done.requests["finished_s"].max() > 1.0
+    assert (done.requests["outcome"] == "completed").all()
+
+
+def test_an_impatient_client_asks_again_when_it_gave_up():
+    one = {"max_sequences": 1, "token_budget": 8, "block_size": 16}
+    done = run(scenario([pool(batching=one)], [loop(5, 0.01, timeout=0.0507)]))
+    gone = done.requests[done.requests["outcome"] == "timed_out"]
+    assert len(gone) > 10
+    np.testing.assert_allclose(gone["finished_s"] - gone["arrived_s"], 0.0507, rtol=1e-9)
+    assert gone["first_token_s"].isna().all()
+    for rows in of_clients(done.requests, 5):
+        gaps = rows["arrived_s"].to_numpy()[1:] - rows["finished_s"].to_numpy()[:-1]
+        # Who left in the midst of a step is done with at the end of that step; these last 2 ms at most.
+        assert (gaps > 0.01 - 1e-9).all()
+        assert (gaps < 0.01 + 0.002).all()
+        assert np.median(gaps) == pytest.approx(0.01)
+
+
+def test_more_clients_bring_more_throughput_until_the_fleet_is_full():
+    """The law of a closed loop: throughput = clients / (think time + mean time inside)."""
+    for clients in (1, 4, 16):
+        done = run(scenario([pool()], [loop(clients, 0.02)], recording={"series_interval": 1.0}))
+        whole = done.requests
+        cycle = 0.02 + (whole["finished_s"] - whole["arrived_s"]).mean()
+        assert len(whole) / 2.0 == pytest.approx(clients / cycle, rel=0.05)
+
+
+REJECTED = """
+from oracle.small import closed, pool, run, scenario, work
+one = {"max_sequences": 1, "token_budget": 8}
+loop = work() | {"arrivals": closed(5, 0.0)}
+done = run(scenario([pool(queue_limit=2, batching=one)], [loop], horizon=0.2))
+assert (done.requests["outcome"] == "completed").sum() > 3
+assert (done.requests["outcome"] == "rejected").sum() > 0
+"""
+
+
+def test_rejected_clients_do_not_stop_time():
+    """Who is rejected and does not think would ask again at the same instant, for ever."""
+    tests = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
+    # In a process of its own, which can be stopped: a loop inside the kernel cannot be interrupted.
+    finished = subprocess.run(
+        [sys.executable, "-c", REJECTED], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert finished.returncode == 0, finished.stderr
