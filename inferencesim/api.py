@@ -64,6 +64,7 @@ def simulate(
     """
     # NumPy, Numba and SimPy take most of a second to import, which reading a scenario need not wait for.
     from inferencesim.ledger.sink import MemorySink
+    from inferencesim.results.interrupt import DeferredInterrupt
     from inferencesim.results.manifest import make_manifest
     from inferencesim.results.run import Run
     from inferencesim.results.run_folder import FolderSink
@@ -78,11 +79,13 @@ def simulate(
     sink: Sink = memory if folder is None else folder
     if folder is not None:
         folder.write_manifest(manifest)
-    simulation = Simulation(plan, sink, strict=strict, progress=progress)
+    ctrl_c = DeferredInterrupt(progress)
+    simulation = Simulation(plan, sink, strict=strict, progress=ctrl_c.at_a_safe_moment)
     if progress is not None:
         progress(0.0, plan.scenario.horizon)
     try:
-        result = simulation.run()
+        with ctrl_c:
+            result = simulation.run()
     except KeyboardInterrupt:
         simulation.flush()
         raise

@@ -53,10 +53,13 @@ def run(
 ) -> None:
     """Simulate a scenario: tables on stdout, everything in a run folder."""
     from inferencesim.cli.progress import RunProgress
+    from inferencesim.report.plots import make_room
     from inferencesim.results.run_folder import next_run_folder
     from inferencesim.scenario.loading import load_scenario
 
     loaded = load_scenario(scenario, overrides or (), seed)
+    if plot is not None:
+        make_room(plot)
     folder = out if out is not None else next_run_folder(RUNS, loaded.name, loaded.seed)
     try:
         with RunProgress() as progress:
@@ -198,16 +201,16 @@ def demo(
 ) -> None:
     """Play the same hour of mixed load under three placement policies, side by side."""
     from inferencesim.cli.progress import RunProgress
+    from inferencesim.report.plots import make_room, plot_comparison, save
     from inferencesim.scenario.loading import load_scenario
 
+    make_room(out)
     scenario = load_scenario("mixed_fleet", seed=seed)
     with RunProgress() as progress:
         from inferencesim.experiments.side_by_side import DEMO_POLICIES, run_policies
 
         runs = run_policies(scenario, DEMO_POLICIES, progress=progress, on_policy=progress.label)
     summaries = [one.summary for one in runs]
-
-    from inferencesim.report.plots import plot_comparison, save
 
     picture = save(plot_comparison(summaries), out)
     if output is Format.JSON:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from inferencesim.jit import compiled, inlined
+from inferencesim.jit import inlined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,7 +130,7 @@ def _roofline(c: StepCoefficients, compute_s: float, memory_s: float) -> StepCos
     return StepCost(seconds, min(seconds, c.compute_activity * compute_s + c.memory_activity * memory_s))
 
 
-@compiled
+@inlined
 def distinct_experts(experts: float, active: float, tokens: float) -> float:
     """Return the expected number of distinct experts a batch touches in one layer.
 
@@ -142,7 +142,7 @@ def distinct_experts(experts: float, active: float, tokens: float) -> float:
     return experts * (1.0 - (1.0 - active / experts) ** tokens)
 
 
-@compiled
+@inlined
 def _by_tokens(c: StepCoefficients, tokens: float, outputs: float) -> StepCost:
     """Cost of one stage and microbatch, all but attention: it depends on the number of tokens only."""
     linear = _roofline(c, c.linear_s_per_token * (tokens + c.half_tokens), c.linear_weight_s)
@@ -167,7 +167,7 @@ def _microbatches(c: StepCoefficients, decoding: float, prefill_tokens: float) -
     return min(c.stages, max(1.0, decoding + prefill_tokens / c.microbatch_tokens))
 
 
-@compiled
+@inlined
 def decode_line(c: StepCoefficients, decoding: float, context: float) -> DecodeLine:
     """Return the cost of decode-only steps as a line in the total context.
 
@@ -212,7 +212,7 @@ def decode_line(c: StepCoefficients, decoding: float, context: float) -> DecodeL
     )
 
 
-@compiled
+@inlined
 def step_cost(
     c: StepCoefficients,
     decoding: float,
@@ -275,7 +275,7 @@ def step_cost(
     return StepCost(c.stages * seconds + host, min(micro * active, c.stages * seconds))
 
 
-@compiled
+@inlined
 def step_energy_j(c: StepCoefficients, cost: StepCost) -> float:
     """Return the energy of a step: idle power throughout, dynamic power while active."""
     return c.idle_w * cost.seconds + c.dynamic_w * cost.active_s

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inferencesim.jit import compiled, inlined
+from inferencesim.jit import inlined
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet
@@ -27,7 +27,7 @@ def _put(fleet: Fleet, place: int, replica: int) -> None:
     fleet.replicas[replica]["heap_place"] = place
 
 
-@compiled
+@inlined
 def _sift_up(fleet: Fleet, place: int) -> None:
     replica = fleet.replicas[place]["heap_entry"]
     while place > 0:
@@ -39,7 +39,7 @@ def _sift_up(fleet: Fleet, place: int) -> None:
     _put(fleet, place, replica)
 
 
-@compiled
+@inlined
 def _sift_down(fleet: Fleet, place: int) -> None:
     count = fleet.clock[0]["heap_count"]
     replica = fleet.replicas[place]["heap_entry"]
@@ -64,7 +64,7 @@ def first_replica(fleet: Fleet) -> int:
     return int(fleet.replicas[0]["heap_entry"])
 
 
-@compiled
+@inlined
 def reschedule(fleet: Fleet, replica: int) -> None:
     """Put a replica where the end of its segment belongs, adding it if it was idle."""
     place = fleet.replicas[replica]["heap_place"]
@@ -76,7 +76,7 @@ def reschedule(fleet: Fleet, replica: int) -> None:
     _sift_down(fleet, fleet.replicas[replica]["heap_place"])
 
 
-@compiled
+@inlined
 def unschedule(fleet: Fleet, replica: int) -> None:
     """Take a replica that has become idle out of the heap."""
     place = fleet.replicas[replica]["heap_place"]
@@ -110,7 +110,7 @@ def _swap_timers(fleet: Fleet, a: int, b: int) -> None:
     second["outcome"] = outcome
 
 
-@compiled
+@inlined
 def add_timer(fleet: Fleet, at_s: float, request_id: int, slot: int, outcome: int) -> None:
     """Remember that the client of a request leaves at `at_s` unless something happens before."""
     place = fleet.clock[0]["timer_count"]
@@ -128,7 +128,7 @@ def add_timer(fleet: Fleet, at_s: float, request_id: int, slot: int, outcome: in
         place = parent
 
 
-@compiled
+@inlined
 def drop_first_timer(fleet: Fleet) -> None:
     """Remove the earliest timer."""
     fleet.clock[0]["timer_count"] -= 1

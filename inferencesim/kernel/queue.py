@@ -49,7 +49,7 @@ def take_slot(fleet: Fleet) -> int:
     return int(slot)
 
 
-@compiled
+@inlined
 def append_waiting(fleet: Fleet, replica: int, slot: int) -> None:
     """Put a request at the end of a replica's waiting queue."""
     r = fleet.replicas[replica]
@@ -65,7 +65,7 @@ def append_waiting(fleet: Fleet, replica: int, slot: int) -> None:
     count_waiting(fleet, replica, 1, s["target"])
 
 
-@compiled
+@inlined
 def prepend_waiting(fleet: Fleet, replica: int, slot: int) -> None:
     """Put a preempted request at the head of the waiting queue."""
     r = fleet.replicas[replica]
@@ -81,7 +81,7 @@ def prepend_waiting(fleet: Fleet, replica: int, slot: int) -> None:
     count_waiting(fleet, replica, 1, s["target"])
 
 
-@compiled
+@inlined
 def unlink_waiting(fleet: Fleet, replica: int, slot: int) -> None:
     """Take a request out of the waiting queue, wherever it stands; its tokens stay counted as to be prefilled."""
     r = fleet.replicas[replica]

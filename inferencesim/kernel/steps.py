@@ -62,7 +62,7 @@ def _growth(fleet: Fleet, replica: int, step: int) -> int:
     return int(fleet.residues[replica, (-step) % pool["block_size"]])
 
 
-@compiled
+@inlined
 def _growth_over(fleet: Fleet, replica: int, steps: int) -> int:
     """Return the KV blocks all decoding sequences need over the next `steps` steps."""
     r = fleet.replicas[replica]
@@ -77,7 +77,7 @@ def _growth_over(fleet: Fleet, replica: int, steps: int) -> int:
     return int(blocks)
 
 
-@compiled
+@inlined
 def _steps_with_room(fleet: Fleet, replica: int, wanted: int) -> int:
     """Return how many of the `wanted` next steps the free KV blocks allow."""
     r = fleet.replicas[replica]
@@ -121,7 +121,7 @@ def _stop_decoding(fleet: Fleet, slot: int, replica: int) -> None:
     s["energy_j"] += r["share_j"] - s["energy_base_j"]
 
 
-@compiled
+@inlined
 def _stop_running(fleet: Fleet, replica: int, place: int) -> int:
     """Take the running request at `place` out of the batch, free its KV, and return its slot."""
     r = fleet.replicas[replica]
@@ -142,7 +142,7 @@ def _stop_running(fleet: Fleet, replica: int, place: int) -> int:
     return int(slot)
 
 
-@compiled
+@inlined
 def _preempt_newest(fleet: Fleet, replica: int) -> None:
     """Send the newest running request back to the head of the queue, to recompute its KV."""
     slot = _stop_running(fleet, replica, fleet.live[replica]["running"] - 1)
@@ -154,7 +154,7 @@ def _preempt_newest(fleet: Fleet, replica: int) -> None:
     prepend_waiting(fleet, replica, slot)
 
 
-@compiled
+@inlined
 def _admit(fleet: Fleet, replica: int, growth: int, budget: int, now: float) -> int:
     """Admit waiting requests while seats, KV blocks and budget last; return the prefill tokens given to them."""
     r = fleet.replicas[replica]
@@ -185,7 +185,7 @@ def _admit(fleet: Fleet, replica: int, growth: int, budget: int, now: float) -> 
     return given
 
 
-@compiled
+@inlined
 def _continue_prefill(fleet: Fleet, replica: int, budget: int) -> int:
     """Give the next chunk to each request in prefill, oldest first; return the tokens given."""
     r = fleet.replicas[replica]
@@ -234,7 +234,7 @@ def begin_segment(fleet: Fleet, replica: int, now: float) -> None:
     reschedule(fleet, replica)
 
 
-@compiled
+@inlined
 def _begin_mixed(fleet: Fleet, replica: int, c: StepCoefficients, given: int) -> None:
     r = fleet.replicas[replica]
     chunks = 0
@@ -294,7 +294,7 @@ def _decode_end_s(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> f
     return float(r["segment_start_s"] + (steps * line.fixed_s + line.slope_s * contexts))
 
 
-@compiled
+@inlined
 def _begin_decode(fleet: Fleet, replica: int, c: StepCoefficients, preempted: bool) -> None:
     r = fleet.replicas[replica]
     decoding, context = r["decoding"], r["context"]
@@ -309,7 +309,7 @@ def _begin_decode(fleet: Fleet, replica: int, c: StepCoefficients, preempted: bo
     _plan_decode(fleet, replica, c, line, steps)
 
 
-@compiled
+@inlined
 def _steps_reaching(fleet: Fleet, replica: int, line: DecodeLine, moment: float) -> int:
     """Return the fewest steps of a decode segment that last until `moment`, of those planned at least one."""
     r = fleet.replicas[replica]
@@ -404,7 +404,7 @@ def end_segment(fleet: Fleet, replica: int) -> float:
     return float(now)
 
 
-@compiled
+@inlined
 def _release_aborted(fleet: Fleet, replica: int) -> None:
     """Let go of the requests whose clients left during the step that ends now."""
     r = fleet.replicas[replica]
@@ -434,7 +434,7 @@ def _find_next_finish(fleet: Fleet, replica: int) -> None:
     fleet.replicas[replica]["next_finish"] = soonest
 
 
-@compiled
+@inlined
 def _finish_decoding(fleet: Fleet, replica: int, now: float) -> None:
     """Complete the sequences that emitted their last token in the step that ends now."""
     r = fleet.replicas[replica]
@@ -462,7 +462,7 @@ def _charge_chunk(fleet: Fleet, replica: int, slot: int, seconds: float) -> None
         s["chunk"] = 0
 
 
-@compiled
+@inlined
 def _end_chunks(fleet: Fleet, replica: int, seconds: float, now: float) -> None:
     """Advance the prefills of a mixed step; those that end emit a token, and decode or complete."""
     r = fleet.replicas[replica]

@@ -204,6 +204,20 @@ def _tidy(axis: Axes) -> None:
     axis.title.set_fontsize(11)
 
 
+def make_room(path: Path) -> None:
+    """Make the folder of a picture, so that a wrong name is known before there is anything to draw.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise _unwritable(path, problem) from problem
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG and return where.
 
@@ -214,11 +228,15 @@ def save(figure: Figure, path: Path) -> Path:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    make_room(path)
     FigureCanvasAgg(figure)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         # Without the version of Matplotlib among the metadata, equal figures are equal files.
         figure.savefig(path, dpi=130, format="png", metadata={"Software": None})
     except OSError as problem:
-        raise InputError(str(path), f"cannot be written ({problem.strerror})", "Name another file.") from problem
+        raise _unwritable(path, problem) from problem
     return path
+
+
+def _unwritable(path: Path, problem: OSError) -> InputError:
+    return InputError(str(path), f"cannot be written ({problem.strerror})", "Name another file.")

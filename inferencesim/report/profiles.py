@@ -75,7 +75,7 @@ def model_table(model: ModelSpec) -> Table:
         value = getattr(model, name)
         if name in skipped or value is None:
             continue
-        source = model.sources.get(name, model.source)
+        source = model.sources.get(name, "config")
         if isinstance(value, BaseModel):
             for inner in type(value).model_fields:
                 table.add_row(f"{name}.{inner}", f"{getattr(value, inner)}", source)
@@ -88,8 +88,8 @@ def model_table(model: ModelSpec) -> Table:
         ("kv_elements_per_token", model.kv_elements_per_token),
     ):
         table.add_row(label, f"{amount:,}", "computed from the above")
-    if model.notes:
-        table.caption, table.caption_justify = model.notes.strip(), "left"
+    table.caption = f"config: {model.source}" + (f"\n{model.notes.strip()}" if model.notes else "")
+    table.caption_justify = "left"
     return table
 
 

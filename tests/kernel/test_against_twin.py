@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-
 from oracle.compare import assert_same, run_both
 from oracle.small import pool, scenario, work
 

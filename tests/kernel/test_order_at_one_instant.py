@@ -6,8 +6,7 @@ import json
 
 import numpy as np
 import pytest
-
-from oracle.small import pool, run, scenario, work
+from oracle.small import pool, run, scenario, share_of_memory
 
 #: Every step takes exactly this long.
 STEP_S = 0.01
@@ -65,14 +64,12 @@ def test_a_long_prompt_takes_a_step_per_chunk_and_decodes_go_on_beside_it(tmp_pa
 def test_a_preempted_request_recomputes_its_kv_at_the_head_of_the_queue(tmp_path):
     """Four blocks of two tokens: two sequences of up to three and two blocks fit only one after the other."""
     batching = {"max_sequences": 4, "token_budget": 8, "block_size": 2}
-    from oracle.small import share_of_memory
-
     chip = pool(hardware="constant-chip")
     share = share_of_memory(chip["hardware"], chip["model"], batching, 4)
     fleet = [chip | {"batching": batching, "memory_share": share}]
     done = replayed(tmp_path, [(0.0, 3, 4), (0.0, 3, 4), (0.001, 1, 1)], fleet=fleet)
     assert done["preemptions"].tolist() == [0, 1, 0]
-    # The first ends with step 4; the second generated two tokens by then, recomputes five, and keeps its first token's time.
+    # The first ends with step 4; the second generated two tokens before it had to go, and recomputes five.
     assert done["finished_s"][0] == pytest.approx(0.04, rel=1e-6)
     assert done["first_token_s"][1] == pytest.approx(0.02, rel=1e-6)
     assert done["generated_tokens"].tolist() == [4, 4, 1]

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from oracle.small import closed, pool, run, scenario, work
 
 from inferencesim import jit
-from oracle.small import closed, pool, run, scenario, work
 
 TESTS = Path(__file__).parents[1]
 MIXED = {"distribution": "uniform", "low": 1, "high": 50}
@@ -63,10 +63,8 @@ def scenarios():
 
 
 def test_plain_python_writes_the_same_tables(tmp_path):
-    environment = os.environ | {
-        "NUMBA_DISABLE_JIT": "1",
-        "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
-    }
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": path}
     script = SCRIPT.format(here=str(Path(__file__).parent), out=str(tmp_path))
     finished = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120

@@ -87,6 +87,10 @@ class Replica:
     def blocks_used(self):
         return sum(self.blocks_of(call) for call in self.running)
 
+    def to_prefill(self):
+        calls = [call for call in self.waiting + self.running if call.phase != DECODE]
+        return sum(call.to_prefill - call.prefilled for call in calls)
+
     def growth(self):
         """Blocks that the next token of every decoding sequence needs."""
         if self.pool.reserve:
@@ -374,10 +378,10 @@ class Twin:
             return "model_not_served"
         if call.prompt + call.output > pool.context_limit:
             return "context_too_long"
-        if pool.queue_limit is not None:
-            # The bound is a hard constraint: it looks at the queue as it is, not at the snapshot.
-            if sum(len(replica.waiting) for replica in pool.replicas) >= pool.queue_limit:
-                return "queue_full"
+        # The bound is a hard constraint: it looks at the queue as it is, not at the snapshot.
+        waiting = sum(len(replica.waiting) for replica in pool.replicas)
+        if pool.queue_limit is not None and waiting >= pool.queue_limit:
+            return "queue_full"
         return "eligible"
 
     def choose(self, level, policy, call, views, eligible, sizes, rates):

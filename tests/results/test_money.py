@@ -205,16 +205,17 @@ def test_rows_sum_to_pools_and_pools_to_the_fleet(played, requests, busy, joules
     charged_pools = used | {
         row.pool for row in summary.ledger if row.class_name is not None and _has_busy_share(requests, row.pool)
     }
-    unused = sum(
-        row.cost_usd for row in summary.ledger if row.class_name is None and row.pool not in charged_pools
-    )
+    unused = sum(row.cost_usd for row in summary.ledger if row.class_name is None and row.pool not in charged_pools)
     assert sum(each.cost_usd for each in summary.classes) + unused == pytest.approx(summary.fleet.cost_usd, rel=1e-9)
 
 
 def _has_busy_share(requests, name):
     index = ("paying", "included").index(name)
     return any(
-        row["busy_s"][0] > 0.0 and row["pool"][0] == index and not row["left_s"][0] < 10.0 and row["arrived_s"][0] < 110.0
+        row["busy_s"][0] > 0.0
+        and row["pool"][0] == index
+        and not row["left_s"][0] < 10.0
+        and row["arrived_s"][0] < 110.0
         for row in requests
     )
 

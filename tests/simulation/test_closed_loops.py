@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from oracle.small import closed, number_inside, pool, run, scenario, work
 
 MIXED = {"distribution": "uniform", "low": 1, "high": 60}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from oracle.small import closed, pool, run, scenario, work
 
 from inferencesim.kernel.tables import OPEN, OUTCOMES
-from oracle.small import closed, pool, run, scenario, work
 
 MIXED = {"distribution": "uniform", "low": 1, "high": 80}
 
@@ -113,9 +113,9 @@ def test_the_series_sums_to_the_energy_of_the_run():
         joules = (rows["power_w"] * seconds).sum()
         idle = idle_w[name] * (rows["time_s"].iloc[-1] * replicas[name] - busy)
         last = done.result.end
-        if rows["time_s"].iloc[-1] >= last.at_s:
-            assert busy == pytest.approx(last.busy_s[index], rel=1e-9)
-            assert joules - idle == pytest.approx(last.step_energy_j[index], rel=1e-9)
+        assert rows["time_s"].iloc[-1] >= last.at_s
+        assert busy == pytest.approx(last.busy_s[index], rel=1e-9)
+        assert joules - idle == pytest.approx(last.step_energy_j[index], rel=1e-9)
 
 
 @pytest.mark.parametrize("replicas", [1, 1000])

@@ -6,7 +6,6 @@ import io
 
 import pyarrow.parquet as pq
 import pytest
-
 from oracle.small import closed, pool, run, scenario, work
 
 MIXED = {"distribution": "lognormal", "median": 30, "sigma": 0.8, "max": 300}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from oracle.small import pool, run, scenario, work
 
 from inferencesim.errors import InputError
 from inferencesim.routing.policy import POLICIES, Policy
-from oracle.small import pool, run, scenario, work
 
 MIXED = {"distribution": "uniform", "low": 1, "high": 80}
 
@@ -85,19 +85,8 @@ def test_a_compiled_policy_that_chooses_a_rejected_pool_is_an_error(register):
         return 1
 
     register("stubborn-compiled", stubborn)
-    with pytest.raises(InputError, match="not eligible"), pytest.MonkeyPatch.context() as patch:
-        _without_disk_cache(patch)
+    with pytest.raises(InputError, match="not eligible"):
         run(described(placement="stubborn-compiled"))
-
-
-def _without_disk_cache(patch):
-    """A test's function has no source file of the package's to be cached for."""
-    import numba
-
-    from inferencesim import jit
-
-    if jit.JIT_ENABLED:
-        patch.setattr(jit, "compile_for", lambda signature, function: numba.njit(signature)(function))
 
 
 def test_what_a_policy_sees_is_read_only(register):

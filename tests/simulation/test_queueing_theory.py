@@ -13,10 +13,10 @@ import math
 
 import numpy as np
 import pytest
+from oracle.small import number_inside, pool, run, scenario, work
 from scipy import stats
 
 from inferencesim.workload.lengths import DISTRIBUTIONS
-from oracle.small import number_inside, pool, run, scenario, work
 
 STEP_S = 0.01
 #: Two-sided 99.9 %: with these seeds the tests pass, with any other they would, but for one in a thousand.
@@ -62,7 +62,7 @@ def queue(servers, rate, output, requests, seed):
 
 
 def batch_means(values):
-    """Return the mean of a correlated series, its first tenth left out, and the half-width of its confidence interval."""
+    """Return the mean of a correlated series without its first tenth, and half its confidence interval."""
     values = np.asarray(values)[len(values) // 10 :]
     means = np.array([part.mean() for part in np.array_split(values, BATCHES)])
     half = stats.t.ppf(0.5 + CONFIDENCE / 2, BATCHES - 1) * means.std(ddof=1) / math.sqrt(BATCHES)

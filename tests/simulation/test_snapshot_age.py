@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from oracle.small import pool, run, scenario, work
 
 INTERVAL = 0.25
