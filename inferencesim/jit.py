@@ -62,22 +62,27 @@ CACHE_FOLDER = _set_cache_folder()
 JIT_ENABLED = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 
 
+# Compiled code works on arrays that outlive the call and makes none of its own, so it needs no reference counts;
+# counting (an atomic operation at every access to a table) took half of the kernel's time.
+_OPTIONS: dict[str, Any] = {"cache": True, "fastmath": False, "_nrt": False}
+
+
 def compiled(function: F) -> F:
     """Compile on first call, and cache on disk."""
-    return cast("F", numba.njit(cache=True, fastmath=False)(function))
+    return cast("F", numba.njit(**_OPTIONS)(function))
 
 
 def inlined(function: F) -> F:
     """Compile into every caller: for small helpers, whose call would cost more than they do."""
-    return cast("F", numba.njit(cache=True, fastmath=False, forceinline=True)(function))
+    return cast("F", numba.njit(forceinline=True, **_OPTIONS)(function))
 
 
 def compile_for(signature: Any, function: F) -> F:
     """Compile now, for one signature, and cache on disk; the result can be passed to other compiled functions."""
-    return cast("F", numba.njit(signature, cache=True, fastmath=False)(function))
+    return cast("F", numba.njit(signature, **_OPTIONS)(function))
 
 
-class FunctionAddress(numba.types.WrapperAddressProtocol):  # type: ignore[misc]  # numba is not annotated
+class FunctionAddress(numba.types.WrapperAddressProtocol):
     """A compiled function as an argument of another: its address, looked up once.
 
     Numba takes a compiled function as such an argument too, but searches its
@@ -89,10 +94,10 @@ class FunctionAddress(numba.types.WrapperAddressProtocol):  # type: ignore[misc]
 
         self._function = function  # keeps the code alive
         self._signature = signature
-        self._address = _get_wrapper_address(function, signature)
+        self._address: int = _get_wrapper_address(function, signature)  # type: ignore[no-untyped-call]  # nor here
 
     def __wrapper_address__(self) -> int:
-        return int(self._address)
+        return self._address
 
     def signature(self) -> Any:
         """Return the signature the address is of."""
@@ -112,6 +117,11 @@ def entry_point(function: F) -> F:
     return cast("F", version.entry_point)
 
 
+def plain(function: F) -> F:
+    """Return the Python function a compiled one was made of, to be called where its result holds arrays."""
+    return cast("F", getattr(function, "py_func", function))
+
+
 def array_type(array: Any) -> Any:
     """Return the Numba type of an array (or of a tuple of arrays) for a signature."""
-    return numba.typeof(array)  # type: ignore[no-untyped-call]  # numba ships no annotations for it
+    return numba.typeof(array)  # type: ignore[no-untyped-call]  # numba ships no annotations

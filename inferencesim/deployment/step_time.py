@@ -139,7 +139,7 @@ def distinct_experts(experts: float, active: float, tokens: float) -> float:
     """
     if experts <= 0.0 or tokens <= 0.0:
         return 0.0
-    return experts * (1.0 - (1.0 - active / experts) ** tokens)
+    return float(experts * (1.0 - (1.0 - active / experts) ** tokens))
 
 
 @inlined

@@ -94,9 +94,9 @@ def unschedule(fleet: Fleet, replica: int) -> None:
 @inlined
 def _timer_before(fleet: Fleet, a: int, b: int) -> bool:
     first, second = fleet.timers[a], fleet.timers[b]
-    return first["at_s"] < second["at_s"] or (
-        first["at_s"] == second["at_s"] and first["request_id"] < second["request_id"]
-    )
+    if first["at_s"] != second["at_s"]:
+        return bool(first["at_s"] < second["at_s"])
+    return bool(first["request_id"] < second["request_id"])
 
 
 @inlined

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inferencesim.jit import compiled
+from inferencesim.jit import compiled, inlined
 from inferencesim.kernel.gateway import (
     Gateway,
     admit,
@@ -28,13 +28,19 @@ from inferencesim.kernel.gateway import (
 from inferencesim.kernel.heap import drop_first_timer, first_replica
 from inferencesim.kernel.queue import count_waiting, leave, unlink_waiting
 from inferencesim.kernel.steps import begin_segment, end_segment, interrupt
-from inferencesim.kernel.tables import OPEN, TIMED_OUT, WAITING, Fleet
+from inferencesim.kernel.tables import OPEN, TIMED_OUT, WAITING, Fleet, Records
 
 if TYPE_CHECKING:
     from inferencesim.kernel.views import Request
 
 #: Why :func:`play` came back.
 REACHED, TABLE_FULL, SLOTS_FULL, WATCHED_LEFT, DECIDE, BAD_CHOICE = range(6)
+
+
+@inlined
+def _copy_records(source: Records, target: Records) -> None:
+    for i in range(source.size):
+        target[i] = source[i]
 
 
 @compiled
@@ -103,7 +109,7 @@ def play(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, interpreted: 
             arrival_s = gateway.stream[clock["next_stream"]]["arrived_s"]
         first = min(segment_s, timer_s, refresh_s, arrival_s)
         if first > until:
-            clock["now_s"] = until
+            clock["now_s"] = max(clock["now_s"], until)
             return REACHED
         if segment_s == first:
             replica = first_replica(fleet)
@@ -116,8 +122,8 @@ def play(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, interpreted: 
         elif refresh_s == first:
             clock["now_s"] = refresh_s
             clock["snapshot_s"] = refresh_s
-            fleet.seen[:] = fleet.live
-            fleet.seen_pools[:] = fleet.live_pools
+            _copy_records(fleet.live, fleet.seen)
+            _copy_records(fleet.live_pools, fleet.seen_pools)
         else:
             if clock["decision_count"] >= gateway.decisions.size:
                 return TABLE_FULL

@@ -324,7 +324,7 @@ def _steps_reaching(fleet: Fleet, replica: int, line: DecodeLine, moment: float)
         steps -= 1
     while steps < r["segment_steps"] and _decode_end_s(fleet, replica, line, steps) < moment:
         steps += 1
-    return steps
+    return int(steps)
 
 
 @inlined

@@ -57,42 +57,37 @@ class Book:
     def uncontended_e2e_s(self, records: Records) -> NDArray[np.float64]:
         """Return what each request would take alone on its class's reference pool; NaN without one."""
         pools = self.reference_pool[records["class_index"]]
-        return uncontended_e2e_s(
-            self.coefficients,
-            self.token_budget,
-            pools,
-            np.ascontiguousarray(records["prompt_tokens"]),
-            np.ascontiguousarray(records["output_tokens"]),
-        )
+        seconds = np.full(records.size, np.nan)
+        _uncontended_e2e(self.coefficients, self.token_budget, pools, records, seconds)
+        return seconds
 
 
 @compiled
-def uncontended_e2e_s(
+def _uncontended_e2e(
     coefficients: Records,
     token_budget: NDArray[np.int64],
     pools: NDArray[np.int64],
-    prompt_tokens: NDArray[np.int64],
-    output_tokens: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Return the E2E of requests that are alone on a replica, in seconds; arrays of equal length."""
-    result = np.full(pools.size, np.nan)
+    records: Records,
+    seconds_of: NDArray[np.float64],
+) -> None:
+    """Fill in the E2E of requests that are alone on a replica of their pool; pool −1 is left out."""
     for i in range(pools.size):
         if pools[i] < 0:
             continue
         c = coefficients_at(coefficients, pools[i])
         seconds = 0.0
         before = 0
-        while before < prompt_tokens[i]:
-            chunk = min(token_budget[pools[i]], prompt_tokens[i] - before)
+        while before < records[i]["prompt_tokens"]:
+            chunk = min(token_budget[pools[i]], records[i]["prompt_tokens"] - before)
             seen = before + chunk / 2.0
-            ends = 1.0 if before + chunk == prompt_tokens[i] else 0.0
+            ends = 1.0 if before + chunk == records[i]["prompt_tokens"] else 0.0
             seconds += step_cost(
                 c, 0.0, 0.0, 1.0, float(chunk), chunk * seen, chunk * min(seen, c.window),
                 float(before + chunk), ends,
             ).seconds  # fmt: skip
             before += chunk
-        context = float(prompt_tokens[i])
-        left = output_tokens[i] - 1
+        context = float(records[i]["prompt_tokens"])
+        left = records[i]["output_tokens"] - 1
         while left > 0:
             line = decode_line(c, 1.0, context + 1.0)
             steps = left
@@ -101,5 +96,4 @@ def uncontended_e2e_s(
             seconds += steps * line.fixed_s + line.slope_s * (steps * context + steps * (steps + 1.0) / 2.0)
             context += steps
             left -= steps
-        result[i] = seconds
-    return result
+        seconds_of[i] = seconds

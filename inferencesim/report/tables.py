@@ -37,7 +37,8 @@ def new_table(title: str, *columns: str, left: int = 1) -> Table:
     """Return an empty table whose first `left` columns hold names, the others numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place < left else "right", overflow="fold")
+        # Names stay whole, also where the terminal is narrow: they are what the next command is given.
+        table.add_column(column, justify="left" if place < left else "right", overflow="fold", no_wrap=place == 0)
     return table
 
 

@@ -151,7 +151,7 @@ def session_affinity(
     load = candidates.load
     for i in range(scores.size):
         if request.session >= 0:
-            scores[i] = mix(mix(request.session & 0x7FFFFFFF, 1), candidates.traits[i]["identity"] + 1) / 2147483648.0
+            scores[i] = _affinity(request, candidates, i) / 2147483648.0
         else:
             scores[i] = -(load[i]["waiting"] + load[i]["running"]) / candidates.traits[i]["replicas"]
     return highest(candidates, scores)
@@ -253,36 +253,56 @@ def weighted_scorers(
     request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
 ) -> int:
     """Choose by a weighted sum of scores; queue, load and price are scaled between the extremes of the eligible."""
-    load, traits = candidates.load, candidates.traits
-    n = scores.size
-    low = np.full(4, np.inf)
-    high = np.full(4, -np.inf)
-    home = -1
-    weight_of_home = -1
-    for i in range(n):
-        if not candidates.eligible[i]:
-            continue
-        values = _raw_scores(request, candidates, i)
-        for k in range(4):
-            low[k] = min(low[k], values[k])
-            high[k] = max(high[k], values[k])
-        weight = mix(mix(request.session & 0x7FFFFFFF, 1), traits[i]["identity"] + 1)
-        if weight > weight_of_home:
-            home, weight_of_home = i, weight
-    for i in range(n):
-        values = _raw_scores(request, candidates, i)
-        scores[i] = parameters[0] * _scaled(values[0], low[0], high[0])
+    load = candidates.load
+    queue_low, queue_high = _extremes(candidates, 0)
+    load_low, load_high = _extremes(candidates, 1)
+    slow_low, slow_high = _extremes(candidates, 2)
+    price_low, price_high = _extremes(candidates, 3)
+    home = _home(request, candidates)
+    for i in range(scores.size):
+        queue, outstanding, slowness, price = _raw_scores(candidates, i)
+        scores[i] = parameters[0] * _scaled(queue, queue_low, queue_high)
         scores[i] += parameters[1] * (1.0 - load[i]["kv_usage"])
-        scores[i] += parameters[2] * _scaled(values[1], low[1], high[1])
-        scores[i] += parameters[3] * _scaled(values[2], low[2], high[2])
-        scores[i] += parameters[4] * _scaled(values[3], low[3], high[3])
-        if request.session >= 0 and i == home:
+        scores[i] += parameters[2] * _scaled(outstanding, load_low, load_high)
+        scores[i] += parameters[3] * _scaled(slowness, slow_low, slow_high)
+        scores[i] += parameters[4] * _scaled(price, price_low, price_high)
+        if i == home:
             scores[i] += parameters[5]
     return highest(candidates, scores)
 
 
 @compiled
-def _raw_scores(request: Request, candidates: Candidates, i: int) -> tuple[float, float, float, float]:
+def _home(request: Request, candidates: Candidates) -> int:
+    """Return the eligible candidate a session belongs to, by rendezvous hash; −1 without a session."""
+    home, weight_of_home = -1, -1
+    if request.session < 0:
+        return home
+    for i in range(candidates.eligible.size):
+        weight = _affinity(request, candidates, i)
+        if candidates.eligible[i] and weight > weight_of_home:
+            home, weight_of_home = i, weight
+    return home
+
+
+@compiled
+def _affinity(request: Request, candidates: Candidates, i: int) -> int:
+    """Return the random weight of (session, identity), in 31 bits."""
+    return mix(mix(request.session & 0x7FFFFFFF, 1), candidates.traits[i]["identity"] + 1)
+
+
+@compiled
+def _extremes(candidates: Candidates, which: int) -> tuple[float, float]:
+    """Return the lowest and the highest of one raw score among the eligible."""
+    low, high = math.inf, -math.inf
+    for i in range(candidates.eligible.size):
+        if candidates.eligible[i]:
+            value = _raw_scores(candidates, i)[which]
+            low, high = min(low, value), max(high, value)
+    return low, high
+
+
+@compiled
+def _raw_scores(candidates: Candidates, i: int) -> tuple[float, float, float, float]:
     """Return what is scaled for one candidate, lower being better: queue, load, slowness, price of a token."""
     load, traits = candidates.load, candidates.traits
     outstanding = load[i]["waiting"] + load[i]["running"]

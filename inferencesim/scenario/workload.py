@@ -297,11 +297,12 @@ else:
 
 
 class Closed(Part):
-    """`clients` that each wait for their answer, think, and ask again."""
+    """`clients` that each wait for their answer, think, and ask again; turned away, they first wait `back_off`."""
 
     process: Literal["closed"]
     clients: Annotated[int, Field(gt=0)]
     think_time: TimeLengths
+    back_off: PositiveTime = 1.0
 
 
 Arrivals = Annotated[

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
+from inferencesim.kernel.tables import REJECTED
 from inferencesim.scenario.workload import Closed
 from inferencesim.workload.closed import ClosedLoopDraws
 
@@ -31,7 +32,7 @@ class Door(Protocol):
         patience_s: float,
         cancel_after_s: float,
     ) -> simpy.Event:
-        """Hand in a request now; the event succeeds when its slot is free, whatever its outcome."""
+        """Hand in a request now; the event succeeds with its outcome when it has left."""
 
 
 def start_clients(
@@ -67,7 +68,7 @@ def _client(
         if env.now >= end_s:
             return
         # Turns of all clients share the class's task numbers: the same (client, turn) has the same one in every run.
-        yield door.submit(
+        outcome = yield door.submit(
             index,
             turn * clients + client,
             draw.session,
@@ -77,3 +78,6 @@ def _client(
             draw.cancel_after_s,
         )
         turn += 1
+        if outcome == REJECTED:
+            # Without a pause a client that does not think would ask again at this very instant, for ever.
+            yield env.timeout(each.arrivals.back_off)

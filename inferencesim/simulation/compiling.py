@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from inferencesim import jit
-from inferencesim.kernel.play import play
+from inferencesim.kernel.play import close_arrival, open_arrival, play
 from inferencesim.routing.policy import signature
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from inferencesim.kernel.gateway import Gateway
     from inferencesim.kernel.tables import Fleet
+    from inferencesim.kernel.views import Request
 
 
 def compiled_play(fleet: Fleet, gateway: Gateway) -> Callable[..., int]:
@@ -23,6 +24,19 @@ def compiled_play(fleet: Fleet, gateway: Gateway) -> Callable[..., int]:
     serves all, and later ones load it from the cache on disk.
     """
     return _compiled(jit.array_type(fleet), jit.array_type(gateway))
+
+
+def compiled_arrival(fleet: Fleet, gateway: Gateway) -> tuple[Callable[..., tuple[int, Request]], Callable[..., None]]:
+    """Return :func:`~inferencesim.kernel.play.open_arrival` and :func:`~inferencesim.kernel.play.close_arrival`.
+
+    They stand around the policies that are written in plain Python.
+    """
+    from numba import types
+
+    tables = (jit.array_type(fleet), jit.array_type(gateway))
+    opening = jit.compile_for(tables, jit.plain(open_arrival))
+    closing = jit.compile_for((*tables, types.int64, types.int64), jit.plain(close_arrival))
+    return jit.entry_point(opening), jit.entry_point(closing)
 
 
 @functools.cache

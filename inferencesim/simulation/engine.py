@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import simpy
 
+from inferencesim import jit
 from inferencesim.errors import InputError
 from inferencesim.kernel.accounts import pool_usage, still_inside
 from inferencesim.kernel.gateway import pool_candidates, replica_candidates
@@ -29,8 +30,6 @@ from inferencesim.kernel.play import (
     SLOTS_FULL,
     TABLE_FULL,
     WATCHED_LEFT,
-    close_arrival,
-    open_arrival,
 )
 from inferencesim.kernel.tables import ARRIVAL, OPEN, REQUEST
 from inferencesim.kernel.views import Candidates
@@ -40,7 +39,7 @@ from inferencesim.ledger.tally import Tally
 from inferencesim.routing.policy import bind
 from inferencesim.scenario.workload import Closed
 from inferencesim.simulation.clients import start_clients
-from inferencesim.simulation.compiling import compiled_play
+from inferencesim.simulation.compiling import compiled_arrival, compiled_play
 from inferencesim.simulation.state import ClassMeans, new_fleet, new_gateway, stream_of, with_more_slots
 from inferencesim.workload.lengths import mean
 from inferencesim.workload.load import generate_load
@@ -152,6 +151,7 @@ class Simulation:
         self.fleet = new_fleet(plan)
         self.gateway = new_gateway(plan, stream_of(load), self._means, self._placement, self._balancing)
         self._play = compiled_play(self.fleet, self.gateway)
+        self._open_arrival, self._close_arrival = compiled_arrival(self.fleet, self.gateway)
         self._compiled_policies = self._kernel_policies()
         self.book = make_book(plan, self.gateway.pool_traits)
         self._tally = Tally()
@@ -213,7 +213,7 @@ class Simulation:
         patience_s: float,
         cancel_after_s: float,
     ) -> simpy.Event:
-        """Hand in a request now; the event succeeds when it has left, whatever its outcome."""
+        """Hand in a request now; the event succeeds with its outcome when it has left."""
         clock = self.fleet.clock[0]
         if clock["inbox_end"] == self.gateway.inbox.size:
             self._renew_inbox()
@@ -282,32 +282,34 @@ class Simulation:
         clock = self.fleet.clock[0]
         done = self.fleet.done[self._reported : clock["done_count"]]
         delay = max(0.0, float(clock["now_s"]) - self.env.now)
-        for request_id in done["request_id"][done["watched"] == 1]:
-            event = self._waiting_for.pop(int(request_id))
-            self.env.process(self._succeed_in(delay, event))
+        for record in done[done["watched"] == 1]:
+            event = self._waiting_for.pop(int(record["request_id"]))
+            self.env.process(self._succeed_in(delay, event, int(record["outcome"])))
         self._reported = int(clock["done_count"])
         clock["watched_done"] = 0
 
-    def _succeed_in(self, delay: float, event: simpy.Event) -> simpy.events.ProcessGenerator:
+    def _succeed_in(self, delay: float, event: simpy.Event, outcome: int) -> simpy.events.ProcessGenerator:
         yield self.env.timeout(delay)
-        event.succeed()
+        event.succeed(outcome)
 
     def _decide(self) -> None:
         """Ask policies written in plain Python about the arrival that is due."""
         fleet, gateway = self.fleet, self.gateway
-        eligible, request = open_arrival(fleet, gateway)
+        eligible, request = self._open_arrival(fleet, gateway)
         if eligible == 0:
-            close_arrival(fleet, gateway, -1, -1)
+            self._close_arrival(fleet, gateway, -1, -1)
             return
         row = fleet.clock["decision_count"][0]
         scores = gateway.decision_scores[row]
-        pool = self._choose(self._placement, request, pool_candidates(fleet, gateway), scores, gateway.memory[0])
+        pool = self._choose(
+            self._placement, request, jit.plain(pool_candidates)(fleet, gateway), scores, gateway.memory[0]
+        )
         place = 0
         if fleet.pools[pool]["replicas"] > 1:
-            candidates = replica_candidates(fleet, gateway, pool)
+            candidates = jit.plain(replica_candidates)(fleet, gateway, pool)
             scratch = gateway.replica_scores[: candidates.eligible.size]
             place = self._choose(self._balancing, request, candidates, scratch, gateway.memory[pool + 1])
-        close_arrival(fleet, gateway, pool, place)
+        self._close_arrival(fleet, gateway, pool, place)
 
     def _choose(
         self,

@@ -10,7 +10,6 @@ from pydantic import BaseModel
 from inferencesim.hardware.catalog import load_profile, profile_names
 from inferencesim.hardware.profile import HardwareProfile
 from inferencesim.hardware.quantity import Quantity
-from inferencesim.models.catalog import load_model
 from inferencesim.package_data import data_folder
 
 if TYPE_CHECKING:
@@ -128,30 +127,3 @@ def test_measured_matmul_efficiency_orders_the_chips_as_measured() -> None:
         name: (chip := load_profile(name, "here")).efficiency.compute.si * chip.compute["bf16"].si for name in names
     }
     assert achieved["nvidia-b200-sxm"] > achieved["nvidia-h100-sxm"] > achieved["amd-mi300x"]
-
-
-def single_stream_seconds(profile: HardwareProfile, weight_bytes: float, layers: int, stages: int, width: int) -> float:
-    """Seconds per token at batch 1: weights over a stage's chips, layers, collectives, hops, step."""
-    weights = weight_bytes / (width * profile.memory.bandwidth.si * profile.efficiency.memory.si)
-    collectives = 2 * layers * profile.scale_up.latency.si if width > 1 else 0.0
-    hops = (stages - 1) * profile.scale_up.latency.si
-    return weights + layers * profile.overhead.layer.si + collectives + hops + profile.overhead.step.si
-
-
-def test_four_wafers_decode_a_70b_model_about_as_fast_as_they_did_at_launch() -> None:
-    wafer = load_profile("cerebras-cs3", "here")
-    model = load_model("llama-3.1-70b", "here")
-    weights = 2.0 * model.total_parameters
-    assert weights < 4 * wafer.memory.capacity.si * wafer.usable_memory.si
-    assert weights > 3 * wafer.memory.capacity.si * wafer.usable_memory.si
-    speed = 1 / single_stream_seconds(wafer, weights, model.layers, stages=4, width=1)
-    assert 450 <= speed <= 550
-
-
-def test_576_lpus_decode_a_70b_model_at_their_published_speed() -> None:
-    lpu = load_profile("groq-lpu-v1", "here")
-    model = load_model("llama-3.1-70b", "here")
-    weights = 1.0 * model.total_parameters
-    assert weights < 576 * lpu.memory.capacity.si * lpu.usable_memory.si
-    speed = 1 / single_stream_seconds(lpu, weights, model.layers, stages=72, width=8)
-    assert 250 <= speed <= 300
