@@ -187,7 +187,7 @@ def main() -> None:
 
     from inferencesim.simulation.compiling import is_cached, warm_up
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     if not is_cached():
         console.print("compiling the kernel (once) ...")
     warm_up()

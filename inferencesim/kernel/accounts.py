@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferencesim.jit import compiled
-from inferencesim.kernel.steps import decode_share, steps_done
+from inferencesim.kernel.decode import decode_share, steps_done
 from inferencesim.kernel.tables import DECODING, IDLE
 
 if TYPE_CHECKING:

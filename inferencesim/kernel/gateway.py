@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from inferencesim.jit import compiled, inlined
+from inferencesim.kernel.decode import interrupt
 from inferencesim.kernel.heap import add_timer
 from inferencesim.kernel.queue import append_waiting, leave, take_slot
-from inferencesim.kernel.steps import begin_segment, interrupt
+from inferencesim.kernel.steps import begin_segment
 from inferencesim.kernel.tables import (
     CANCELLED,
     CONTEXT_TOO_LONG,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferencesim.jit import compiled, inlined
+from inferencesim.kernel.decode import interrupt
 from inferencesim.kernel.gateway import (
     Gateway,
     admit,
@@ -27,7 +28,7 @@ from inferencesim.kernel.gateway import (
 )
 from inferencesim.kernel.heap import drop_first_timer, first_replica
 from inferencesim.kernel.queue import count_waiting, leave, unlink_waiting
-from inferencesim.kernel.steps import begin_segment, end_segment, interrupt
+from inferencesim.kernel.steps import begin_segment, end_segment
 from inferencesim.kernel.tables import OPEN, TIMED_OUT, WAITING, Fleet, Records
 
 if TYPE_CHECKING:

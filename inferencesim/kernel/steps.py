@@ -1,207 +1,26 @@
 """One replica's steps: form a batch, know when it ends, and book what it did.
 
 A replica moves in *segments*. A mixed segment is one step with prefill in it; a
-decode segment is a run of steps over an unchanged batch, up to the step in
-which its first member ends (or the KV cache fills, or a sliding window does).
-The time of a decode segment is a sum over a line (:func:`decode_line`), so its
-length does not matter. An arrival during a decode segment shortens it to the end
-of the step under way.
-
-Scheduling follows vLLM's V1 scheduler: a budget of tokens per step; running
-sequences first, one token each in decode or the next chunk in prefill; then
-waiting requests, first come first served, while seats, budget and KV last. A
-step that would overflow the KV cache preempts the newest running request, which
-goes back to the head of the queue and recomputes; no request is admitted in a
-step that preempted.
+decode segment is a run of steps over an unchanged batch
+(:mod:`inferencesim.kernel.decode`). When a segment ends, what it did is booked
+and the next batch is formed (:mod:`inferencesim.kernel.batch`).
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from inferencesim.deployment.step_time import (
-    DecodeLine,
-    StepCoefficients,
-    coefficients_at,
-    decode_line,
-    step_cost,
-)
+from inferencesim.deployment.step_time import StepCoefficients, coefficients_at, decode_line, step_cost
 from inferencesim.jit import compiled, inlined
+from inferencesim.kernel.batch import admit_waiting, continue_prefill, preempt_newest, stop_running
+from inferencesim.kernel.decode import begin_decode, growth_in, growth_over
 from inferencesim.kernel.heap import reschedule, unschedule
-from inferencesim.kernel.queue import (
-    blocks_for,
-    count_blocks,
-    count_context,
-    count_running,
-    count_waiting,
-    leave,
-    prepend_waiting,
-    unlink_waiting,
-)
-from inferencesim.kernel.tables import (
-    COMPLETED,
-    DECODE,
-    DECODING,
-    IDLE,
-    MIXED,
-    NEVER,
-    OPEN,
-    PREFILLING,
-    Fleet,
-)
+from inferencesim.kernel.queue import count_blocks, count_context, count_waiting, leave
+from inferencesim.kernel.tables import COMPLETED, DECODE, DECODING, IDLE, MIXED, NEVER, OPEN, PREFILLING
 
-
-@inlined
-def _growth(fleet: Fleet, replica: int, step: int) -> int:
-    """Return how many decoding sequences need a new KV block in a step."""
-    pool = fleet.pools[fleet.replicas[replica]["pool"]]
-    if pool["reserve"]:
-        return 0
-    return int(fleet.residues[replica, (-step) % pool["block_size"]])
-
-
-@inlined
-def _growth_over(fleet: Fleet, replica: int, steps: int) -> int:
-    """Return the KV blocks all decoding sequences need over the next `steps` steps."""
-    r = fleet.replicas[replica]
-    pool = fleet.pools[r["pool"]]
-    if pool["reserve"]:
-        return 0
-    block_size = pool["block_size"]
-    rounds = steps // block_size
-    blocks = rounds * r["decoding"]
-    for ahead in range(rounds * block_size, steps):
-        blocks += _growth(fleet, replica, r["step"] + ahead)
-    return int(blocks)
-
-
-@inlined
-def _steps_with_room(fleet: Fleet, replica: int, wanted: int) -> int:
-    """Return how many of the `wanted` next steps the free KV blocks allow."""
-    r = fleet.replicas[replica]
-    pool = fleet.pools[r["pool"]]
-    free = pool["kv_blocks"] - r["blocks_used"]
-    if pool["reserve"] or free >= r["decoding"] * (wanted // pool["block_size"] + 1):
-        return wanted
-    for ahead in range(wanted):
-        free -= _growth(fleet, replica, r["step"] + ahead)
-        if free < 0:
-            return ahead
-    return wanted
-
-
-@inlined
-def _sum_contexts(context: float, decoding: float, steps: float) -> float:
-    """Return the context tokens read by `steps` decode steps: context + decoding, context + 2 · decoding, …."""
-    return steps * context + decoding * steps * (steps + 1.0) / 2.0
-
-
-@inlined
-def _hold_blocks(fleet: Fleet, slot: int, replica: int) -> int:
-    """Return the KV blocks a running request holds at the end of a step."""
-    s = fleet.slots[slot]
-    pool = fleet.pools[fleet.replicas[replica]["pool"]]
-    if pool["reserve"] or s["phase"] == PREFILLING:
-        return int(s["blocks"])
-    return int(blocks_for(s["kv_base"] + fleet.replicas[replica]["step"], pool["block_size"]))
-
-
-@inlined
-def _stop_decoding(fleet: Fleet, slot: int, replica: int) -> None:
-    """Take a sequence out of the decode batch and book its share of the time it was in."""
-    r = fleet.replicas[replica]
-    s = fleet.slots[slot]
-    block_size = fleet.pools[r["pool"]]["block_size"]
-    fleet.residues[replica, s["kv_base"] % block_size] -= 1
-    r["decoding"] -= 1
-    count_context(fleet, replica, -(s["kv_base"] + r["step"]))
-    s["busy_s"] += r["share_s"] - s["busy_base_s"]
-    s["energy_j"] += r["share_j"] - s["energy_base_j"]
-
-
-@inlined
-def _stop_running(fleet: Fleet, replica: int, place: int) -> int:
-    """Take the running request at `place` out of the batch, free its KV, and return its slot."""
-    r = fleet.replicas[replica]
-    slot = fleet.seats[replica, place]["slot"]
-    s = fleet.slots[slot]
-    count_blocks(fleet, replica, -_hold_blocks(fleet, slot, replica))
-    if s["phase"] == DECODING:
-        remaining = fleet.seats[replica, place]["finish_at"] - r["step"]
-        s["generated_tokens"] = s["output_tokens"] - remaining
-        _stop_decoding(fleet, slot, replica)
-    else:
-        r["prefilling"] -= 1
-        count_waiting(fleet, replica, 0, s["progress"] - s["target"])
-    count = fleet.live[replica]["running"]
-    for later in range(place + 1, count):
-        fleet.seats[replica, later - 1] = fleet.seats[replica, later]
-    count_running(fleet, replica, -1)
-    return int(slot)
-
-
-@inlined
-def _preempt_newest(fleet: Fleet, replica: int) -> None:
-    """Send the newest running request back to the head of the queue, to recompute its KV."""
-    slot = _stop_running(fleet, replica, fleet.live[replica]["running"] - 1)
-    s = fleet.slots[slot]
-    s["preemptions"] += 1
-    s["target"] = s["prompt_tokens"] + s["generated_tokens"]
-    s["progress"] = 0
-    fleet.replicas[replica]["preemptions"] += 1
-    prepend_waiting(fleet, replica, slot)
-
-
-@inlined
-def _admit(fleet: Fleet, replica: int, growth: int, budget: int, now: float) -> int:
-    """Admit waiting requests while seats, KV blocks and budget last; return the prefill tokens given to them."""
-    r = fleet.replicas[replica]
-    pool = fleet.pools[r["pool"]]
-    given = 0
-    while r["head"] >= 0 and given < budget and fleet.live[replica]["running"] < pool["max_sequences"]:
-        slot = r["head"]
-        s = fleet.slots[slot]
-        held = s["target"]
-        if pool["reserve"]:
-            held = s["prompt_tokens"] + s["output_tokens"] - 1
-        blocks = blocks_for(held, pool["block_size"])
-        if r["blocks_used"] + growth + blocks > pool["kv_blocks"]:
-            break
-        unlink_waiting(fleet, replica, slot)
-        count_blocks(fleet, replica, blocks)
-        s["blocks"] = blocks
-        s["phase"] = PREFILLING
-        s["chunk"] = min(budget - given, s["target"])
-        given += s["chunk"]
-        if math.isnan(s["scheduled_s"]):
-            s["scheduled_s"] = now
-        place = fleet.live[replica]["running"]
-        fleet.seats[replica, place]["slot"] = slot
-        fleet.seats[replica, place]["finish_at"] = NEVER
-        count_running(fleet, replica, 1)
-        r["prefilling"] += 1
-    return given
-
-
-@inlined
-def _continue_prefill(fleet: Fleet, replica: int, budget: int) -> int:
-    """Give the next chunk to each request in prefill, oldest first; return the tokens given."""
-    r = fleet.replicas[replica]
-    given = 0
-    left = r["prefilling"]
-    place = fleet.live[replica]["running"] - 1
-    # Requests in prefill are nearly always the newest; look for them from the end, then serve from the oldest.
-    while left > 0:
-        left -= fleet.seats[replica, place]["finish_at"] == NEVER
-        place -= 1
-    for each in range(place + 1, fleet.live[replica]["running"]):
-        if fleet.seats[replica, each]["finish_at"] == NEVER:
-            s = fleet.slots[fleet.seats[replica, each]["slot"]]
-            s["chunk"] = min(budget - given, s["target"] - s["progress"])
-            given += s["chunk"]
-    return given
+if TYPE_CHECKING:
+    from inferencesim.kernel.tables import Fleet
 
 
 @compiled
@@ -210,23 +29,23 @@ def begin_segment(fleet: Fleet, replica: int, now: float) -> None:
     r = fleet.replicas[replica]
     pool = fleet.pools[r["pool"]]
     preempted = False
-    growth = _growth(fleet, replica, r["step"])
+    growth = growth_in(fleet, replica, r["step"])
     while r["blocks_used"] + growth > pool["kv_blocks"]:
-        _preempt_newest(fleet, replica)
+        preempt_newest(fleet, replica)
         preempted = True
-        growth = _growth(fleet, replica, r["step"])
+        growth = growth_in(fleet, replica, r["step"])
     budget = pool["token_budget"] - r["decoding"]
     given = 0
     if r["prefilling"] > 0:
-        given = _continue_prefill(fleet, replica, budget)
+        given = continue_prefill(fleet, replica, budget)
     if not preempted and r["head"] >= 0:
-        given += _admit(fleet, replica, growth, budget - given, now)
+        given += admit_waiting(fleet, replica, growth, budget - given, now)
     r["segment_start_s"] = now
     c = coefficients_at(fleet.coefficients, r["pool"])
     if given > 0:
         _begin_mixed(fleet, replica, c, given)
     elif r["decoding"] > 0:
-        _begin_decode(fleet, replica, c, preempted)
+        begin_decode(fleet, replica, c, preempted)
     else:
         r["segment"] = IDLE
         unschedule(fleet, replica)
@@ -276,99 +95,6 @@ def _begin_mixed(fleet: Fleet, replica: int, c: StepCoefficients, given: int) ->
     r["segment_end_s"] = r["segment_start_s"] + cost.seconds
 
 
-@inlined
-def _plan_decode(fleet: Fleet, replica: int, c: StepCoefficients, line: DecodeLine, steps: int) -> None:
-    """Set end and energy of a decode segment of so many steps."""
-    r = fleet.replicas[replica]
-    contexts = _sum_contexts(float(r["context"]), float(r["decoding"]), float(steps))
-    seconds = steps * line.fixed_s + line.slope_s * contexts
-    r["segment_steps"] = steps
-    r["segment_end_s"] = r["segment_start_s"] + seconds
-    r["segment_j"] = c.idle_w * seconds + c.dynamic_w * (steps * line.fixed_active_s + line.slope_active_s * contexts)
-
-
-@inlined
-def _decode_end_s(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> float:
-    r = fleet.replicas[replica]
-    contexts = _sum_contexts(float(r["context"]), float(r["decoding"]), float(steps))
-    return float(r["segment_start_s"] + (steps * line.fixed_s + line.slope_s * contexts))
-
-
-@inlined
-def _begin_decode(fleet: Fleet, replica: int, c: StepCoefficients, preempted: bool) -> None:
-    r = fleet.replicas[replica]
-    decoding, context = r["decoding"], r["context"]
-    steps = _steps_with_room(fleet, replica, r["next_finish"] - r["step"])
-    if preempted:
-        # Admission resumes in the next step.
-        steps = 1
-    line = decode_line(c, float(decoding), float(context + decoding))
-    if line.limit < np.inf:
-        steps = min(steps, max(1, int((line.limit - context) / decoding)))
-    r["segment"] = DECODE
-    _plan_decode(fleet, replica, c, line, steps)
-
-
-@inlined
-def _steps_reaching(fleet: Fleet, replica: int, line: DecodeLine, moment: float) -> int:
-    """Return the fewest steps of a decode segment that last until `moment`, of those planned at least one."""
-    r = fleet.replicas[replica]
-    decoding, context = float(r["decoding"]), float(r["context"])
-    # n steps take a·n² + b·n: solve for the elapsed time, then settle the rounding by the sum itself.
-    a = line.slope_s * decoding / 2.0
-    b = line.fixed_s + line.slope_s * (context + decoding / 2.0)
-    elapsed = max(0.0, moment - r["segment_start_s"])
-    guess = 2.0 * elapsed / (b + math.sqrt(b * b + 4.0 * a * elapsed))
-    steps = min(max(math.ceil(guess), 1), int(r["segment_steps"]))
-    while steps > 1 and _decode_end_s(fleet, replica, line, steps - 1) >= moment:
-        steps -= 1
-    while steps < r["segment_steps"] and _decode_end_s(fleet, replica, line, steps) < moment:
-        steps += 1
-    return int(steps)
-
-
-@inlined
-def _segment_line(fleet: Fleet, replica: int) -> DecodeLine:
-    r = fleet.replicas[replica]
-    c = coefficients_at(fleet.coefficients, r["pool"])
-    return decode_line(c, float(r["decoding"]), float(r["context"] + r["decoding"]))
-
-
-@compiled
-def interrupt(fleet: Fleet, replica: int, now: float) -> None:
-    """Shorten a decode segment to the end of the step under way at `now`."""
-    r = fleet.replicas[replica]
-    if r["segment"] != DECODE or r["segment_steps"] == 1:
-        return
-    line = _segment_line(fleet, replica)
-    steps = _steps_reaching(fleet, replica, line, now)
-    if steps < r["segment_steps"]:
-        _plan_decode(fleet, replica, coefficients_at(fleet.coefficients, r["pool"]), line, steps)
-        reschedule(fleet, replica)
-
-
-@compiled
-def steps_done(fleet: Fleet, replica: int, moment: float) -> int:
-    """Return how many steps of a replica's decode segment are over at `moment`; 0 in any other segment."""
-    if fleet.replicas[replica]["segment"] != DECODE:
-        return 0
-    line = _segment_line(fleet, replica)
-    steps = _steps_reaching(fleet, replica, line, moment)
-    return steps if _decode_end_s(fleet, replica, line, steps) <= moment else steps - 1
-
-
-@compiled
-def decode_share(fleet: Fleet, replica: int, steps: int) -> tuple[float, float]:
-    """Return one sequence's share of the first `steps` steps of the decode segment: seconds and joules."""
-    r = fleet.replicas[replica]
-    line = _segment_line(fleet, replica)
-    c = coefficients_at(fleet.coefficients, r["pool"])
-    contexts = _sum_contexts(float(r["context"]), float(r["decoding"]), float(steps))
-    seconds = steps * line.fixed_s + line.slope_s * contexts
-    active = steps * line.fixed_active_s + line.slope_active_s * contexts
-    return seconds / r["decoding"], (c.idle_w * seconds + c.dynamic_w * active) / r["decoding"]
-
-
 @compiled
 def end_segment(fleet: Fleet, replica: int) -> float:
     """Book the segment of a replica that ends now; return when that is."""
@@ -389,7 +115,7 @@ def end_segment(fleet: Fleet, replica: int) -> float:
     r["busy_s"] += seconds
     r["busy_energy_j"] += energy
     if decoding > 0:
-        count_blocks(fleet, replica, _growth_over(fleet, replica, steps))
+        count_blocks(fleet, replica, growth_over(fleet, replica, steps))
         count_context(fleet, replica, steps * decoding)
         r["decode_tokens"] += steps * decoding
         fleet.pools[r["pool"]]["output_tokens"] += steps * decoding
@@ -420,7 +146,7 @@ def _release_aborted(fleet: Fleet, replica: int) -> None:
                     fleet.seats[replica, place]["slot"],
                     r["segment_end_s"] - r["segment_start_s"],
                 )
-            slot = _stop_running(fleet, replica, place)
+            slot = stop_running(fleet, replica, place)
             leave(fleet, slot, s["abort"], s["left_s"])
         place -= 1
     _find_next_finish(fleet, replica)
@@ -441,7 +167,7 @@ def _finish_decoding(fleet: Fleet, replica: int, now: float) -> None:
     place = 0
     while place < fleet.live[replica]["running"]:
         if fleet.seats[replica, place]["finish_at"] <= r["step"]:
-            leave(fleet, _stop_running(fleet, replica, place), COMPLETED, now)
+            leave(fleet, stop_running(fleet, replica, place), COMPLETED, now)
         else:
             place += 1
     _find_next_finish(fleet, replica)
@@ -484,7 +210,7 @@ def _end_chunks(fleet: Fleet, replica: int, seconds: float, now: float) -> None:
         s["generated_tokens"] += 1
         fleet.pools[r["pool"]]["output_tokens"] += 1
         if s["generated_tokens"] >= s["output_tokens"]:
-            leave(fleet, _stop_running(fleet, replica, place), COMPLETED, now)
+            leave(fleet, stop_running(fleet, replica, place), COMPLETED, now)
             continue
         _start_decoding(fleet, replica, place)
         place += 1

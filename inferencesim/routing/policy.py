@@ -105,8 +105,8 @@ class BoundPolicy:
     oracle: bool
 
 
-def bind(name: str, chosen: Mapping[str, float], where: str) -> BoundPolicy:
-    """Find a policy and fix its parameters.
+def find(name: str, chosen: Mapping[str, float], where: str) -> Policy:
+    """Return the policy called `name`, having checked that it takes the `chosen` parameters.
 
     Raises
     ------
@@ -121,6 +121,18 @@ def bind(name: str, chosen: Mapping[str, float], where: str) -> BoundPolicy:
                 f"{name} has no such parameter",
                 did_you_mean(parameter, found.parameters) if found.parameters else "It takes none.",
             )
+    return found
+
+
+def bind(name: str, chosen: Mapping[str, float], where: str) -> BoundPolicy:
+    """Find a policy and fix its parameters.
+
+    Raises
+    ------
+    InputError
+        For an unknown policy or parameter, at `where`.
+    """
+    found = find(name, chosen, where)
     values = np.array([chosen.get(key, default) for key, default in found.parameters.items()], dtype=np.float64)
     if not found.compiled:
         return BoundPolicy(name, found.choose, None, values, True, found.oracle)

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 import simpy
 
 from inferencesim import jit
 from inferencesim.errors import InputError
-from inferencesim.kernel.accounts import pool_usage, still_inside
+from inferencesim.kernel.accounts import still_inside
 from inferencesim.kernel.gateway import pool_candidates, replica_candidates
 from inferencesim.kernel.play import (
     BAD_CHOICE,
@@ -33,54 +32,28 @@ from inferencesim.kernel.play import (
 )
 from inferencesim.kernel.tables import ARRIVAL, OPEN, REQUEST
 from inferencesim.kernel.views import Candidates
-from inferencesim.ledger.book import Book, Promises
-from inferencesim.ledger.tables import SCHEMA_VERSION, decision_table, request_table
+from inferencesim.ledger.tables import decision_table, request_table
 from inferencesim.ledger.tally import Tally
 from inferencesim.routing.policy import bind
-from inferencesim.scenario.workload import Closed
 from inferencesim.simulation.clients import start_clients
 from inferencesim.simulation.compiling import compiled_arrival, compiled_play
-from inferencesim.simulation.state import ClassMeans, new_fleet, new_gateway, stream_of, with_more_slots
-from inferencesim.workload.lengths import mean
+from inferencesim.simulation.marks import Mark, series_table, take_mark
+from inferencesim.simulation.setup import bind_policy, class_means, make_book
+from inferencesim.simulation.state import new_fleet, new_gateway, stream_of, with_more_slots
 from inferencesim.workload.load import generate_load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from inferencesim.kernel.tables import Records
+    from inferencesim.ledger.book import Book
     from inferencesim.ledger.sink import Sink
     from inferencesim.routing.policy import BoundPolicy
     from inferencesim.simulation.plan import Plan
-    from inferencesim.workload.load import Load
     from inferencesim.workload.traces.record import MalformedRow
 
 #: Samples of the series over the horizon, unless the scenario names an interval.
 SERIES_POINTS = 240
-
-
-@dataclass(frozen=True)
-class Mark:
-    """The counters of all pools at one moment.
-
-    Attributes
-    ----------
-    at_s : float
-    busy_s, step_energy_j : ndarray of float64, shape (pools,)
-        Of all replicas, since the start.
-    output_tokens, completed, arrived, left, waiting, running : ndarray of int64, shape (pools,)
-    kv_usage : ndarray of float64, shape (pools,)
-    """
-
-    at_s: float
-    busy_s: np.ndarray
-    step_energy_j: np.ndarray
-    output_tokens: np.ndarray
-    completed: np.ndarray
-    arrived: np.ndarray
-    left: np.ndarray
-    waiting: np.ndarray
-    running: np.ndarray
-    kv_usage: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -157,7 +130,7 @@ class Simulation:
         self._tally = Tally()
         self._series: list[Mark] = []
         self._inside: list[int] = []
-        self._window_start = self._counters(0.0)
+        self._window_start = take_mark(self.fleet, 0.0)
         self._waiting_for: dict[int, simpy.Event] = {}
         self._reported = 0
         self._submitted = 0
@@ -184,12 +157,12 @@ class Simulation:
         for index, each in enumerate(scenario.workload):
             start_clients(env, self, index, each, scenario.seed, horizon)
         self._run_until(horizon)
-        window = (self._window_start, self._counters(horizon))
+        window = (self._window_start, take_mark(self.fleet, horizon))
         last = horizon + scenario.drain
         if self.fleet.clock["inside"][0] > 0:
             self._run_until(last)
         end_s = min(last, max(horizon, self._last_departure()))
-        end = self._counters(end_s)
+        end = take_mark(self.fleet, end_s)
         self.flush(end_s)
         self._book_open(end_s)
         return Result(
@@ -356,7 +329,7 @@ class Simulation:
             )
             clock["decision_count"] = 0
         if len(self._series) > 1:
-            self._sink.write("series", self._series_table())
+            self._sink.write("series", series_table(self.plan, self._series))
             del self._series[:-1]
 
     def _deliver_before_flush(self) -> None:
@@ -386,38 +359,20 @@ class Simulation:
             return math.inf
         return float(np.nanmax(self.fleet.done["finished_s"][:count])) if count else 0.0
 
-    def _counters(self, at_s: float) -> Mark:
-        fleet = self.fleet
-        busy_s, step_energy_j, output_tokens = zip(
-            *(pool_usage(fleet, pool, at_s) for pool in range(fleet.pools.size)), strict=True
-        )
-        return Mark(
-            at_s=at_s,
-            busy_s=np.array(busy_s),
-            step_energy_j=np.array(step_energy_j),
-            output_tokens=np.array(output_tokens, dtype=np.int64),
-            completed=fleet.pools["completed"].copy(),
-            arrived=fleet.pools["arrived"].copy(),
-            left=fleet.pools["left"].copy(),
-            waiting=fleet.live_pools["waiting"].copy(),
-            running=fleet.live_pools["running"].copy(),
-            kv_usage=fleet.live_pools["kv_usage"].copy(),
-        )
-
     def _mark(self, moment: float) -> simpy.events.ProcessGenerator:
         """Take the counters at the start of the measurement window."""
         yield self.env.timeout(moment)
-        self._window_start = self._counters(moment)
+        self._window_start = take_mark(self.fleet, moment)
 
     def _sample(self, horizon: float) -> simpy.events.ProcessGenerator:
         """Record the series, from 0 to the horizon and on while requests are inside."""
         interval = self.plan.scenario.recording.series_interval or horizon / SERIES_POINTS
-        self._series.append(self._counters(0.0))
+        self._series.append(take_mark(self.fleet, 0.0))
         step = 0
         while True:
             step += 1
             yield self.env.timeout(step * interval - self.env.now)
-            now = self._counters(self.env.now)
+            now = take_mark(self.fleet, self.env.now)
             self._series.append(now)
             if now.at_s <= horizon:
                 self._inside.append(int(self.fleet.clock["inside"][0]))
@@ -426,87 +381,8 @@ class Simulation:
             if self._progress is not None:
                 self._progress(min(now.at_s, horizon), horizon)
 
-    def _series_table(self) -> pa.Table:
-        """Return the samples taken since the last flush: one row per sample and pool."""
-        pools, marks = self.plan.pools, self._series
-        replicas = np.array([pool.replicas for pool in pools])
-        idle_w = np.array([pool.deployment.idle_w for pool in pools])
-        seconds = np.diff([mark.at_s for mark in marks])[:, None]
-        busy = np.diff([mark.busy_s for mark in marks], axis=0)
-        energy = np.diff([mark.step_energy_j for mark in marks], axis=0) + idle_w * (replicas * seconds - busy)
-        samples = len(marks) - 1
-        names = pa.array(np.tile(np.arange(len(pools), dtype=np.int32), samples))
-        columns = {
-            "time_s": np.repeat([mark.at_s for mark in marks[1:]], len(pools)),
-            "pool": pa.DictionaryArray.from_arrays(names, pa.array(self.book.pools, pa.string())),
-            "utilisation": (busy / (replicas * seconds)).ravel(),
-            "power_w": (energy / seconds).ravel(),
-        }
-        for name in ("waiting", "running", "kv_usage", "arrived", "completed", "output_tokens"):
-            columns[name] = np.concatenate([getattr(mark, name) for mark in marks[1:]])
-        return pa.table(columns).replace_schema_metadata({"inferencesim_schema": str(SCHEMA_VERSION)})
-
 
 def _read_only(table: np.ndarray) -> np.ndarray:
     view = table.view()
     view.flags.writeable = False
     return view
-
-
-def bind_policy(plan: Plan, level: str) -> BoundPolicy:
-    """Return the policy of a level, ready to be called."""
-    choice = getattr(plan.scenario.routing, level)
-    return bind(choice.policy, choice.parameters, f"routing.{level}")
-
-
-def class_means(plan: Plan, load: Load) -> ClassMeans:
-    """Return mean lengths and rates per class: of the drawn load, or of the distributions of closed loops."""
-    classes = plan.scenario.workload
-    n = len(classes)
-    counts = np.bincount(load.class_index, minlength=n).astype(np.float64)
-    prompt = np.bincount(load.class_index, weights=load.prompt_tokens, minlength=n)
-    output = np.bincount(load.class_index, weights=load.output_tokens, minlength=n)
-    drawn = np.maximum(counts, 1.0)
-    means = ClassMeans(
-        np.where(counts > 0, prompt / drawn, 1.0),
-        np.where(counts > 0, output / drawn, 1.0),
-        counts / plan.scenario.horizon,
-    )
-    for index, each in enumerate(classes):
-        if isinstance(each.arrivals, Closed) and each.prompt_tokens is not None and each.output_tokens is not None:
-            means.prompt_tokens[index] = mean(each.prompt_tokens)
-            means.output_tokens[index] = mean(each.output_tokens)
-            means.rate[index] = each.arrivals.clients / max(1.0, mean(each.arrivals.think_time))
-    return means
-
-
-def make_book(plan: Plan, traits: Records) -> Book:
-    """Return names, promises and prices of a plan; the reference pool of a class is its fastest eligible one."""
-    from inferencesim.deployment.step_time import COEFFICIENTS
-
-    promises = [each.promise for each in plan.scenario.workload]
-
-    def limits(values: Sequence[float | None]) -> np.ndarray:
-        return np.array([math.inf if value is None else value for value in values], dtype=np.float64)
-
-    reference = np.full(len(promises), -1, dtype=np.int64)
-    for index in range(len(promises)):
-        eligible = np.flatnonzero(plan.verdicts[index] == 0)
-        if eligible.size:
-            reference[index] = eligible[np.argmax(traits["speed"][eligible])]
-    deployments = [pool.deployment for pool in plan.pools]
-    return Book(
-        classes=tuple(each.name for each in plan.scenario.workload),
-        pools=tuple(pool.name for pool in plan.pools),
-        promises=Promises(
-            limits([each.ttft for each in promises]),
-            limits([each.tpot for each in promises]),
-            np.minimum(limits([each.e2e for each in promises]), limits([each.deadline for each in promises])),
-            limits([each.slowdown for each in promises]),
-        ),
-        reference_pool=reference,
-        coefficients=np.array([tuple(each.coefficients) for each in deployments], dtype=COEFFICIENTS),
-        token_budget=np.array([each.batching.token_budget for each in deployments], dtype=np.int64),
-        usd_per_s=np.array([each.usd_per_s for each in deployments]),
-        usd_per_j=np.array([pool.usd_per_j for pool in plan.pools]),
-    )

@@ -12,17 +12,16 @@ import inferencesim.routing.policies  # noqa: F401 - files the built-in policies
 from inferencesim.deployment.deployment import Deployment, deploy
 from inferencesim.deployment.engine import load_engine
 from inferencesim.economics.sites import Site, load_site
-from inferencesim.errors import InputError, did_you_mean
+from inferencesim.errors import InputError
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.kernel.tables import (
     ELIGIBLE,
     MODEL_NOT_SERVED,
     OUTSIDE_RESIDENCY,
     PRECISION_TOO_LOW,
-    VERDICTS,
 )
 from inferencesim.models.catalog import load_model
-from inferencesim.routing.policy import POLICIES
+from inferencesim.routing.policy import find
 from inferencesim.scenario.workload import PRECISION_ORDER, TraceArrivals
 
 if TYPE_CHECKING:
@@ -113,14 +112,7 @@ def make_plan(scenario: Scenario) -> Plan:
         ("placement", scenario.routing.placement),
         ("balancing", scenario.routing.balancing),
     ):
-        found = POLICIES.get(choice.policy, f"routing.{level}.policy")
-        for name in choice.parameters:
-            if name not in found.parameters:
-                raise InputError(
-                    f"routing.{level}.parameters.{name}",
-                    f"{choice.policy} has no parameter {name!r}",
-                    did_you_mean(name, found.parameters) if found.parameters else "It takes none.",
-                )
+        find(choice.policy, choice.parameters, f"routing.{level}")
     verdicts = np.array(
         [[verdict(each, pool) for pool in pools] for each in scenario.workload], dtype=np.int64
     ).reshape(len(scenario.workload), len(pools))
@@ -172,8 +164,3 @@ def verdict(each: WorkloadClass, pool: PoolPlan) -> int:
     if each.residency is not None and pool.site.zone not in each.residency:
         return OUTSIDE_RESIDENCY
     return ELIGIBLE
-
-
-def explain_verdict(code: int) -> str:
-    """Return the name of a verdict code."""
-    return VERDICTS[code]

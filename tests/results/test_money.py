@@ -14,7 +14,7 @@ from inferencesim.kernel.tables import COMPLETED, OPEN, REJECTED
 from inferencesim.ledger.tables import PROMISE_KEPT, PROMISE_MISSED
 from inferencesim.ledger.tally import TALLY
 from inferencesim.results.summarise import summarise
-from inferencesim.simulation.engine import Mark
+from inferencesim.simulation.marks import Mark
 
 USD_PER_S = 0.001
 USD_PER_J = 1e-7

@@ -12,7 +12,7 @@ from inferencesim.documents import canonical_json, document_digest
 from inferencesim.errors import InputError
 from inferencesim.kernel.tables import VERDICTS
 from inferencesim.scenario.scenario import Scenario
-from inferencesim.simulation.plan import explain_verdict, make_plan
+from inferencesim.simulation.plan import make_plan
 
 TREE = {
     "name": "two-pools",
@@ -263,7 +263,7 @@ def test_the_plan_counts_replicas_and_names_pools():
 )
 def test_constraints_of_class_and_pool_are_settled_in_the_plan(path, value, verdicts):
     plan = make_plan(scenario(path, value))
-    assert [explain_verdict(code) for code in plan.verdicts[0]] == verdicts
+    assert [VERDICTS[code] for code in plan.verdicts[0]] == verdicts
     assert set(verdicts) <= set(VERDICTS)
 
 

@@ -1,0 +1,162 @@
+"""A run of decode steps over an unchanged batch, however long, in one go.
+
+The run lasts until its first member ends, the KV cache fills or a sliding
+window does. The time of a step is a line in the total context
+(:func:`inferencesim.deployment.step_time.decode_line`), so the time of many is
+a sum in closed form. An arrival shortens the run to the end of the step under
+way.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inferencesim.deployment.step_time import DecodeLine, StepCoefficients, coefficients_at, decode_line
+from inferencesim.jit import compiled, inlined
+from inferencesim.kernel.heap import reschedule
+from inferencesim.kernel.tables import DECODE
+
+if TYPE_CHECKING:
+    from inferencesim.kernel.tables import Fleet
+
+
+@inlined
+def growth_in(fleet: Fleet, replica: int, step: int) -> int:
+    """Return how many decoding sequences need a new KV block in a step."""
+    pool = fleet.pools[fleet.replicas[replica]["pool"]]
+    if pool["reserve"]:
+        return 0
+    return int(fleet.residues[replica, (-step) % pool["block_size"]])
+
+
+@inlined
+def growth_over(fleet: Fleet, replica: int, steps: int) -> int:
+    """Return the KV blocks all decoding sequences need over the next `steps` steps."""
+    r = fleet.replicas[replica]
+    pool = fleet.pools[r["pool"]]
+    if pool["reserve"]:
+        return 0
+    block_size = pool["block_size"]
+    rounds = steps // block_size
+    blocks = rounds * r["decoding"]
+    for ahead in range(rounds * block_size, steps):
+        blocks += growth_in(fleet, replica, r["step"] + ahead)
+    return int(blocks)
+
+
+@inlined
+def _steps_with_room(fleet: Fleet, replica: int, wanted: int) -> int:
+    """Return how many of the `wanted` next steps the free KV blocks allow."""
+    r = fleet.replicas[replica]
+    pool = fleet.pools[r["pool"]]
+    free = pool["kv_blocks"] - r["blocks_used"]
+    if pool["reserve"] or free >= r["decoding"] * (wanted // pool["block_size"] + 1):
+        return wanted
+    for ahead in range(wanted):
+        free -= growth_in(fleet, replica, r["step"] + ahead)
+        if free < 0:
+            return ahead
+    return wanted
+
+
+@inlined
+def _sum_contexts(context: float, decoding: float, steps: float) -> float:
+    """Return the context tokens read by `steps` decode steps: context + decoding, context + 2 · decoding, …."""
+    return steps * context + decoding * steps * (steps + 1.0) / 2.0
+
+
+@inlined
+def _plan_decode(fleet: Fleet, replica: int, c: StepCoefficients, line: DecodeLine, steps: int) -> None:
+    """Set end and energy of a decode segment of so many steps."""
+    r = fleet.replicas[replica]
+    contexts = _sum_contexts(float(r["context"]), float(r["decoding"]), float(steps))
+    seconds = steps * line.fixed_s + line.slope_s * contexts
+    r["segment_steps"] = steps
+    r["segment_end_s"] = r["segment_start_s"] + seconds
+    r["segment_j"] = c.idle_w * seconds + c.dynamic_w * (steps * line.fixed_active_s + line.slope_active_s * contexts)
+
+
+@inlined
+def _decode_end_s(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> float:
+    r = fleet.replicas[replica]
+    contexts = _sum_contexts(float(r["context"]), float(r["decoding"]), float(steps))
+    return float(r["segment_start_s"] + (steps * line.fixed_s + line.slope_s * contexts))
+
+
+@inlined
+def begin_decode(fleet: Fleet, replica: int, c: StepCoefficients, preempted: bool) -> None:
+    """Plan the longest run of decode steps in which nothing changes; after a preemption, a single step."""
+    r = fleet.replicas[replica]
+    decoding, context = r["decoding"], r["context"]
+    steps = _steps_with_room(fleet, replica, r["next_finish"] - r["step"])
+    if preempted:
+        # Admission resumes in the next step.
+        steps = 1
+    line = decode_line(c, float(decoding), float(context + decoding))
+    if line.limit < np.inf:
+        steps = min(steps, max(1, int((line.limit - context) / decoding)))
+    r["segment"] = DECODE
+    _plan_decode(fleet, replica, c, line, steps)
+
+
+@inlined
+def _steps_reaching(fleet: Fleet, replica: int, line: DecodeLine, moment: float) -> int:
+    """Return the fewest steps of a decode segment that last until `moment`, of those planned at least one."""
+    r = fleet.replicas[replica]
+    decoding, context = float(r["decoding"]), float(r["context"])
+    # n steps take a·n² + b·n: solve for the elapsed time, then settle the rounding by the sum itself.
+    a = line.slope_s * decoding / 2.0
+    b = line.fixed_s + line.slope_s * (context + decoding / 2.0)
+    elapsed = max(0.0, moment - r["segment_start_s"])
+    guess = 2.0 * elapsed / (b + math.sqrt(b * b + 4.0 * a * elapsed))
+    steps = min(max(math.ceil(guess), 1), int(r["segment_steps"]))
+    while steps > 1 and _decode_end_s(fleet, replica, line, steps - 1) >= moment:
+        steps -= 1
+    while steps < r["segment_steps"] and _decode_end_s(fleet, replica, line, steps) < moment:
+        steps += 1
+    return int(steps)
+
+
+@inlined
+def _segment_line(fleet: Fleet, replica: int) -> DecodeLine:
+    r = fleet.replicas[replica]
+    c = coefficients_at(fleet.coefficients, r["pool"])
+    return decode_line(c, float(r["decoding"]), float(r["context"] + r["decoding"]))
+
+
+@compiled
+def interrupt(fleet: Fleet, replica: int, now: float) -> None:
+    """Shorten a decode segment to the end of the step under way at `now`."""
+    r = fleet.replicas[replica]
+    if r["segment"] != DECODE or r["segment_steps"] == 1:
+        return
+    line = _segment_line(fleet, replica)
+    steps = _steps_reaching(fleet, replica, line, now)
+    if steps < r["segment_steps"]:
+        _plan_decode(fleet, replica, coefficients_at(fleet.coefficients, r["pool"]), line, steps)
+        reschedule(fleet, replica)
+
+
+@compiled
+def steps_done(fleet: Fleet, replica: int, moment: float) -> int:
+    """Return how many steps of a replica's decode segment are over at `moment`; 0 in any other segment."""
+    if fleet.replicas[replica]["segment"] != DECODE:
+        return 0
+    line = _segment_line(fleet, replica)
+    steps = _steps_reaching(fleet, replica, line, moment)
+    return steps if _decode_end_s(fleet, replica, line, steps) <= moment else steps - 1
+
+
+@compiled
+def decode_share(fleet: Fleet, replica: int, steps: int) -> tuple[float, float]:
+    """Return one sequence's share of the first `steps` steps of the decode segment: seconds and joules."""
+    r = fleet.replicas[replica]
+    line = _segment_line(fleet, replica)
+    c = coefficients_at(fleet.coefficients, r["pool"])
+    contexts = _sum_contexts(float(r["context"]), float(r["decoding"]), float(steps))
+    seconds = steps * line.fixed_s + line.slope_s * contexts
+    active = steps * line.fixed_active_s + line.slope_active_s * contexts
+    return seconds / r["decoding"], (c.idle_w * seconds + c.dynamic_w * active) / r["decoding"]
