@@ -1,0 +1,79 @@
+"""A hard constraint is never broken: nothing runs in a pool that a filter rejected, nothing is rejected without cause."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle.small import pool, run, scenario, work
+
+SITES = {"us": "us-east-virginia", "eu": "eu-frankfurt"}
+ORDER = ("fp4", "int4", "fp8", "int8", "bf16")
+
+
+@st.composite
+def fleets(draw):
+    """Draw pools that differ in model, precision, site, KV capacity and queue bound, and classes with constraints."""
+    pools = []
+    for index in range(draw(st.integers(1, 3))):
+        said = {
+            "precision": {"weights": draw(st.sampled_from(["bf16", "fp8", "fp4"])), "activations": "bf16"},
+            "site": SITES[draw(st.sampled_from(["us", "eu"]))],
+            "serves": draw(st.sampled_from(["small-model", "windowed-model"])),
+        }
+        if draw(st.booleans()):
+            said["queue_limit"] = draw(st.integers(0, 2))
+        pools.append(pool(f"p{index}", kv_blocks=draw(st.sampled_from([4, 30])), **said))
+    served = sorted({each["model"].rsplit("/", 1)[-1].removesuffix(".yaml") for each in pools})
+    classes = []
+    for index in range(draw(st.integers(1, 3))):
+        said = {"models": tuple(draw(st.sets(st.sampled_from(served), min_size=1)))}
+        if draw(st.booleans()):
+            said["precision"] = draw(st.sampled_from(["bf16", "fp8", "fp4"]))
+        if draw(st.booleans()):
+            said["residency"] = [draw(st.sampled_from(["us", "eu"]))]
+        lengths = {"distribution": "uniform", "low": 5, "high": 120}
+        classes.append(work(f"c{index}", rate=200.0, prompt=lengths, **said))
+    placement = draw(st.sampled_from(["random", "least_outstanding", "premium_first", "cheapest_feasible"]))
+    return scenario(pools, classes, horizon=0.3, routing={"placement": placement})
+
+
+@settings(max_examples=40)
+@given(fleets())
+def test_no_request_runs_where_a_filter_rejected_it(described):
+    played = run(described)
+    requests, decisions = played.requests, played.decisions
+    assert len(requests) == len(decisions)
+    if len(requests) == 0:
+        return
+    joined = requests.merge(decisions, on="request_id", suffixes=("", "_decided"))
+    plans = {each.name: each for each in played.plan.pools}
+    classes = {each.name: each for each in described.workload}
+    for row in joined.itertuples():
+        verdicts = {name: getattr(row, f"verdict_{name}") for name in plans}
+        each = classes[row[joined.columns.get_loc("class") + 1]]
+        for name, plan in plans.items():
+            assert (verdicts[name] == "model_not_served") == (plan.deployment.model.id not in each.models)
+            if verdicts[name] != "eligible":
+                continue
+            weights = plan.deployment.precision.weights
+            assert each.precision is None or ORDER.index(weights) >= ORDER.index(each.precision)
+            assert each.residency is None or plan.site.zone in each.residency
+            total = row.prompt_tokens + row.output_tokens
+            assert total <= plan.deployment.model.max_context
+            assert total - 1 <= plan.deployment.memory.kv_tokens
+        if row.outcome == "rejected":
+            assert "eligible" not in verdicts.values()
+            assert row.reason in verdicts.values()
+        else:
+            assert verdicts[row.pool] == "eligible"
+
+
+def test_scores_of_rejected_pools_decide_nothing():
+    fast = pool("fast", hardware="fast-chip", site=SITES["eu"])
+    slow = pool("slow", site=SITES["us"])
+    described = scenario([fast, slow], [work(residency=["us"])], horizon=0.5, routing={"placement": "premium_first"})
+    played = run(described)
+    assert set(played.requests["pool"]) == {"slow"}
+    assert set(played.decisions["verdict_fast"]) == {"outside_residency"}
+    assert np.isfinite(played.decisions["score_slow"]).all()
