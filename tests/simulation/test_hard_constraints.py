@@ -1,4 +1,4 @@
-"""A hard constraint is never broken: nothing runs in a pool that a filter rejected, nothing is rejected without cause."""
+"""A hard constraint is never broken: nothing runs where a filter rejected it, nothing is rejected without cause."""
 
 from __future__ import annotations
 
