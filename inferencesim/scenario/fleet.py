@@ -75,7 +75,12 @@ class Batching(Part):
 
 
 class Pool(Part):
-    """Identical replicas at one site."""
+    """Identical replicas at one site.
+
+    `queue_limit` bounds the requests waiting in the whole pool, those that will
+    start with the next step included; `memory_share` is the share of each
+    chip's memory for weights, activations and KV cache.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_\-]*$")]
     hardware: str
@@ -86,7 +91,7 @@ class Pool(Part):
     engine: str = "vllm"
     batching: Batching = Batching()
     site: str = "us-east-virginia"
-    queue_limit: Annotated[int, Field(ge=0)] | None = None
+    queue_limit: Annotated[int, Field(ge=1)] | None = None
     price: PricePerTime | None = None
     price_includes_power: bool | None = None
     memory_share: Fraction | None = None

@@ -70,8 +70,6 @@ class Result:
         Start and end of the measurement window.
     end : Mark
         When the simulation stopped.
-    inside : ndarray of int64
-        Requests inside the fleet at each sample of the series up to the horizon.
     arrived : int
         Requests that reached the gateway.
     malformed : tuple of MalformedRow
@@ -83,7 +81,6 @@ class Result:
     requests: Records
     window: tuple[Mark, Mark]
     end: Mark
-    inside: np.ndarray
     arrived: int
     malformed: tuple[MalformedRow, ...]
 
@@ -129,7 +126,6 @@ class Simulation:
         self.book = make_book(plan, self.gateway.pool_traits)
         self._tally = Tally()
         self._series: list[Mark] = []
-        self._inside: list[int] = []
         self._window_start = take_mark(self.fleet, 0.0)
         self._waiting_for: dict[int, simpy.Event] = {}
         self._reported = 0
@@ -171,7 +167,6 @@ class Simulation:
             requests=self._tally.rows(),
             window=window,
             end=end,
-            inside=np.array(self._inside, dtype=np.int64),
             arrived=int(self.fleet.clock["arrived"][0]),
             malformed=self._malformed,
         )
@@ -374,9 +369,7 @@ class Simulation:
             yield self.env.timeout(step * interval - self.env.now)
             now = take_mark(self.fleet, self.env.now)
             self._series.append(now)
-            if now.at_s <= horizon:
-                self._inside.append(int(self.fleet.clock["inside"][0]))
-            elif self.fleet.clock["inside"][0] == 0:
+            if now.at_s > horizon and self.fleet.clock["inside"][0] == 0:
                 return
             if self._progress is not None:
                 self._progress(min(now.at_s, horizon), horizon)

@@ -27,7 +27,7 @@ class Mark:
     at_s : float
     busy_s, step_energy_j : ndarray of float64, shape (pools,)
         Of all replicas, since the start.
-    output_tokens, completed, arrived, left, waiting, running : ndarray of int64, shape (pools,)
+    output_tokens, completed, arrived, waiting, running : ndarray of int64, shape (pools,)
     kv_usage : ndarray of float64, shape (pools,)
     """
 
@@ -37,7 +37,6 @@ class Mark:
     output_tokens: np.ndarray
     completed: np.ndarray
     arrived: np.ndarray
-    left: np.ndarray
     waiting: np.ndarray
     running: np.ndarray
     kv_usage: np.ndarray
@@ -55,7 +54,6 @@ def take_mark(fleet: Fleet, at_s: float) -> Mark:
         output_tokens=np.array(output_tokens, dtype=np.int64),
         completed=fleet.pools["completed"].copy(),
         arrived=fleet.pools["arrived"].copy(),
-        left=fleet.pools["left"].copy(),
         waiting=fleet.live_pools["waiting"].copy(),
         running=fleet.live_pools["running"].copy(),
         kv_usage=fleet.live_pools["kv_usage"].copy(),

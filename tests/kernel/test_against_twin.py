@@ -31,7 +31,7 @@ def pools(draw, index):
         replicas=draw(st.integers(1, 3)),
         engine=draw(st.sampled_from(["generic", "vllm"])),
         kv_blocks=draw(st.integers(60, 400)) // block + 1,
-        queue_limit=draw(st.one_of(st.none(), st.none(), st.integers(0, 6))),
+        queue_limit=draw(st.one_of(st.none(), st.none(), st.integers(1, 6))),
         batching={
             "max_sequences": seats,
             "token_budget": seats + draw(st.integers(0, 60)),

@@ -94,6 +94,13 @@ class Run:
     def decisions(self):
         return self.frame("decisions").sort_values("request_id").reset_index(drop=True)
 
+    @property
+    def inside(self):
+        """Requests in the pools at each sample of the series up to the horizon."""
+        series = self.frame("series")
+        series = series[series["time_s"] <= self.plan.scenario.horizon]
+        return (series["waiting"] + series["running"]).groupby(series["time_s"]).sum().to_numpy()
+
     def frame(self, name):
         return self.tables[name].to_pandas()
 

@@ -38,7 +38,7 @@ def test_a_client_never_has_two_requests_in_flight(think):
 def test_without_thinking_all_clients_are_always_inside():
     clients = 7
     done = run(scenario([pool(replicas=2)], [loop(clients)], recording={"series_interval": 0.01}))
-    assert set(done.result.inside.tolist()) == {clients}
+    assert set(done.inside.tolist()) == {clients}
     for rows in of_clients(done.requests, clients):
         # The next question comes at the instant of the answer, and waits for no step of its own making.
         gaps = rows["arrived_s"].to_numpy()[1:] - rows["finished_s"].to_numpy()[:-1]

@@ -22,7 +22,7 @@ def fleets(draw):
             "serves": draw(st.sampled_from(["small-model", "windowed-model"])),
         }
         if draw(st.booleans()):
-            said["queue_limit"] = draw(st.integers(0, 2))
+            said["queue_limit"] = draw(st.integers(1, 3))
         pools.append(pool(f"p{index}", kv_blocks=draw(st.sampled_from([4, 30])), **said))
     served = sorted({each["model"].rsplit("/", 1)[-1].removesuffix(".yaml") for each in pools})
     classes = []

@@ -153,7 +153,7 @@ def test_littles_law_on_a_mixed_fleet():
         )
     )
     requests = done.requests
-    inside = done.result.inside
+    inside = done.inside
     last = requests["finished_s"].max()
     # Time average of the number inside, as the series samples it up to the horizon, against λ W.
     sampled = number_inside(requests, 0.004 * np.arange(1, inside.size + 1))
