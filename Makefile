@@ -13,11 +13,11 @@ demo: $(READY)
 	$(BIN)/inferencesim demo --out demo.png
 
 test: $(READY) lint
-	$(BIN)/python -m inferencesim.simulation.compiling
+	$(BIN)/python -m inferencesim.simulation.warm_up
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not long"
 
 test-long: $(READY) lint
-	$(BIN)/python -m inferencesim.simulation.compiling
+	$(BIN)/python -m inferencesim.simulation.warm_up
 	$(BIN)/python -m pytest -q -n $(WORKERS)
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m "not long"
 

@@ -185,7 +185,8 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from inferencesim.simulation.compiling import is_cached, warm_up
+    from inferencesim.simulation.compiling import is_cached
+    from inferencesim.simulation.warm_up import warm_up
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     if not is_cached():

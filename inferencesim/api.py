@@ -77,10 +77,11 @@ def simulate(
     folder = None if out is None else FolderSink(Path(out), force=force)
     memory = MemorySink()
     sink: Sink = memory if folder is None else folder
-    if folder is not None:
-        folder.write_manifest(manifest)
     ctrl_c = DeferredInterrupt(progress)
     simulation = Simulation(plan, sink, strict=strict, progress=ctrl_c.at_a_safe_moment)
+    if folder is not None:
+        folder.begin()
+        folder.write_manifest(manifest)
     if progress is not None:
         progress(0.0, plan.scenario.horizon)
     try:

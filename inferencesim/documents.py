@@ -64,7 +64,9 @@ def parse_yaml(text: str, name: str) -> object:
         place = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
         what = problem.problem or "the text is not valid YAML"
         raise InputError(place, what, "Mend the YAML there, or on the line before.") from None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        if isinstance(problem, ValueError):
+            raise InputError(name, f"a value cannot be read ({problem})", "Put it into quotes.") from None
         raise InputError(name, "the file is not YAML text", "Give a text file in UTF-8.") from None
 
 
@@ -123,15 +125,18 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
-    loader.flatten_mapping(node)
+    # Before merge keys (`<<`) are flattened: what a mapping merges in, it may override.
     seen: set[Hashable] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, Hashable):
             raise yaml.MarkedYAMLError(problem="a key must be a plain word", problem_mark=key_node.start_mark)
         if key in seen:
             raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark)
         seen.add(key)
+    loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
 
 

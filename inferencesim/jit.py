@@ -21,7 +21,7 @@ import platformdirs
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Compiled functions are written in these folders and files of the package.
-_COMPILED_SOURCES = ("jit.py", "deployment", "kernel", "routing")
+_COMPILED_SOURCES = ("jit.py", "deployment", "kernel", "routing", "ledger")
 _KEPT_CACHES = 4
 
 

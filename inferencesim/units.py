@@ -125,7 +125,10 @@ def to_si(value: object, dimension: str, where: str) -> float:
     if isinstance(value, bool) or value is None:
         raise InputError(where, f"{value!r} is not a quantity", f"Write it as {_EXAMPLES[dimension]}.")
     if isinstance(value, (int, float)):
-        return _finite(float(value), value, where)
+        try:
+            return _finite(float(value), value, where)
+        except OverflowError:
+            raise InputError(where, "the number is too large to be one") from None
     text = str(value).strip()
     try:
         return _finite(float(text), value, where)

@@ -91,7 +91,7 @@ def stdout() -> Console:
 
     # An explicit COLUMNS is the user's; a pipe would otherwise get 80 columns of folded tables.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _FILE_WIDTH
-    return Console(width=width, soft_wrap=False, highlight=False)
+    return Console(width=width, soft_wrap=False, highlight=False, markup=False)
 
 
 def emit(document: object) -> None:

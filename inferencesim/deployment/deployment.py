@@ -16,7 +16,13 @@ from inferencesim.deployment.memory import (
     plan_memory,
     require_fit,
 )
-from inferencesim.deployment.step_time import StepCoefficients, decode_line, step_cost
+from inferencesim.deployment.step_time import (
+    StepCoefficients,
+    alone_seconds,
+    decode_line,
+    prefill_seconds,
+    step_cost,
+)
 from inferencesim.errors import InputError
 from inferencesim.scenario.fleet import BYTES_PER_ELEMENT
 
@@ -70,6 +76,11 @@ class Deployment:
         return self.parallelism.chips
 
     @property
+    def context_limit(self) -> int:
+        """Longest prompt + output of one request: the last token's KV is never needed."""
+        return min(self.model.max_context, self.memory.kv_tokens + 1)
+
+    @property
     def idle_w(self) -> float:
         """Power of the replica at rest."""
         return self.coefficients.idle_w
@@ -86,19 +97,11 @@ class Deployment:
 
     def prefill_s(self, tokens: int) -> float:
         """Return the time to prefill one prompt of `tokens` alone, in chunks of the token budget."""
-        seconds = 0.0
-        before = 0
-        while before < tokens:
-            chunk = min(self.batching.token_budget, tokens - before)
-            seen = before + chunk / 2.0
-            window_pairs = chunk * min(seen, self.coefficients.window)
-            after = before + chunk
-            ends = float(after == tokens)
-            seconds += step_cost(
-                self.coefficients, 0.0, 0.0, 1.0, float(chunk), chunk * seen, window_pairs, float(after), ends
-            ).seconds
-            before = after
-        return seconds
+        return prefill_seconds(self.coefficients, self.batching.token_budget, tokens)
+
+    def alone_s(self, prompt_tokens: int, output_tokens: int) -> float:
+        """Return the E2E of a request of these lengths that is alone on a replica."""
+        return alone_seconds(self.coefficients, self.batching.token_budget, prompt_tokens, output_tokens)
 
     def saturated_rate(self, prompt_tokens: float, output_tokens: float) -> float:
         """Return the requests per second one replica completes at most, in steady state.
@@ -131,11 +134,6 @@ class Deployment:
         """Return the sequences that run together when requests always wait, on average over their lives."""
         held = prompt_tokens + output_tokens / (2.0 if self.batching.kv == "on_demand" else 1.0)
         return max(1.0, min(self.batching.max_sequences, self.memory.kv_tokens / held))
-
-    def fits(self, prompt_tokens: float, output_tokens: float) -> bool:
-        """Tell whether one request of these lengths fits context window and KV cache at all."""
-        total = prompt_tokens + output_tokens
-        return total <= self.model.max_context and total - 1 <= self.memory.kv_tokens
 
 
 def deploy(hardware: HardwareProfile, model: ModelSpec, engine: Engine, pool: Pool, where: str) -> Deployment:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.deployment.step_time import DecodeLine, StepCoefficients, coefficients_at, decode_line
+from inferencesim.deployment.step_time import (
+    DecodeLine,
+    StepCoefficients,
+    StepCost,
+    coefficients_at,
+    decode_line,
+    line_cost,
+    step_energy_j,
+)
 from inferencesim.jit import compiled, inlined
 from inferencesim.kernel.heap import reschedule
 from inferencesim.kernel.tables import DECODE
@@ -63,27 +71,26 @@ def _steps_with_room(fleet: Fleet, replica: int, wanted: int) -> int:
 
 
 @inlined
-def _sum_contexts(context: float, decoding: float, steps: float) -> float:
-    """Return the context tokens read by `steps` decode steps: context + decoding, context + 2 · decoding, …."""
-    return steps * context + decoding * steps * (steps + 1.0) / 2.0
+def _cost_of(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> StepCost:
+    """Return the cost of the next `steps` decode steps: they read context + decoding, context + 2 · decoding, …."""
+    r = fleet.replicas[replica]
+    n, decoding, context = float(steps), float(r["decoding"]), float(r["context"])
+    return line_cost(line, n, n * context + decoding * n * (n + 1.0) / 2.0)
 
 
 @inlined
 def _plan_decode(fleet: Fleet, replica: int, c: StepCoefficients, line: DecodeLine, steps: int) -> None:
     """Set end and energy of a decode segment of so many steps."""
     r = fleet.replicas[replica]
-    contexts = _sum_contexts(float(r["context"]), float(r["decoding"]), float(steps))
-    seconds = steps * line.fixed_s + line.slope_s * contexts
+    cost = _cost_of(fleet, replica, line, steps)
     r["segment_steps"] = steps
-    r["segment_end_s"] = r["segment_start_s"] + seconds
-    r["segment_j"] = c.idle_w * seconds + c.dynamic_w * (steps * line.fixed_active_s + line.slope_active_s * contexts)
+    r["segment_end_s"] = r["segment_start_s"] + cost.seconds
+    r["segment_j"] = step_energy_j(c, cost)
 
 
 @inlined
 def _decode_end_s(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> float:
-    r = fleet.replicas[replica]
-    contexts = _sum_contexts(float(r["context"]), float(r["decoding"]), float(steps))
-    return float(r["segment_start_s"] + (steps * line.fixed_s + line.slope_s * contexts))
+    return float(fleet.replicas[replica]["segment_start_s"] + _cost_of(fleet, replica, line, steps).seconds)
 
 
 @inlined
@@ -156,7 +163,5 @@ def decode_share(fleet: Fleet, replica: int, steps: int) -> tuple[float, float]:
     r = fleet.replicas[replica]
     line = _segment_line(fleet, replica)
     c = coefficients_at(fleet.coefficients, r["pool"])
-    contexts = _sum_contexts(float(r["context"]), float(r["decoding"]), float(steps))
-    seconds = steps * line.fixed_s + line.slope_s * contexts
-    active = steps * line.fixed_active_s + line.slope_active_s * contexts
-    return seconds / r["decoding"], (c.idle_w * seconds + c.dynamic_w * active) / r["decoding"]
+    cost = _cost_of(fleet, replica, line, steps)
+    return cost.seconds / r["decoding"], step_energy_j(c, cost) / r["decoding"]

@@ -30,6 +30,7 @@ from inferencesim.kernel.heap import drop_first_timer, first_replica
 from inferencesim.kernel.queue import count_waiting, leave, unlink_waiting
 from inferencesim.kernel.steps import begin_segment, end_segment
 from inferencesim.kernel.tables import OPEN, TIMED_OUT, WAITING, Fleet, Records
+from inferencesim.kernel.views import inside_pool
 
 if TYPE_CHECKING:
     from inferencesim.kernel.views import Request
@@ -174,7 +175,7 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any) -> bool:
     if fleet.pools[pool]["replicas"] > 1:
         candidates = replica_candidates(fleet, gateway, pool)
         chosen = balance(
-            request,
+            inside_pool(request, pool),
             candidates,
             gateway.replica_scores[: candidates.eligible.size],
             gateway.balancing_parameters,

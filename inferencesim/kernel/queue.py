@@ -38,7 +38,9 @@ def count_blocks(fleet: Fleet, replica: int, blocks: int) -> None:
     fleet.replicas[replica]["blocks_used"] += blocks
     capacity = fleet.pools[pool]["kv_blocks"]
     fleet.live[replica]["kv_usage"] = fleet.replicas[replica]["blocks_used"] / capacity
-    fleet.live_pools[pool]["kv_usage"] += blocks / (capacity * fleet.pools[pool]["replicas"])
+    fleet.pools[pool]["blocks_used"] += blocks
+    everywhere = capacity * fleet.pools[pool]["replicas"]
+    fleet.live_pools[pool]["kv_usage"] = fleet.pools[pool]["blocks_used"] / everywhere
 
 
 @inlined
@@ -105,6 +107,7 @@ def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
     s = fleet.slots[slot]
     s["outcome"] = outcome
     s["finished_s"] = at_s
+    clock["last_left_s"] = max(clock["last_left_s"], at_s)
     if s["pool"] >= 0:
         pool = fleet.pools[s["pool"]]
         pool["left"] += 1

@@ -11,7 +11,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from inferencesim.deployment.step_time import StepCoefficients, coefficients_at, decode_line, step_cost
+from inferencesim.deployment.step_time import (
+    StepCoefficients,
+    StepCost,
+    coefficients_at,
+    decode_line,
+    line_cost,
+    step_cost,
+    step_energy_j,
+)
 from inferencesim.jit import compiled, inlined
 from inferencesim.kernel.batch import admit_waiting, continue_prefill, preempt_newest, stop_running
 from inferencesim.kernel.decode import begin_decode, growth_in, growth_over
@@ -85,13 +93,14 @@ def _begin_mixed(fleet: Fleet, replica: int, c: StepCoefficients, given: int) ->
     if decoding > 0.0:
         # Decoding sequences are charged what the step would have taken without the prefill, the prefill the rest.
         line = decode_line(c, decoding, read)
-        r["decode_part_s"] = min(cost.seconds, line.fixed_s + line.slope_s * read)
-        active = min(cost.active_s, line.fixed_active_s + line.slope_active_s * read)
-        r["decode_part_j"] = c.idle_w * r["decode_part_s"] + c.dynamic_w * active
+        alone = line_cost(line, 1.0, read)
+        part = StepCost(min(cost.seconds, alone.seconds), min(cost.active_s, alone.active_s))
+        r["decode_part_s"] = part.seconds
+        r["decode_part_j"] = step_energy_j(c, part)
     r["segment"] = MIXED
     r["segment_steps"] = 1
     r["chunk_tokens"] = given
-    r["segment_j"] = c.idle_w * cost.seconds + c.dynamic_w * cost.active_s
+    r["segment_j"] = step_energy_j(c, cost)
     r["segment_end_s"] = r["segment_start_s"] + cost.seconds
 
 
@@ -108,7 +117,6 @@ def end_segment(fleet: Fleet, replica: int) -> float:
         r["share_s"] += seconds / decoding
         r["share_j"] += energy / decoding
     else:
-        r["steps_mixed"] += 1
         if decoding > 0:
             r["share_s"] += r["decode_part_s"] / decoding
             r["share_j"] += r["decode_part_j"] / decoding

@@ -108,7 +108,6 @@ REPLICA = np.dtype(
         ("share_j", np.float64),
         ("busy_s", np.float64),
         ("busy_energy_j", np.float64),
-        ("steps_mixed", np.int64),
         ("prefill_tokens", np.int64),  # done, recomputed ones included
         ("decode_tokens", np.int64),
         ("preemptions", np.int64),
@@ -134,6 +133,7 @@ POOL = np.dtype(
         ("left", np.int64),
         ("completed", np.int64),
         ("output_tokens", np.int64),
+        ("blocks_used", np.int64),
     ]
 )
 
@@ -180,6 +180,7 @@ CLOCK = np.dtype(
         ("heap_count", np.int64),
         ("arrived", np.int64),
         ("inside", np.int64),
+        ("last_left_s", np.float64),  # the latest departure
         ("watched_done", np.int64),  # requests somebody waits for, in `done` and not yet reported
     ]
 )

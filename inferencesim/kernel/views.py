@@ -38,7 +38,7 @@ class Request(NamedTuple):
 #: What does not change during a run, per candidate.
 TRAITS = np.dtype(
     [
-        ("identity", np.int64),  # number among all pools, or among all replicas of the fleet
+        ("identity", np.int64),  # unique among all pools and replicas of the fleet
         ("deployment", np.int64),  # row of the coefficients
         ("replicas", np.int64),  # engine instances behind the candidate
         ("seats", np.int64),  # sequences one of them runs together at most
@@ -77,3 +77,19 @@ def mix(value: int, salt: int) -> int:
 def uniform(request: Request, draw: int) -> float:
     """Return the request's own random number `draw`, in [0, 1)."""
     return mix(request.key, draw + 1) / 2147483648.0
+
+
+@inlined
+def inside_pool(request: Request, pool: int) -> Request:
+    """Return the request as the balancing of a pool sees it: with random numbers that placement has not used."""
+    return Request(
+        request.class_index,
+        request.prompt_tokens,
+        request.expected_output_tokens,
+        request.session,
+        request.now_s,
+        request.ttft_s,
+        request.tpot_s,
+        request.e2e_s,
+        mix(request.key, pool + 101),
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.deployment.step_time import coefficients_at, decode_line, step_cost
+from inferencesim.deployment.step_time import alone_seconds, coefficients_at
 from inferencesim.jit import compiled
 
 if TYPE_CHECKING:
@@ -74,26 +74,9 @@ def _uncontended_e2e(
     for i in range(pools.size):
         if pools[i] < 0:
             continue
-        c = coefficients_at(coefficients, pools[i])
-        seconds = 0.0
-        before = 0
-        while before < records[i]["prompt_tokens"]:
-            chunk = min(token_budget[pools[i]], records[i]["prompt_tokens"] - before)
-            seen = before + chunk / 2.0
-            ends = 1.0 if before + chunk == records[i]["prompt_tokens"] else 0.0
-            seconds += step_cost(
-                c, 0.0, 0.0, 1.0, float(chunk), chunk * seen, chunk * min(seen, c.window),
-                float(before + chunk), ends,
-            ).seconds  # fmt: skip
-            before += chunk
-        context = float(records[i]["prompt_tokens"])
-        left = records[i]["output_tokens"] - 1
-        while left > 0:
-            line = decode_line(c, 1.0, context + 1.0)
-            steps = left
-            if line.limit < np.inf:
-                steps = min(left, max(1, int(line.limit - context)))
-            seconds += steps * line.fixed_s + line.slope_s * (steps * context + steps * (steps + 1.0) / 2.0)
-            context += steps
-            left -= steps
-        seconds_of[i] = seconds
+        seconds_of[i] = alone_seconds(
+            coefficients_at(coefficients, pools[i]),
+            token_budget[pools[i]],
+            records[i]["prompt_tokens"],
+            records[i]["output_tokens"],
+        )

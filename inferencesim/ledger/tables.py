@@ -39,17 +39,22 @@ def promise_verdicts(records: Records, book: Book, end_s: float) -> NDArray[np.i
     after_first = np.maximum(records["generated_tokens"] - 1, 0)
     tpot = np.where(after_first > 0, (left - first) / np.maximum(after_first, 1), 0.0)
     ttft = np.where(np.isinf(first) & (outcome == OPEN), e2e, first - arrived)
-    missed = (ttft > promises.ttft_s[index]) | (e2e > promises.e2e_s[index])
+    missed = (ttft > _limit(promises.ttft_s[index])) | (e2e > _limit(promises.e2e_s[index]))
     slowdown = promises.slowdown[index]
     bound = np.isfinite(slowdown)
     if bound.any():
         alone = book.uncontended_e2e_s(records)
-        missed |= bound & (e2e > slowdown * alone)
-    missed |= (outcome == COMPLETED) & (tpot > promises.tpot_s[index])
+        missed |= bound & (e2e > _limit(slowdown * alone))
+    missed |= (outcome == COMPLETED) & (tpot > _limit(promises.tpot_s[index]))
     verdict = np.where(missed, PROMISE_MISSED, PROMISE_KEPT)
     verdict[(outcome == OPEN) & ~missed] = PROMISE_OPEN
     verdict[(outcome != OPEN) & (outcome != COMPLETED)] = PROMISE_MISSED
     return verdict
+
+
+def _limit(promised: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a promise with room for rounding: clock times are differences of large numbers."""
+    return promised * (1.0 + 1e-9) + 1e-9
 
 
 def latencies(records: Records) -> dict[str, NDArray[np.float64]]:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from inferencesim.kernel.tables import Records
     from inferencesim.simulation.engine import Result
     from inferencesim.simulation.plan import PoolPlan
 
@@ -103,13 +102,11 @@ class ClassCost:
 
 
 def accounts(result: Result) -> tuple[PoolAccount, ...]:
-    """Return the account of every pool, from the counters at both ends of the window."""
+    """Return the account of every pool, from the counters and charges at both ends of the window."""
     start, stop = result.window
-    requests = result.requests
-    # NaN marks requests that never left; they were inside to the end.
-    inside = ~(requests["left_s"] < start.at_s) & (requests["arrived_s"] < stop.at_s) & (requests["pool"] >= 0)
-    busy = _by_pool_and_class(result, requests[inside], "busy_s")
-    energy = _by_pool_and_class(result, requests[inside], "energy_j")
+    earlier, later = result.charges
+    busy = later.busy_s - earlier.busy_s
+    energy = later.energy_j - earlier.energy_j
     seconds = stop.at_s - start.at_s
     found = []
     for index, pool in enumerate(result.plan.pools):
@@ -145,14 +142,7 @@ def class_cost(name: str, index: int, pools: Sequence[PoolAccount], ledger: Sequ
     )
 
 
-def _by_pool_and_class(result: Result, requests: Records, column: str) -> NDArray[np.float64]:
-    """Return the sums of a column, shape (pools, classes)."""
-    pools, classes = len(result.plan.pools), len(result.book.classes)
-    cell = requests["pool"].astype(np.int64) * classes + requests["class_index"]
-    sums = np.bincount(cell, weights=requests[column], minlength=pools * classes)
-    return sums.reshape(pools, classes).astype(np.float64, copy=False)
-
-
 def _shares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    sums = np.maximum(sums, 0.0)
     total = sums.sum()
     return sums / total if total > 0.0 else np.zeros_like(sums)

@@ -56,13 +56,13 @@ class FolderSink:
         self.path = path
         self._parts = dict.fromkeys(TABLES, 0)
         self._rows = dict.fromkeys(TABLES, 0)
-        self._prepare(force)
+        self._check(force)
 
-    def _prepare(self, force: bool) -> None:
+    def _check(self, force: bool) -> None:
+        """Refuse a folder that may not be used; change nothing yet."""
         path = self.path
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            present = any(path.iterdir())
+            present = path.exists() and any(path.iterdir())
         except OSError as problem:
             raise _unwritable(path, problem, "Name another folder with --out.") from problem
         if not present:
@@ -73,7 +73,18 @@ class FolderSink:
             raise InputError(
                 str(path), "holds a run already", "Name another folder with --out, or replace it with --force."
             )
+
+    def begin(self) -> None:
+        """Make the folder, and clear away the run it replaces: only once the new one is ready to start.
+
+        Raises
+        ------
+        InputError
+            If the folder cannot be written.
+        """
+        path = self.path
         try:
+            path.mkdir(parents=True, exist_ok=True)
             # Only what a run consists of: notes and plots a person put beside it stay.
             for name in (SUMMARY, MANIFEST):
                 (path / name).unlink(missing_ok=True)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.scenario.workload import Promise
     from inferencesim.simulation.engine import Result
+    from inferencesim.simulation.marks import Mark
 
 _PERCENTILES = (50, 90, 95, 99)
 
@@ -81,7 +82,7 @@ def summarise(result: Result) -> Summary:
         policies=(policies := _policies(scenario)),
         oracle=policies.oracle,
         window=window,
-        verdict=judge(requests, window.from_s, window.to_s),
+        verdict=judge(requests, result.book.pools, classes, window.from_s, window.to_s),
         conservation=_conservation(result.arrived, requests),
         fleet=_fleet(_statistics(requests, promising, window, whole), pools, window),
         classes=tuple(each_class),
@@ -185,6 +186,7 @@ def _fleet(statistics: dict[str, Any], pools: Sequence[PoolAccount], window: Win
 
 def _pool(index: int, account: PoolAccount, result: Result) -> PoolSummary:
     pool, (start, stop) = account.pool, result.window
+    placed = result.requests[result.requests["pool"] == index]
     seconds = stop.at_s - start.at_s
     deployment = pool.deployment
     joules = account.busy_j + account.idle_j
@@ -197,8 +199,8 @@ def _pool(index: int, account: PoolAccount, result: Result) -> PoolSummary:
         site=pool.site.id,
         replicas=pool.replicas,
         chips=pool.replicas * deployment.chips,
-        arrived=int(stop.arrived[index] - start.arrived[index]),
-        completed=int(stop.completed[index] - start.completed[index]),
+        arrived=int(_within(placed["arrived_s"], start, stop).sum()),
+        completed=int((_within(placed["left_s"], start, stop) & (placed["outcome"] == COMPLETED)).sum()),
         output_tokens_per_s=float(stop.output_tokens[index] - start.output_tokens[index]) / seconds,
         utilisation=account.busy_s / (pool.replicas * seconds),
         power_w=joules / seconds,
@@ -212,6 +214,10 @@ def _pool(index: int, account: PoolAccount, result: Result) -> PoolSummary:
         site_energy_j=joules * pool.pue,
         carbon_g=account.carbon_g(joules),
     )
+
+
+def _within(times_s: NDArray[np.float64], start: Mark, stop: Mark) -> NDArray[np.bool_]:
+    return (times_s >= start.at_s) & (times_s < stop.at_s)
 
 
 def _conservation(arrived: int, requests: Records) -> Conservation:

@@ -11,6 +11,8 @@ from inferencesim.kernel.tables import REJECTED, TIMED_OUT
 from inferencesim.results.records import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from inferencesim.kernel.tables import Records
@@ -29,57 +31,66 @@ SHEDDING_SHARE = 0.01
 _POINTS_PER_QUARTER = 60
 
 
-def judge(requests: Records, from_s: float, to_s: float) -> Verdict:
-    """Say whether the number inside grows, or load is shed.
+def judge(requests: Records, pools: Sequence[str], classes: Sequence[str], from_s: float, to_s: float) -> Verdict:
+    """Say whether the number inside grows somewhere, or load is shed.
 
-    Unstable means that the number inside, averaged over quarters of the window,
-    grows from the second to the fourth by more than :data:`LEAST_GROWTH`,
-    :data:`LEAST_GROWTH_SHARE` of the arrivals and :data:`LEAST_GROWTH_FACTOR`,
-    does not shrink within the fourth by more than chance would have it, and that
-    departures lag arrivals accordingly. A backlog that was submitted at once and
-    shrinks is none of that.
+    Each pool is judged by itself, since a small one that drowns is not seen
+    among all requests of a fleet. Unstable means that the number inside,
+    averaged over quarters of the window, grows from the second to the fourth by
+    more than :data:`LEAST_GROWTH`, :data:`LEAST_GROWTH_SHARE` of the arrivals
+    and :data:`LEAST_GROWTH_FACTOR`, does not shrink within the fourth by more
+    than chance would have it, and that departures lag arrivals accordingly. A
+    backlog that was submitted at once and shrinks is none of that. Shedding is
+    judged class by class.
 
     Parameters
     ----------
     requests : Records
         TALLY of all requests.
+    pools, classes : sequence of str
+        Their names, in order.
     from_s, to_s : float
         The window.
     """
     arrived = (requests["arrived_s"] >= from_s) & (requests["arrived_s"] < to_s)
     arrivals = int(arrived.sum())
-    inside = inside_at(requests, np.linspace(from_s, to_s, 4 * _POINTS_PER_QUARTER + 1)[1:])
-    if arrivals == 0 and not inside.any():
+    if arrivals == 0 and not inside_at(requests, np.linspace(from_s, to_s, _POINTS_PER_QUARTER)[1:]).any():
         return Verdict(state="empty", why="No request arrived in the measurement window.")
+    for index, name in enumerate(pools):
+        growth = _growth(requests[requests["pool"] == index], from_s, to_s)
+        if growth is not None:
+            return Verdict(state="unstable", why=f"The queue of pool {name} grows without bound: {growth}")
+    outcome, of_class = requests["outcome"][arrived], requests["class_index"][arrived]
+    for index, name in enumerate(classes):
+        of = outcome[of_class == index]
+        rejected, timed_out = int((of == REJECTED).sum()), int((of == TIMED_OUT).sum())
+        if of.size and (rejected + timed_out) / of.size > SHEDDING_SHARE:
+            why = (
+                f"{(rejected + timed_out) / of.size:.1%} of the {name} requests were turned away or gave up: "
+                f"{rejected:,} rejected, {timed_out:,} timed out. Latencies are of those that stayed."
+            )
+            return Verdict(state="shedding", why=why)
     left = int(((requests["left_s"] >= from_s) & (requests["left_s"] < to_s)).sum())
+    why = f"{arrivals:,} requests arrived and {left:,} left; the number inside grows in no pool."
+    return Verdict(state="stable", why=why)
+
+
+def _growth(requests: Records, from_s: float, to_s: float) -> str | None:
+    """Say how the number inside a pool grows, if it does."""
+    arrivals = int(((requests["arrived_s"] >= from_s) & (requests["arrived_s"] < to_s)).sum())
+    left = int(((requests["left_s"] >= from_s) & (requests["left_s"] < to_s)).sum())
+    inside = inside_at(requests, np.linspace(from_s, to_s, 4 * _POINTS_PER_QUARTER + 1)[1:])
     _, second, _, fourth = inside.reshape(4, _POINTS_PER_QUARTER).mean(axis=1)
     before_last, last = inside.reshape(8, _POINTS_PER_QUARTER // 2).mean(axis=1)[6:]
     # Poisson arrivals of an eighth of the window, against as many departures, stray by this much (1 sigma).
     shrinks = last < before_last - math.sqrt(arrivals / 4.0)
     growth = fourth - second
     grows = growth > max(LEAST_GROWTH, LEAST_GROWTH_SHARE * arrivals) and fourth > LEAST_GROWTH_FACTOR * second
-    if grows and not shrinks and arrivals - left > 0.5 * growth:
-        return Verdict(
-            state="unstable",
-            why=(
-                f"The queue grows without bound: {second:,.0f} requests were inside in the second quarter of the "
-                f"window, {fourth:,.0f} in the last; {arrivals:,} arrived and {left:,} left. "
-                "Latencies depend on how long the run is."
-            ),
-        )
-    outcome = requests["outcome"][arrived]
-    rejected, timed_out = int((outcome == REJECTED).sum()), int((outcome == TIMED_OUT).sum())
-    if arrivals and (rejected + timed_out) / arrivals > SHEDDING_SHARE:
-        return Verdict(
-            state="shedding",
-            why=(
-                f"{(rejected + timed_out) / arrivals:.1%} of the requests were turned away or gave up: "
-                f"{rejected:,} rejected, {timed_out:,} timed out. Latencies are of those that stayed."
-            ),
-        )
-    return Verdict(
-        state="stable",
-        why=f"{arrivals:,} requests arrived and {left:,} left; the number inside does not grow.",
+    if not grows or shrinks or arrivals - left <= 0.5 * growth:
+        return None
+    return (
+        f"{second:,.0f} requests were inside in the second quarter of the window, {fourth:,.0f} in the last; "
+        f"{arrivals:,} arrived and {left:,} left. Latencies depend on how long the run is."
     )
 
 

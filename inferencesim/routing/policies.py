@@ -124,7 +124,7 @@ def power_of_two(request: Request, candidates: Candidates, scores: Floats, param
 
 @policy("least_kv", "lowest KV usage")
 def least_kv(request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers) -> int:
-    """Choose the one with the smallest share of KV blocks in use; of equals, the least outstanding."""
+    """Choose the one with the smallest share of KV blocks in use; of equals, the shortest queue."""
     load = candidates.load
     for i in range(scores.size):
         # KV is taken when a request is scheduled; until then only the queue tells a burst's members apart.
@@ -161,7 +161,7 @@ def session_affinity(
 def premium_first(
     request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
 ) -> int:
-    """Choose the fastest candidate with room: nobody waits, a seat is free and KV usage is below `full_at`.
+    """Choose the fastest with room: a seat, and a KV cache claimed below `full_at`, waiting prompts included.
 
     With room nowhere, the fastest. The naive policy that others are measured against.
     """
@@ -170,8 +170,11 @@ def premium_first(
     for i in range(scores.size):
         fastest = max(fastest, traits[i]["speed"])
     for i in range(scores.size):
-        seats = traits[i]["seats"] * traits[i]["replicas"]
-        room = load[i]["waiting"] == 0 and load[i]["running"] < seats and load[i]["kv_usage"] < parameters[0]
+        replicas = traits[i]["replicas"]
+        inside = load[i]["waiting"] + load[i]["running"]
+        claimed = (load[i]["context_tokens"] + load[i]["waiting_tokens"]) / (traits[i]["kv_tokens"] * replicas)
+        full = max(load[i]["kv_usage"], claimed) >= parameters[0]
+        room = inside < traits[i]["seats"] * replicas and not full
         scores[i] = traits[i]["speed"] / fastest + (1.0 if room else 0.0)
     return highest(candidates, scores)
 

@@ -94,7 +94,6 @@ class BoundPolicy:
         `choose` as the kernel takes it.
     parameters : ndarray of float64
     interpreted : bool
-    oracle : bool
     """
 
     name: str
@@ -102,7 +101,6 @@ class BoundPolicy:
     argument: Any
     parameters: NDArray[np.float64]
     interpreted: bool
-    oracle: bool
 
 
 def find(name: str, chosen: Mapping[str, float], where: str) -> Policy:
@@ -135,9 +133,19 @@ def bind(name: str, chosen: Mapping[str, float], where: str) -> BoundPolicy:
     found = find(name, chosen, where)
     values = np.array([chosen.get(key, default) for key, default in found.parameters.items()], dtype=np.float64)
     if not found.compiled:
-        return BoundPolicy(name, found.choose, None, values, True, found.oracle)
-    choose = _compiled(found.choose)
-    return BoundPolicy(name, choose, jit.as_argument(choose, signature()), values, False, found.oracle)
+        return BoundPolicy(name, found.choose, None, values, True)
+    try:
+        choose = _compiled(found.choose)
+    except Exception as problem:  # Numba raises many kinds, and a policy may be somebody else's
+        raise failed(name, problem) from problem
+    return BoundPolicy(name, choose, jit.as_argument(choose, signature()), values, False)
+
+
+def failed(name: str, problem: Exception) -> InputError:
+    """Return the error for a policy that cannot be compiled, or fails at work."""
+    first_line = next((line for line in str(problem).splitlines() if line.strip()), "")
+    remedy = "Mend the policy; one that Numba cannot compile needs Policy(..., compiled=False)."
+    return InputError(f"routing: {name}", f"the policy fails ({type(problem).__name__}: {first_line})", remedy)
 
 
 @functools.cache

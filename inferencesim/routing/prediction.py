@@ -30,8 +30,8 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
 
     TTFT is the step under way (half of it), the prefill of all tokens in front
     and of its own under the token budget, and, where seats or KV cache are
-    taken, the time until enough of the running ones have left (a full cache turns
-    over once per mean output). TPOT is a step
+    taken, the time until enough of the running ones have left: a full batch turns
+    over once per mean output. TPOT is a step
     of the batch it will join, with the prefill that keeps such a batch full. The marginal cost is its share of the
     replica's time: its own prefill, and one seat of each decode step.
     """
@@ -46,13 +46,17 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     prompt = float(request.prompt_tokens)
     output = request.expected_output_tokens
 
+    kv_tokens = float(traits[i]["kv_tokens"])
+    usual, usual_output = traits[i]["mean_prompt_tokens"], traits[i]["mean_output_tokens"]
+
     batch = min(seats, running + waiting + 1.0)
     decoding = min(running, seats)
     room = max(1.0, traits[i]["token_budget"] - decoding)
-    read = context + ahead + prompt + output / 2.0
+    # Of those that wait, only who finds a seat and KV blocks reads its context in the steps to come.
+    joining = min(ahead, (batch - decoding) * (usual + usual_output / 2.0))
+    read = min(kv_tokens, context + joining + prompt + output / 2.0)
     # Whoever leaves the batch is replaced: each step carries that much prefill.
-    usual = traits[i]["mean_prompt_tokens"]
-    chunk = min(room, batch / traits[i]["mean_output_tokens"] * usual)
+    chunk = min(room, batch / usual_output * usual)
     seen = usual / 2.0
     tpot = step_cost(
         c, batch, read, 1.0, chunk, chunk * seen, chunk * min(seen, c.window), usual, chunk / usual
@@ -61,12 +65,15 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     ttft = _prefill_s(candidates, i, decoding, context, ahead + prompt, prompt / 2.0, room)
     if running > 0.0:
         ttft += 0.5 * tpot
+    # Too few seats and too little cache are one and the same wait: for enough of the running ones to leave.
+    turnovers = 0.0
     crowd = running + waiting + 1.0 - seats
     if crowd > 0.0:
-        ttft += crowd * output * tpot / seats
-    missing = context + ahead + prompt + output - traits[i]["kv_tokens"]
+        turnovers = crowd / seats
+    missing = context + ahead + prompt + output - kv_tokens
     if missing > 0.0:
-        ttft += missing * output * tpot / traits[i]["kv_tokens"]
+        turnovers = max(turnovers, missing / kv_tokens)
+    ttft += turnovers * output * tpot
     alone = _prefill_s(candidates, i, 0.0, 0.0, prompt, prompt / 2.0, float(traits[i]["token_budget"]))
     cost = traits[i]["usd_per_s"] * (alone + output * tpot / batch)
     return Prediction(ttft, tpot, cost)

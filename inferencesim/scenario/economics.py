@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from inferencesim.scenario.base import CarbonIntensity, Part, PricePerEnergy, Ratio
 
 
@@ -9,5 +13,5 @@ class Economics(Part):
     """Overrides of what each pool's site says; left out, the site's own figures hold."""
 
     electricity: PricePerEnergy | None = None
-    pue: Ratio | None = None
+    pue: Annotated[Ratio, Field(ge=1)] | None = None
     carbon: CarbonIntensity | None = None

@@ -47,6 +47,10 @@ class Scenario(Part):
         if self.warm_up >= self.horizon:
             msg = f"warm_up ({self.warm_up:g} s) must end before the horizon ({self.horizon:g} s)"
             raise ValueError(msg)
+        interval = self.recording.series_interval
+        if interval is not None and interval < self.horizon / 1e6:
+            msg = f"recording.series_interval ({interval:g} s) must be at least a millionth of the horizon"
+            raise ValueError(msg)
         for kind, names in (
             ("pools", [pool.name for pool in self.pools]),
             ("workload", [each.name for each in self.workload]),

@@ -297,7 +297,7 @@ else:
 
 
 class Closed(Part):
-    """`clients` that each wait for their answer, think, and ask again; turned away, they first wait `back_off`."""
+    """`clients` that each wait for their answer, think, and ask again; turned away at once, they first wait `back_off`."""
 
     process: Literal["closed"]
     clients: Annotated[int, Field(gt=0)]
@@ -326,7 +326,7 @@ class Sessions(Part):
 
 
 class Tags(Part):
-    """What is known of a class besides its numbers."""
+    """What is known of a class besides its numbers: labels so far, which decide nothing."""
 
     human_waiting: bool = False
     batchable: bool = False
@@ -374,7 +374,7 @@ class Active(Part):
 class WorkloadClass(Part):
     """One kind of work."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_\-]*$")]
     arrivals: Arrivals
     prompt_tokens: TokenLengths | None = None
     output_tokens: TokenLengths | None = None
@@ -382,7 +382,6 @@ class WorkloadClass(Part):
     models: Annotated[tuple[str, ...], Field(min_length=1)]
     precision: Literal["fp4", "int4", "fp8", "int8", "bf16"] | None = None
     residency: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    priority: int = 0
     tags: Tags = Tags()
     promise: Promise = Promise()
     timeout: PositiveTime | None = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
-from inferencesim.kernel.tables import REJECTED
 from inferencesim.scenario.workload import Closed
 from inferencesim.workload.closed import ClosedLoopDraws
 
@@ -68,7 +67,8 @@ def _client(
         if env.now >= end_s:
             return
         # Turns of all clients share the class's task numbers: the same (client, turn) has the same one in every run.
-        outcome = yield door.submit(
+        asked_s = env.now
+        yield door.submit(
             index,
             turn * clients + client,
             draw.session,
@@ -78,6 +78,7 @@ def _client(
             draw.cancel_after_s,
         )
         turn += 1
-        if outcome == REJECTED:
-            # Without a pause a client that does not think would ask again at this very instant, for ever.
+        if env.now == asked_s:
+            # Turned away at once, or gone before it was served. Without a pause a client that does not think
+            # would ask again at this very instant, for ever.
             yield env.timeout(each.arrivals.back_off)

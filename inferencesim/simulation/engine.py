@@ -31,13 +31,13 @@ from inferencesim.kernel.play import (
     WATCHED_LEFT,
 )
 from inferencesim.kernel.tables import ARRIVAL, OPEN, REQUEST
-from inferencesim.kernel.views import Candidates
+from inferencesim.kernel.views import Candidates, inside_pool
 from inferencesim.ledger.tables import decision_table, request_table
 from inferencesim.ledger.tally import Tally
-from inferencesim.routing.policy import bind
+from inferencesim.routing.policy import bind, failed
 from inferencesim.simulation.clients import start_clients
 from inferencesim.simulation.compiling import compiled_arrival, compiled_play
-from inferencesim.simulation.marks import Mark, series_table, take_mark
+from inferencesim.simulation.marks import Charges, Mark, series_table, take_charges, take_mark
 from inferencesim.simulation.setup import bind_policy, class_means, make_book
 from inferencesim.simulation.state import new_fleet, new_gateway, stream_of, with_more_slots
 from inferencesim.workload.load import generate_load
@@ -68,6 +68,8 @@ class Result:
         TALLY of every request.
     window : tuple of Mark
         Start and end of the measurement window.
+    charges : tuple of Charges
+        What each class had been charged at start and end of the window.
     end : Mark
         When the simulation stopped.
     arrived : int
@@ -80,6 +82,7 @@ class Result:
     book: Book
     requests: Records
     window: tuple[Mark, Mark]
+    charges: tuple[Charges, Charges]
     end: Mark
     arrived: int
     malformed: tuple[MalformedRow, ...]
@@ -127,9 +130,11 @@ class Simulation:
         self._tally = Tally()
         self._series: list[Mark] = []
         self._window_start = take_mark(self.fleet, 0.0)
+        self._charged_before = self._charges(0.0)
         self._waiting_for: dict[int, simpy.Event] = {}
         self._reported = 0
         self._submitted = 0
+        self._reached_s = -1.0
 
     def _kernel_policies(self) -> tuple[BoundPolicy, BoundPolicy]:
         """Return what the kernel is called with: the policies, or a stand-in it will not call."""
@@ -154,10 +159,11 @@ class Simulation:
             start_clients(env, self, index, each, scenario.seed, horizon)
         self._run_until(horizon)
         window = (self._window_start, take_mark(self.fleet, horizon))
+        charges = (self._charged_before, self._charges(horizon))
         last = horizon + scenario.drain
         if self.fleet.clock["inside"][0] > 0:
             self._run_until(last)
-        end_s = min(last, max(horizon, self._last_departure()))
+        end_s = last if self.fleet.clock["inside"][0] > 0 else max(horizon, float(self.fleet.clock["last_left_s"][0]))
         end = take_mark(self.fleet, end_s)
         self.flush(end_s)
         self._book_open(end_s)
@@ -166,6 +172,7 @@ class Simulation:
             book=self.book,
             requests=self._tally.rows(),
             window=window,
+            charges=charges,
             end=end,
             arrived=int(self.fleet.clock["arrived"][0]),
             malformed=self._malformed,
@@ -225,13 +232,14 @@ class Simulation:
     def _run_kernel(self, until: float) -> None:
         """Run the fleet up to `until`, or to the first answer somebody waits for."""
         clock = self.fleet.clock[0]
-        if clock["now_s"] >= until and clock["next_inbox"] == clock["inbox_end"]:
+        if until <= self._reached_s and clock["next_inbox"] == clock["inbox_end"]:
             # SimPy has several events at this instant; the fleet is there already.
             return
         placement, balancing = (policy.argument for policy in self._compiled_policies)
         while True:
             reason = self._play(self.fleet, self.gateway, placement, balancing, self._interpreted, until)
             if reason == REACHED:
+                self._reached_s = until
                 return
             if reason == WATCHED_LEFT:
                 self._deliver()
@@ -276,7 +284,9 @@ class Simulation:
         if fleet.pools[pool]["replicas"] > 1:
             candidates = jit.plain(replica_candidates)(fleet, gateway, pool)
             scratch = gateway.replica_scores[: candidates.eligible.size]
-            place = self._choose(self._balancing, request, candidates, scratch, gateway.memory[pool + 1])
+            place = self._choose(
+                self._balancing, jit.plain(inside_pool)(request, pool), candidates, scratch, gateway.memory[pool + 1]
+            )
         self._close_arrival(fleet, gateway, pool, place)
 
     def _choose(
@@ -289,7 +299,12 @@ class Simulation:
     ) -> int:
         # Plain Python must not write to the live tables; compiled policies take no read-only arrays.
         seen = Candidates(*(_read_only(table) for table in candidates)) if policy.interpreted else candidates
-        chosen = int(policy.choose(request, seen, scores, policy.parameters, memory))
+        try:
+            chosen = int(policy.choose(request, seen, scores, policy.parameters, memory))
+        except InputError:
+            raise
+        except Exception as problem:  # a policy of somebody else's may fail in any way
+            raise failed(policy.name, problem) from problem
         if not 0 <= chosen < candidates.eligible.size or not candidates.eligible[chosen]:
             raise self._bad_choice(policy.name)
         return chosen
@@ -336,28 +351,32 @@ class Simulation:
         if self.plan.scenario.recording.requests:
             self._sink.write("requests", request_table(records, self.book, verdicts))
 
+    def _inside(self, at_s: float) -> Records:
+        """Return the requests still inside, with what they did up to `at_s`."""
+        records = np.zeros(int(self.fleet.clock["inside"][0]), REQUEST)
+        still_inside(self.fleet, at_s, records)
+        return records
+
+    def _charges(self, at_s: float) -> Charges:
+        """Return what each class has been charged up to `at_s`."""
+        left = self.fleet.done[: int(self.fleet.clock["done_count"][0])]
+        tables = (self._tally.rows(), left, self._inside(at_s))
+        return take_charges(tables, len(self.book.pools), len(self.book.classes))
+
     def _book_open(self, end_s: float) -> None:
         """Book the requests still inside when the simulation stops."""
-        inside = int(self.fleet.clock["inside"][0])
-        if inside == 0:
+        records = self._inside(end_s)
+        if records.size == 0:
             return
-        records = np.zeros(inside, REQUEST)
-        still_inside(self.fleet, end_s, records)
         records["outcome"] = OPEN
         records["finished_s"] = np.nan
         self._book(records, end_s)
-
-    def _last_departure(self) -> float:
-        """Return when the last request left, as far as the tables still show it."""
-        count = int(self.fleet.clock["done_count"][0])
-        if self.fleet.clock["inside"][0] > 0:
-            return math.inf
-        return float(np.nanmax(self.fleet.done["finished_s"][:count])) if count else 0.0
 
     def _mark(self, moment: float) -> simpy.events.ProcessGenerator:
         """Take the counters at the start of the measurement window."""
         yield self.env.timeout(moment)
         self._window_start = take_mark(self.fleet, moment)
+        self._charged_before = self._charges(moment)
 
     def _sample(self, horizon: float) -> simpy.events.ProcessGenerator:
         """Record the series, from 0 to the horizon and on while requests are inside."""

@@ -14,7 +14,7 @@ from inferencesim.ledger.tables import SCHEMA_VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inferencesim.kernel.tables import Fleet
+    from inferencesim.kernel.tables import Fleet, Records
     from inferencesim.simulation.plan import Plan
 
 
@@ -40,6 +40,30 @@ class Mark:
     waiting: np.ndarray
     running: np.ndarray
     kv_usage: np.ndarray
+
+
+@dataclass(frozen=True)
+class Charges:
+    """What the requests of each class were charged up to one moment: those that had left, and those inside.
+
+    Attributes
+    ----------
+    busy_s, energy_j : ndarray of float64, shape (pools, classes)
+    """
+
+    busy_s: np.ndarray
+    energy_j: np.ndarray
+
+
+def take_charges(records: Sequence[Records], pools: int, classes: int) -> Charges:
+    """Sum the shares of some tables of requests by pool and class."""
+    busy, energy = np.zeros(pools * classes), np.zeros(pools * classes)
+    for table in records:
+        placed = table[table["pool"] >= 0]
+        cell = placed["pool"].astype(np.int64) * classes + placed["class_index"]
+        busy += np.bincount(cell, weights=placed["busy_s"], minlength=busy.size)
+        energy += np.bincount(cell, weights=placed["energy_j"], minlength=energy.size)
+    return Charges(busy.reshape(pools, classes), energy.reshape(pools, classes))
 
 
 def take_mark(fleet: Fleet, at_s: float) -> Mark:

@@ -159,7 +159,8 @@ def verdict(each: WorkloadClass, pool: PoolPlan) -> int:
     order = PRECISION_ORDER
     if each.precision is not None:
         precision = pool.deployment.precision
-        if min(order.index(precision.weights), order.index(precision.activations)) < order.index(each.precision):
+        coarsest = min(order.index(name) for name in (precision.weights, precision.activations, precision.kv))
+        if coarsest < order.index(each.precision):
             return PRECISION_TOO_LOW
     if each.residency is not None and pool.site.zone not in each.residency:
         return OUTSIDE_RESIDENCY

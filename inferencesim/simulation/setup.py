@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferencesim.deployment.step_time import COEFFICIENTS
-from inferencesim.kernel.tables import ELIGIBLE
 from inferencesim.ledger.book import Book, Promises
 from inferencesim.routing.policy import bind
 from inferencesim.scenario.workload import Closed
-from inferencesim.simulation.state import ClassMeans
+from inferencesim.simulation.state import ClassMeans, reference_pools
 from inferencesim.workload.lengths import mean
 
 if TYPE_CHECKING:
@@ -58,11 +57,6 @@ def make_book(plan: Plan, traits: Records) -> Book:
     def limits(values: Sequence[float | None]) -> np.ndarray:
         return np.array([math.inf if value is None else value for value in values], dtype=np.float64)
 
-    reference = np.full(len(promises), -1, dtype=np.int64)
-    for index in range(len(promises)):
-        eligible = np.flatnonzero(plan.verdicts[index] == ELIGIBLE)
-        if eligible.size:
-            reference[index] = eligible[np.argmax(traits["speed"][eligible])]
     deployments = [pool.deployment for pool in plan.pools]
     return Book(
         classes=tuple(each.name for each in plan.scenario.workload),
@@ -73,7 +67,7 @@ def make_book(plan: Plan, traits: Records) -> Book:
             np.minimum(limits([each.e2e for each in promises]), limits([each.deadline for each in promises])),
             limits([each.slowdown for each in promises]),
         ),
-        reference_pool=reference,
+        reference_pool=reference_pools(plan, traits),
         coefficients=np.array([tuple(each.coefficients) for each in deployments], dtype=COEFFICIENTS),
         token_budget=np.array([each.batching.token_budget for each in deployments], dtype=np.int64),
         usd_per_s=np.array([each.usd_per_s for each in deployments]),

@@ -99,7 +99,7 @@ def new_fleet(plan: Plan, *, done_rows: int = CHUNK_ROWS) -> Fleet:
         row["kv_blocks"] = deployment.memory.kv_blocks
         row["reserve"] = batching.kv == "reserve"
         row["queue_limit"] = -1 if pool.spec.queue_limit is None else pool.spec.queue_limit
-        row["context_limit"] = min(deployment.model.max_context, deployment.memory.kv_tokens + 1)
+        row["context_limit"] = deployment.context_limit
         coefficients[index] = tuple(deployment.coefficients)
         replica_table["pool"][first : first + pool.replicas] = index
         first += pool.replicas
@@ -148,6 +148,8 @@ def new_gateway(
     """Lay out the way in: load, classes, policies' memory and the record of decisions."""
     scenario = plan.scenario
     pools, replicas = len(plan.pools), plan.replicas
+    pool_traits = _pool_traits(plan, means)
+    reference = reference_pools(plan, pool_traits)
     classes = np.zeros(len(scenario.workload), CLASS)
     for index, each in enumerate(scenario.workload):
         promise = each.promise
@@ -156,10 +158,14 @@ def new_gateway(
         row["expected_output_tokens"] = means.output_tokens[index]
         row["ttft_s"] = math.inf if promise.ttft is None else promise.ttft
         row["tpot_s"] = math.inf if promise.tpot is None else promise.tpot
+        if promise.slowdown is not None and reference[index] >= 0:
+            # The router promises itself the slowdown of a request of mean lengths.
+            deployment = plan.pools[reference[index]].deployment
+            mean_lengths = (max(1, round(means.prompt_tokens[index])), max(1, round(means.output_tokens[index])))
+            limits.append(promise.slowdown * deployment.alone_s(*mean_lengths))
         row["e2e_s"] = min(limits, default=math.inf)
-    pool_traits = _pool_traits(plan, means)
     replica_traits = np.repeat(pool_traits, pool_traits["replicas"])
-    replica_traits["identity"] = np.arange(replicas)
+    replica_traits["identity"] = pools + np.arange(replicas)
     replica_traits["target_rate"] /= replica_traits["replicas"]
     replica_traits["replicas"] = 1
     rows = CHUNK_ROWS if scenario.recording.decisions else 1
@@ -182,6 +188,16 @@ def new_gateway(
         seed=scenario.seed & 0x7FFFFFFF,
         record=int(scenario.recording.decisions),
     )
+
+
+def reference_pools(plan: Plan, traits: Records) -> NDArray[np.int64]:
+    """Return each class's fastest eligible pool, where its uncontended runs are imagined; −1 without any."""
+    reference = np.full(len(plan.scenario.workload), -1, dtype=np.int64)
+    for index in range(reference.size):
+        eligible = np.flatnonzero(plan.verdicts[index] == ELIGIBLE)
+        if eligible.size:
+            reference[index] = eligible[np.argmax(traits["speed"][eligible])]
+    return reference
 
 
 def _pool_traits(plan: Plan, means: ClassMeans) -> Records:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from inferencesim.errors import InputError
 from inferencesim.registry import Registry
 from inferencesim.scenario.workload import Gamma, Poisson, RegisteredArrivals
 from inferencesim.workload.profiles import intensity
@@ -29,6 +30,10 @@ class UnitProcess(Protocol):
 
 #: Arrival processes by id.
 PROCESSES: Registry[UnitProcess] = Registry("arrival process", "inferencesim.arrival_processes")
+
+
+#: Arrivals of one class beyond which the load would not fit into the memory of a large machine (80 bytes each).
+MOST_ARRIVALS = 5e8
 
 
 def arrival_times(
@@ -74,7 +79,11 @@ def arrival_times(
         return np.empty(0, dtype=np.float64)
     rate_profile = intensity(spec.profile, end_s)
     first, last = (float(level) for level in rate_profile.cumulative(np.array([begin_s, end_s])))
-    points = process(spec, (last - first) * spec.rate, generator)
+    expected = (last - first) * spec.rate
+    if expected > MOST_ARRIVALS:
+        remedy = f"Lower the rate or the horizon; a class may have {MOST_ARRIVALS:.0e} arrivals."
+        raise InputError(where, f"about {expected:.3g} arrivals are more than memory holds", remedy)
+    points = process(spec, expected, generator)
     times = rate_profile.inverse(first + points / spec.rate)
     # Rounding in the inverse may put the last point on the end itself, which is outside.
     return np.asarray(times[(times >= begin_s) & (times < end_s)])

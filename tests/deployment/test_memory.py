@@ -130,11 +130,11 @@ def test_a_request_fits_if_context_and_cache_hold_it():
     small = deployed("nvidia-l4", "llama-3.1-8b")
     tokens = small.memory.kv_tokens
     # The last token is sampled and needs no cache.
-    assert small.fits(tokens - 99, 100)
-    assert not small.fits(tokens - 98, 100)
+    assert tokens - 99 + 100 <= small.context_limit
+    assert not (tokens - 98 + 100 <= small.context_limit)
     roomy = deployed("nvidia-h200-sxm", "llama-3.1-8b")
-    assert roomy.fits(131_072 - 100, 100)
-    assert not roomy.fits(131_072 - 99, 100)
+    assert roomy.context_limit >= 131_072 - 100 + 100
+    assert not (roomy.context_limit >= 131_072 - 99 + 100)
 
 
 # --- What does not work ------------------------------------------------------------------------------

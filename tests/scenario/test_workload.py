@@ -29,7 +29,6 @@ sessions: {active: 200}
 models: [llama-3.1-70b]
 precision: fp8
 residency: [us, eu]
-priority: 1
 tags: {human_waiting: true, batchable: false, tenant: acme}
 promise: {ttft: 1s, tpot: 50ms, e2e: null, slowdown: 3, deadline: 10min}
 timeout: 30s

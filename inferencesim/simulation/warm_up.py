@@ -1,0 +1,37 @@
+"""Compile everything before it is needed: ``python -m inferencesim.simulation.warm_up``."""
+
+from __future__ import annotations
+
+import inferencesim.routing.policies  # noqa: F401 - files the built-in policies
+from inferencesim.ledger.sink import MemorySink
+from inferencesim.routing.policy import POLICIES, bind
+from inferencesim.scenario.scenario import Scenario
+from inferencesim.simulation.engine import Simulation
+from inferencesim.simulation.plan import make_plan
+
+
+def warm_up() -> None:
+    """Compile the kernel and every registered policy, or load them from the cache."""
+    for name in POLICIES.names():
+        bind(name, {}, "routing")
+    model, chip = "llama-3.1-8b", "nvidia-h100-sxm"
+    smallest = {
+        "name": "warm-up",
+        "horizon": 1.0,
+        "pools": [{"name": "only", "hardware": chip, "model": model, "replicas": 2}],
+        "workload": [
+            {
+                "name": "any",
+                "arrivals": {"process": "poisson", "rate": 20.0},
+                "prompt_tokens": 100,
+                "output_tokens": 10,
+                "models": [model],
+                "promise": {"slowdown": 5},
+            }
+        ],
+    }
+    Simulation(make_plan(Scenario.model_validate(smallest)), MemorySink()).run()
+
+
+if __name__ == "__main__":
+    warm_up()
