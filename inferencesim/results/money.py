@@ -2,11 +2,13 @@
 
 Each pool is owned for the whole window. Its busy time is shared over the
 classes in proportion to the busy seconds attributed to their requests, its step
-energy in proportion to their joules; idle time is a row of its own.
+energy in proportion to their joules, both of what they used within the window;
+idle time is a row of its own.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,7 +95,7 @@ class PoolAccount:
 
 @dataclass(frozen=True)
 class ClassCost:
-    """A class's busy rows, and its share of the idle rows of the pools it used."""
+    """What a class is charged: its busy rows, and idle time in proportion to them."""
 
     cost_usd: float
     energy_j: float
@@ -129,16 +131,25 @@ def accounts(result: Result) -> tuple[PoolAccount, ...]:
     return tuple(found)
 
 
-def class_cost(name: str, index: int, pools: Sequence[PoolAccount], ledger: Sequence[LedgerRow]) -> ClassCost:
-    """Return what class number `index` cost, its share of idle time included."""
-    shares = {account.pool.name: float(account.class_share[index]) for account in pools}
-    own = [(1.0, row) for row in ledger if row.class_name == name]
-    idle = [(shares[row.pool], row) for row in ledger if row.class_name is None]
+def class_cost(name: str, ledger: Sequence[LedgerRow]) -> ClassCost:
+    """Return what a class costs when all of the fleet's idle time is shared in proportion to what classes used.
+
+    An idle replica serves nobody, so no pool's idle time is any class's own: of
+    each total a class carries the share that its busy rows have in all busy
+    rows. Classes sum to the fleet.
+    """
+
+    def share_of(column: str) -> float:
+        total = math.fsum(getattr(row, column) for row in ledger)
+        used = math.fsum(getattr(row, column) for row in ledger if row.class_name is not None)
+        own = math.fsum(getattr(row, column) for row in ledger if row.class_name == name)
+        return total * own / used if used > 0.0 else 0.0
+
     return ClassCost(
-        cost_usd=sum(share * row.cost_usd for share, row in own + idle),
-        energy_j=sum(share * row.energy_j for share, row in own + idle),
-        site_energy_j=sum(share * row.site_energy_j for share, row in own + idle),
-        carbon_g=sum(share * row.carbon_g for share, row in own + idle),
+        cost_usd=share_of("cost_usd"),
+        energy_j=share_of("energy_j"),
+        site_energy_j=share_of("site_energy_j"),
+        carbon_g=share_of("carbon_g"),
     )
 
 

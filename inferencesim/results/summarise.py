@@ -69,7 +69,7 @@ def summarise(result: Result) -> Summary:
                 requests[requests["class_index"] == index],
                 promising,
                 window,
-                class_cost(name, index, pools, ledger),
+                class_cost(name, ledger),
             ),
         )
         for index, name in enumerate(classes)

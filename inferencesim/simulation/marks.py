@@ -57,13 +57,17 @@ class Charges:
 
 def take_charges(records: Sequence[Records], pools: int, classes: int) -> Charges:
     """Sum the shares of some tables of requests by pool and class."""
-    busy, energy = np.zeros(pools * classes), np.zeros(pools * classes)
-    for table in records:
-        placed = table[table["pool"] >= 0]
-        cell = placed["pool"].astype(np.int64) * classes + placed["class_index"]
-        busy += np.bincount(cell, weights=placed["busy_s"], minlength=busy.size)
-        energy += np.bincount(cell, weights=placed["energy_j"], minlength=energy.size)
-    return Charges(busy.reshape(pools, classes), energy.reshape(pools, classes))
+    # One sum over all, in the order in which they left: the result must not depend on how tables were flushed.
+    pool = np.concatenate([table["pool"] for table in records]).astype(np.int64)
+    index = np.concatenate([table["class_index"] for table in records]).astype(np.int64)
+    placed = pool >= 0
+    cell = pool[placed] * classes + index[placed]
+
+    def summed(column: str) -> np.ndarray:
+        weights = np.concatenate([table[column] for table in records])[placed]
+        return np.bincount(cell, weights=weights, minlength=pools * classes).reshape(pools, classes)
+
+    return Charges(summed("busy_s"), summed("energy_j"))
 
 
 def take_mark(fleet: Fleet, at_s: float) -> Mark:

@@ -14,7 +14,7 @@ from inferencesim.kernel.tables import COMPLETED, OPEN, REJECTED
 from inferencesim.ledger.tables import PROMISE_KEPT, PROMISE_MISSED
 from inferencesim.ledger.tally import TALLY
 from inferencesim.results.summarise import summarise
-from inferencesim.simulation.marks import Mark
+from inferencesim.simulation.marks import Mark, take_charges
 
 USD_PER_S = 0.001
 USD_PER_J = 1e-7
@@ -60,7 +60,11 @@ def request(class_index, pool_index, arrived_s, left_s, busy_s, energy_j, outcom
 
 def crafted(played, requests, start, stop):
     records = np.concatenate(requests) if requests else np.zeros(0, TALLY)
-    return dataclasses.replace(played, requests=records, arrived=records.size, window=(start, stop))
+    # Whoever left before an end of the window, or arrived before it, had been charged by then.
+    before = take_charges([records[records["left_s"] < start.at_s]], 2, 2)
+    after = take_charges([records[records["arrived_s"] < stop.at_s]], 2, 2)
+    window, charges = (start, stop), (before, after)
+    return dataclasses.replace(played, requests=records, arrived=records.size, window=window, charges=charges)
 
 
 class TestAWindowWorkedOutByHand:
@@ -112,17 +116,14 @@ class TestAWindowWorkedOutByHand:
         assert ("included", "chat") not in rows
         assert rows["paying", None].idle_usd == pytest.approx(160 * USD_PER_S)
 
-    def test_charges_a_class_its_part_of_the_idle_time_of_the_pools_it_used(self, summary):
-        rows = {(row.pool, row.class_name): row for row in summary.ledger}
-        chat, batch = summary.classes
-        idle = rows["paying", None].cost_usd
-        assert chat.cost_usd == pytest.approx(rows["paying", "chat"].cost_usd + 0.75 * idle)
-        assert batch.cost_usd == pytest.approx(
-            rows["paying", "batch"].cost_usd
-            + 0.25 * idle
-            + rows["included", "batch"].cost_usd
-            + rows["included", None].cost_usd
-        )
+    def test_charges_classes_the_idle_time_in_proportion_to_what_they_used(self, summary):
+        used = {
+            name: sum(row.cost_usd for row in summary.ledger if row.class_name == name) for name in ("chat", "batch")
+        }
+        for each in summary.classes:
+            share = used[each.name] / (used["chat"] + used["batch"])
+            assert each.cost_usd == pytest.approx(share * summary.fleet.cost_usd)
+        assert sum(each.cost_usd for each in summary.classes) == pytest.approx(summary.fleet.cost_usd)
 
     def test_divides_by_what_completed_within_the_window(self, summary):
         chat, batch = summary.classes
@@ -200,24 +201,9 @@ def test_rows_sum_to_pools_and_pools_to_the_fleet(played, requests, busy, joules
     for each in summary.pools:
         rows = [row for row in summary.ledger if row.pool == each.name]
         assert sum(row.busy_usd + row.idle_usd for row in rows) == pytest.approx(each.owned_usd, rel=1e-9)
-    # What classes pay, and the idle time of pools nobody used, is everything.
-    used = {row.pool for row in summary.ledger if row.class_name is not None and row.busy_usd > 0.0}
-    charged_pools = used | {
-        row.pool for row in summary.ledger if row.class_name is not None and _has_busy_share(requests, row.pool)
-    }
-    unused = sum(row.cost_usd for row in summary.ledger if row.class_name is None and row.pool not in charged_pools)
-    assert sum(each.cost_usd for each in summary.classes) + unused == pytest.approx(summary.fleet.cost_usd, rel=1e-9)
-
-
-def _has_busy_share(requests, name):
-    index = ("paying", "included").index(name)
-    return any(
-        row["busy_s"][0] > 0.0
-        and row["pool"][0] == index
-        and not row["left_s"][0] < 10.0
-        and row["arrived_s"][0] < 110.0
-        for row in requests
-    )
+    # What classes pay is everything, if anybody used anything.
+    if any(row.class_name is not None and row.cost_usd > 0.0 for row in summary.ledger):
+        assert sum(each.cost_usd for each in summary.classes) == pytest.approx(summary.fleet.cost_usd, rel=1e-9)
 
 
 def test_a_real_run_conserves_requests_and_money(played):

@@ -27,7 +27,7 @@ def steady(n=2000, to_s=1000.0):
 
 def test_a_constant_number_inside_is_stable():
     arrived = steady()
-    verdict = judge(requests(arrived, arrived + 10.0), 0.0, 1000.0)
+    verdict = judge(requests(arrived, arrived + 10.0), ("p",), ("c",), 0.0, 1000.0)
     assert verdict.state == "stable"
     assert "2,000 requests arrived" in verdict.why
 
@@ -35,12 +35,12 @@ def test_a_constant_number_inside_is_stable():
 @pytest.mark.parametrize("overload", [1.05, 1.2, 3.0])
 def test_a_server_slower_than_its_arrivals_is_unstable(overload):
     arrived = steady()
-    assert judge(requests(arrived, arrived * overload + 1.0), 0.0, 1000.0).state == "unstable"
+    assert judge(requests(arrived, arrived * overload + 1.0), ("p",), ("c",), 0.0, 1000.0).state == "unstable"
 
 
 def test_one_that_never_answers_is_unstable():
     arrived = steady()
-    verdict = judge(requests(arrived, np.full(arrived.size, np.nan)), 0.0, 1000.0)
+    verdict = judge(requests(arrived, np.full(arrived.size, np.nan)), ("p",), ("c",), 0.0, 1000.0)
     assert verdict.state == "unstable"
     assert "second quarter" in verdict.why
 
@@ -49,13 +49,13 @@ def test_a_backlog_submitted_at_once_that_shrinks_is_stable():
     arrived = np.concatenate([np.full(1000, 600.0), steady()])
     left = np.concatenate([np.linspace(601.0, 1400.0, 1000), steady() + 1.0])
     order = np.argsort(arrived)
-    assert judge(requests(arrived[order], left[order]), 0.0, 1000.0).state == "stable"
+    assert judge(requests(arrived[order], left[order]), ("p",), ("c",), 0.0, 1000.0).state == "stable"
 
 
 def test_a_burst_that_was_worked_off_is_stable():
     arrived = np.concatenate([steady(), np.linspace(400.0, 500.0, 2000)])
     left = np.concatenate([steady() + 1.0, np.linspace(400.0, 900.0, 2000)])
-    assert judge(requests(arrived, left), 0.0, 1000.0).state == "stable"
+    assert judge(requests(arrived, left), ("p",), ("c",), 0.0, 1000.0).state == "stable"
 
 
 @pytest.mark.parametrize("outcome", [REJECTED, TIMED_OUT])
@@ -63,17 +63,17 @@ def test_a_burst_that_was_worked_off_is_stable():
 def test_more_than_one_per_cent_turned_away_is_shedding(outcome, lost, state):
     records = requests(steady(), steady() + 1.0)
     records["outcome"][500 : 500 + lost] = outcome
-    assert judge(records, 0.0, 1000.0).state == state
+    assert judge(records, ("p",), ("c",), 0.0, 1000.0).state == state
 
 
 def test_what_was_turned_away_in_the_warm_up_does_not_count():
     records = requests(steady(), steady() + 1.0)
     records["outcome"][:200] = REJECTED
-    assert judge(records, 100.0, 1000.0).state == "stable"
+    assert judge(records, ("p",), ("c",), 100.0, 1000.0).state == "stable"
 
 
 def test_no_arrivals_are_empty():
-    assert judge(requests([], []), 0.0, 1000.0).state == "empty"
+    assert judge(requests([], []), ("p",), ("c",), 0.0, 1000.0).state == "empty"
 
 
 @given(
@@ -129,3 +129,22 @@ def test_a_fleet_without_load_is_empty():
     summary = summarise(run(scenario(pools, [], horizon=100.0)).result)
     assert summary.verdict.state == "empty"
     assert summary.fleet.cost_usd > 0.0
+
+
+def test_a_small_pool_that_drowns_is_named():
+    """Beside a large and healthy pool its backlog would be two per cent of all arrivals."""
+    many, few = steady(50_000), steady(500)
+    healthy, drowning = requests(many, many + 1.0), requests(few, few * 3.0 + 1.0)
+    drowning["pool"] = drowning["class_index"] = 1
+    verdict = judge(np.concatenate([healthy, drowning]), ("a", "b"), ("chat", "docs"), 0.0, 1000.0)
+    assert verdict.state == "unstable"
+    assert "pool b" in verdict.why
+
+
+def test_a_small_class_that_is_turned_away_is_named():
+    many, few = steady(50_000), steady(100)
+    turned_away = requests(few, few, REJECTED)
+    turned_away["class_index"], turned_away["pool"] = 1, -1
+    verdict = judge(np.concatenate([requests(many, many + 1.0), turned_away]), ("p",), ("chat", "docs"), 0.0, 1000.0)
+    assert verdict.state == "shedding"
+    assert "docs requests" in verdict.why

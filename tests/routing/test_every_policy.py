@@ -159,4 +159,3 @@ def test_parameters_arrive_in_the_order_of_their_declaration():
     ]
     assert bound.parameters.tolist() == [1.0, 2.0, 0.0, 0.0, 5.0, 0.0]
     assert not bound.interpreted
-    assert not bound.oracle

@@ -112,12 +112,16 @@ def test_premium_first_fills_the_fastest_then_overflows_to_the_next():
 
     assert at({}, {"running": seats - 1}, {}) == 1
     assert at({}, {"running": seats}, {}) == 2
-    assert at({}, {"waiting": 1}, {}) == 2
+    # Who waits for the end of a step takes a seat, but does not yet fill the pool.
+    assert at({}, {"waiting": 1}, {}) == 1
+    assert at({}, {"waiting": 1, "running": seats - 1}, {}) == 2
+    assert at({}, {"waiting_tokens": 10_000_000}, {}) == 2
     assert at({}, {"kv_usage": 0.95}, {}) == 2
     assert at({}, {"kv_usage": 0.95}, {}, full_at=0.99) == 1
-    assert at({}, {"waiting": 1}, {"waiting": 1}) == 0
+    full = {"running": seats}
+    assert at({}, full, full) == 0
     # Room nowhere: the fastest after all.
-    assert at({"waiting": 1}, {"waiting": 99}, {"waiting": 1}) == 1
+    assert at(full, full, full) == 1
 
 
 def test_premium_first_counts_the_seats_of_all_replicas():
