@@ -71,17 +71,25 @@ def load_scenario(name: str | Path, overrides: Sequence[str] = (), seed: int | N
         _apply(tree, override)
     if seed is not None:
         tree["seed"] = seed
-    return validated(_with_absolute_traces(tree, path.resolve().parent), Scenario, str(path))
+    return validated(_with_absolute_files(tree, path.resolve().parent), Scenario, str(path))
 
 
-def _with_absolute_traces(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Resolve trace files against the scenario's folder, so that a run does not depend on where it is started."""
-    entries = tree.get("workload")
-    for entry in entries if isinstance(entries, list) else []:
-        arrivals = entry.get("arrivals") if isinstance(entry, dict) else None
+def _with_absolute_files(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Resolve the files a scenario names against its own folder: a run must not depend on where it is started."""
+    for entry in _mappings(tree.get("workload")):
+        arrivals = entry.get("arrivals")
         if isinstance(arrivals, dict) and isinstance(arrivals.get("file"), str):
             arrivals["file"] = str((folder / Path(arrivals["file"]).expanduser()).resolve())
+    for entry in _mappings(tree.get("pools")):
+        for key in ("hardware", "model"):
+            name = entry.get(key)
+            if isinstance(name, str) and name.endswith((".yaml", ".yml", ".json")):
+                entry[key] = str((folder / Path(name).expanduser()).resolve())
     return tree
+
+
+def _mappings(entries: object) -> list[dict[str, Any]]:
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")

@@ -297,7 +297,10 @@ else:
 
 
 class Closed(Part):
-    """`clients` that each wait for their answer, think, and ask again; turned away at once, they first wait `back_off`."""
+    """`clients` that each wait for their answer, think, and ask again.
+
+    Turned away at once, they first wait `back_off`.
+    """
 
     process: Literal["closed"]
     clients: Annotated[int, Field(gt=0)]
