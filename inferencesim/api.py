@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from inferencesim.documents import validated
 from inferencesim.errors import InputError
 from inferencesim.scenario.loading import load_scenario
 from inferencesim.scenario.scenario import Scenario
@@ -20,7 +21,7 @@ _LARGEST_SEED = 2**63
 
 
 def simulate(
-    scenario: Scenario | str | Path,
+    scenario: Scenario | dict[str, Any] | str | Path,
     seed: int | None = None,
     *,
     out: Path | None = None,
@@ -32,8 +33,8 @@ def simulate(
 
     Parameters
     ----------
-    scenario : Scenario, str or Path
-        A scenario, its file, or the name of a shipped one.
+    scenario : Scenario, dict, str or Path
+        A scenario, the mapping a file would hold, a file, or the name of a shipped one.
     seed : int, optional
         Replaces the scenario's own.
     out : Path, optional
@@ -103,9 +104,14 @@ def simulate(
     return Run(manifest, path=out, tables=tables, summary=summary, malformed=result.malformed)
 
 
-def _with_seed(scenario: Scenario | str | Path, seed: int | None) -> Scenario:
-    if not isinstance(scenario, Scenario):
+def _with_seed(scenario: Scenario | dict[str, Any] | str | Path, seed: int | None) -> Scenario:
+    if isinstance(scenario, dict):
+        scenario = validated(scenario, Scenario, "scenario")
+    if isinstance(scenario, (str, Path)):
         return load_scenario(scenario, seed=seed)
+    if not isinstance(scenario, Scenario):
+        what = f"{type(scenario).__name__} is no scenario"
+        raise InputError("scenario", what, "Give a Scenario, a mapping, the path of a file or a shipped name.")
     if seed is None:
         return scenario
     if not 0 <= seed < _LARGEST_SEED:

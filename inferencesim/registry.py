@@ -18,8 +18,7 @@ class Registry(Generic[T]):
 
     Entries come from the package itself, through :meth:`register`, and from
     other installed packages, through the entry-point group `group`; those are
-    imported only when an id is asked for that the package does not know, or
-    when all are listed.
+    imported only when their id is asked for.
 
     Parameters
     ----------
@@ -36,7 +35,7 @@ class Registry(Generic[T]):
         self.group = group
         self._check = check
         self._entries: dict[str, T] = {}
-        self._searched = False
+        self._found: dict[str, metadata.EntryPoint] | None = None
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that files what it decorates under `name`.
@@ -65,23 +64,21 @@ class Registry(Generic[T]):
             At `where`, if there is none, with the nearest name that exists.
         """
         if name not in self._entries:
-            self._search()
-        if name not in self._entries:
-            raise InputError(where, f"unknown {self.kind} {name!r}", did_you_mean(name, self._entries))
+            point = self._points().get(name)
+            if point is None:
+                raise InputError(where, f"unknown {self.kind} {name!r}", did_you_mean(name, self.names()))
+            self._entries[name] = self._load(point)
         return self._entries[name]
 
     def names(self) -> list[str]:
-        """Return all ids, sorted, those of other packages included."""
-        self._search()
-        return sorted(self._entries)
+        """Return all ids, sorted, those of other packages included; nothing is imported for it."""
+        return sorted(self._entries.keys() | self._points())
 
-    def _search(self) -> None:
-        if self._searched:
-            return
-        self._searched = True
-        for point in metadata.entry_points(group=self.group):
-            if point.name not in self._entries:
-                self._entries[point.name] = self._load(point)
+    def _points(self) -> dict[str, metadata.EntryPoint]:
+        """Return the entry points of other packages by id; an id of the package's own is not theirs to take."""
+        if self._found is None:
+            self._found = {point.name: point for point in metadata.entry_points(group=self.group)}
+        return {name: point for name, point in self._found.items() if name not in self._entries}
 
     def _load(self, point: metadata.EntryPoint) -> T:
         """Import what an entry point names; another package's fault is told as such."""

@@ -87,4 +87,14 @@ def test_a_broken_package_is_named(installed):
 def test_what_is_no_such_thing_is_refused(installed):
     installed("blue = things_of_others:FIVE")
     with pytest.raises(InputError, match="is no thing"):
-        things().names()
+        things().get("blue", "here")
+
+
+def test_a_broken_neighbour_hides_nobody(installed):
+    """Names are listed without importing anything, and only the thing that is asked for is loaded."""
+    installed("blue = things_of_others:MISSING\ngreen = things_of_others:BLUE")
+    known = things()
+    assert {"blue", "green"} <= set(known.names())
+    assert known.get("green", "here") is not None
+    with pytest.raises(InputError, match="things-of-others"):
+        known.get("blue", "here")

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from inferencesim.cli.console import Format, FormatOption, emit, guarded, show
+from inferencesim.cli.console import Format, FormatOption, emit, guarded, say, show
+from inferencesim.errors import InputError
 
 hardware = typer.Typer(no_args_is_help=True, help="Hardware profiles.", rich_markup_mode=None)
 models = typer.Typer(no_args_is_help=True, help="Models.", rich_markup_mode=None)
@@ -83,7 +84,13 @@ def list_policies(output: FormatOption = Format.TABLE) -> None:
     import inferencesim.routing.policies  # noqa: F401 - files the built-in ones
     from inferencesim.routing.policy import POLICIES
 
-    found = [(name, POLICIES.get(name, name)) for name in POLICIES.names()]
+    found = []
+    for name in POLICIES.names():
+        try:
+            found.append((name, POLICIES.get(name, name)))
+        except InputError as problem:
+            # Another package's fault is no reason to hide the rest.
+            say(f"error: {problem}")
     if output is Format.JSON:
         emit(
             [

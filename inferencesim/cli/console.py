@@ -89,8 +89,11 @@ def stdout() -> Console:
     """Return a console on stdout: as wide as the terminal, or wide enough for all columns."""
     from rich.console import Console
 
-    # An explicit COLUMNS is the user's; a pipe would otherwise get 80 columns of folded tables.
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _FILE_WIDTH
+    # A table too wide for its terminal would break numbers in two; let the terminal wrap whole lines instead.
+    known = "COLUMNS" in os.environ or sys.stdout.isatty()
+    width = Console().width if known else _FILE_WIDTH
+    if width < _FILE_WIDTH and not os.environ.get("COLUMNS"):
+        width = _FILE_WIDTH
     return Console(width=width, soft_wrap=False, highlight=False, markup=False)
 
 

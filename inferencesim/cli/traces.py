@@ -33,13 +33,18 @@ def inspect(
     reader: Annotated[str, typer.Option("--reader", help="The trace's format, if it is not recognised.")] = "auto",
     output: FormatOption = Format.TABLE,
     strict: Annotated[bool, typer.Option("--strict", help="A malformed row is an error.")] = False,
+    start: Annotated[str, typer.Option("--from", help="Look from this time of the trace on, as in 2h.")] = "0s",
+    length: Annotated[str, typer.Option("--length", help="Look at so much of it, as in 30min.")] = "",
 ) -> None:
     """Show rate, burstiness, lengths and prefix reuse of a trace, and a class fitted to it."""
+    from inferencesim.units import to_si
     from inferencesim.workload.fitting import fit_class
     from inferencesim.workload.inspect import inspect_trace
     from inferencesim.workload.traces.reading import read_trace
 
-    read = read_trace(file, reader, strict, where="--reader")
+    start_s = to_si(start, "time", "--from")
+    end_s = start_s + to_si(length, "time", "--length") if length else math.inf
+    read = read_trace(file, reader, strict, start_s=start_s, end_s=end_s, where="--reader")
     say_malformed(read.malformed)
     report, fitted = inspect_trace(read), fit_class(read)
     if output is Format.JSON:

@@ -86,7 +86,9 @@ class Pool(Part):
     hardware: str
     replicas: Annotated[int, Field(ge=1, le=100_000)] = 1
     model: str
-    precision: Annotated[Precision, BeforeValidator(_precision)] = Precision()
+    precision: Annotated[Precision, BeforeValidator(_precision, json_schema_input_type=Precision | PrecisionName)] = (
+        Precision()
+    )
     parallelism: Parallelism = Parallelism()
     engine: str = "vllm"
     batching: Batching = Batching()

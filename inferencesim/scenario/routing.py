@@ -20,7 +20,7 @@ def _choice(value: Any) -> Any:
     return {"policy": value} if isinstance(value, str) else value
 
 
-Choice = Annotated[PolicyChoice, BeforeValidator(_choice)]
+Choice = Annotated[PolicyChoice, BeforeValidator(_choice, json_schema_input_type=PolicyChoice | str)]
 
 
 class Routing(Part):

@@ -23,15 +23,18 @@ def _refuse(text: str) -> NoReturn:
     raise ValueError(text)
 
 
-def _named(key: str, known: tuple[str, ...], bare: bool) -> BeforeValidator:
-    """Refuse an unknown name with the nearest one, and read a bare number as ``fixed`` where `bare`."""
+def _named(key: str, known: tuple[str, ...], bare: Any = None) -> BeforeValidator:
+    """Refuse an unknown name with the nearest one.
+
+    With `bare`, a type that covers both forms, a value that is no mapping is read as ``fixed``.
+    """
     names = sorted(known)
 
     def check(value: object) -> object:
         if isinstance(value, Part):
             return value
         if not isinstance(value, dict):
-            if bare:
+            if bare is not None:
                 return {key: "fixed", "value": value}
             _refuse(f"expected a mapping with the key {key!r}; known: {', '.join(names)}")
         name = value.get(key)
@@ -41,7 +44,9 @@ def _named(key: str, known: tuple[str, ...], bare: bool) -> BeforeValidator:
             _refuse(f"unknown {key} {name!r} ({did_you_mean(str(name), names)})")
         return value
 
-    return BeforeValidator(check)
+    if bare is None:
+        return BeforeValidator(check)
+    return BeforeValidator(check, json_schema_input_type=bare)
 
 
 def _tag(key: str, known: tuple[str, ...]) -> Discriminator:
@@ -210,7 +215,7 @@ _SHAPES = ("diurnal", "burst", "table")
 Profile = Annotated[
     Annotated[Diurnal, Tag("[diurnal]")] | Annotated[Burst, Tag("[burst]")] | Annotated[Table, Tag("[table]")],
     _tag("shape", _SHAPES),
-    _named("shape", _SHAPES, bare=False),
+    _named("shape", _SHAPES),
 ]
 
 
@@ -290,7 +295,7 @@ else:
             | Annotated[RegisteredDistribution, Tag("[registered]")]
         )
         chooser = _tag("distribution", _DISTRIBUTIONS)
-        return Annotated[union, chooser, _named("distribution", _DISTRIBUTIONS, bare=True)]
+        return Annotated[union, chooser, _named("distribution", _DISTRIBUTIONS, bare=union | float | str)]
 
     TokenLengths = _lengths(Tokens)
     TimeLengths = _lengths(Time)
@@ -315,7 +320,7 @@ Arrivals = Annotated[
     | Annotated[TraceArrivals, Tag("[trace]")]
     | Annotated[RegisteredArrivals, Tag("[registered]")],
     _tag("process", _PROCESSES),
-    _named("process", _PROCESSES, bare=False),
+    _named("process", _PROCESSES),
 ]
 
 

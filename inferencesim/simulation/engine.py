@@ -251,7 +251,7 @@ class Simulation:
             elif reason == DECIDE:
                 self._decide()
             elif reason == BAD_CHOICE:
-                raise self._bad_choice("a policy")
+                raise self._bad_choice(f"{self._placement.name} or {self._balancing.name}")
 
     def _deliver(self) -> None:
         """Tell those who wait that their requests have left; SimPy's clock follows to that moment."""

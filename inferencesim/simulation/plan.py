@@ -11,8 +11,8 @@ import numpy as np
 import inferencesim.routing.policies  # noqa: F401 - files the built-in policies
 from inferencesim.deployment.deployment import Deployment, deploy
 from inferencesim.deployment.engine import load_engine
-from inferencesim.economics.sites import Site, load_site
-from inferencesim.errors import InputError
+from inferencesim.economics.sites import Site, load_site, site_names
+from inferencesim.errors import InputError, did_you_mean
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.kernel.tables import (
     ELIGIBLE,
@@ -148,6 +148,10 @@ def _check_class(each: WorkloadClass, pools: tuple[PoolPlan, ...], where: str) -
             f"no pool serves {' or '.join(each.models)}",
             f"Pools serve: {', '.join(sorted(served))}.",
         )
+    zones = {load_site(name, where).zone for name in site_names()}
+    for index, zone in enumerate(each.residency or ()):
+        if zone not in zones:
+            raise InputError(f"{where}.residency[{index}]", f"unknown zone {zone!r}", did_you_mean(zone, zones))
     if isinstance(each.arrivals, TraceArrivals) and not Path(each.arrivals.file).exists():
         raise InputError(f"{where}.arrivals.file", f"no such file: {each.arrivals.file}")
 
