@@ -87,7 +87,7 @@ def test_a_request_longer_than_the_kv_cache_is_rejected_for_its_length():
 
 def test_a_class_no_pool_may_serve_is_rejected_with_the_last_hurdle():
     done = run(
-        scenario([pool(site="us-east-virginia")], [work(residency=["nowhere"], rate=20.0), work("other", rate=20.0)])
+        scenario([pool(site="us-east-virginia")], [work(residency=["sa-brazil"], rate=20.0), work("other", rate=20.0)])
     ).requests
     assert set(done[done["class"] == "c"]["reason"]) == {"outside_residency"}
     assert set(done[done["class"] == "other"]["outcome"]) == {"completed"}
