@@ -120,7 +120,14 @@ def format_path(location: Iterable[object]) -> str:
     return text
 
 
-class _StrictLoader(yaml.SafeLoader):
+if TYPE_CHECKING:
+    _SafeLoader = yaml.SafeLoader
+else:
+    # The loader over libyaml reads ten times as fast; PyYAML is also shipped without it.
+    _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _StrictLoader(_SafeLoader):
     """The safe loader, which also refuses a key given twice: PyYAML would keep the last in silence."""
 
 

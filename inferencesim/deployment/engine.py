@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
+from inferencesim.documents import read_yaml
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.hardware.quantity import Duration, Share
 
@@ -26,7 +27,7 @@ class Engine(BaseModel):
 
 @functools.cache
 def _engines() -> dict[str, Engine]:
-    tree = yaml.safe_load((Path(__file__).parent / "engines.yaml").read_text(encoding="utf-8"))
+    tree: Any = read_yaml(Path(__file__).parent / "engines.yaml", "engines.yaml")
     return {name: Engine.model_validate({"id": name, **fields}) for name, fields in tree.items()}
 
 
