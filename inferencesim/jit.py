@@ -52,14 +52,14 @@ def _set_cache_folder() -> Path:
     except OSError:
         # A home that cannot be written (a read-only container): Numba falls back to its own choice of folder.
         return folder
-    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]  # set by numba at run time
     return folder
 
 
 CACHE_FOLDER = _set_cache_folder()
 
 #: False under ``NUMBA_DISABLE_JIT=1``, when every function below runs as plain Python.
-JIT_ENABLED = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+JIT_ENABLED = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]  # likewise
 
 
 # Compiled code works on arrays that outlive the call and makes none of its own, so it needs no reference counts;

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inferencesim.errors import InputError
-from inferencesim.scenario.fleet import BYTES_PER_ELEMENT
+from inferencesim.scenario.fleet import BYTES_PER_ELEMENT, Parallelism
 
 if TYPE_CHECKING:
     from inferencesim.deployment.engine import Engine
     from inferencesim.hardware.profile import HardwareProfile
     from inferencesim.models.spec import ModelSpec
-    from inferencesim.scenario.fleet import Batching, Parallelism, Precision
+    from inferencesim.scenario.fleet import Batching, Precision
 
 #: Embeddings, LM head and norms keep sixteen bits in quantised checkpoints.
 EMBEDDING_BYTES = BYTES_PER_ELEMENT["bf16"]
@@ -152,7 +152,6 @@ def smallest_fit(
     The smallest tensor group within the scale-up domain, up to 16 chips; where
     none is large enough, the fewest chips of groups and pipeline stages.
     """
-    from inferencesim.scenario.fleet import Parallelism
 
     def holds(candidate: Parallelism) -> bool:
         plan = plan_memory(hardware, model, precision, candidate, batching, share)
