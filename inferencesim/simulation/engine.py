@@ -10,6 +10,7 @@ measurement window and the horizon.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inferencesim.kernel.tables import Records
+    from inferencesim.kernel.views import Request
     from inferencesim.ledger.book import Book
     from inferencesim.ledger.sink import Sink
     from inferencesim.routing.policy import BoundPolicy
@@ -117,14 +119,13 @@ class Simulation:
         scenario = plan.scenario
         load = generate_load(scenario.workload, scenario.horizon, scenario.seed, Path(), strict)
         self._malformed = load.malformed
-        self._means = class_means(plan, load)
+        means = class_means(plan, load)
         self._placement = bind_policy(plan, "placement")
         self._balancing = bind_policy(plan, "balancing")
         self._interpreted = self._placement.interpreted or self._balancing.interpreted
         self.fleet = new_fleet(plan)
-        self.gateway = new_gateway(plan, stream_of(load), self._means, self._placement, self._balancing)
+        self.gateway = new_gateway(plan, stream_of(load), means, self._placement, self._balancing)
         self._play = compiled_play(self.fleet, self.gateway)
-        self._open_arrival, self._close_arrival = compiled_arrival(self.fleet, self.gateway)
         self._compiled_policies = self._kernel_policies()
         self.book = make_book(plan, self.gateway.pool_traits)
         self._tally = Tally()
@@ -268,12 +269,18 @@ class Simulation:
         yield self.env.timeout(delay)
         event.succeed(outcome)
 
+    @functools.cached_property
+    def _around_policies(self) -> tuple[Callable[..., tuple[int, Request]], Callable[..., None]]:
+        # Loaded with the first plain-Python decision: a run of compiled policies starts without it.
+        return compiled_arrival(self.fleet, self.gateway)
+
     def _decide(self) -> None:
         """Ask policies written in plain Python about the arrival that is due."""
         fleet, gateway = self.fleet, self.gateway
-        eligible, request = self._open_arrival(fleet, gateway)
+        open_arrival, close_arrival = self._around_policies
+        eligible, request = open_arrival(fleet, gateway)
         if eligible == 0:
-            self._close_arrival(fleet, gateway, -1, -1)
+            close_arrival(fleet, gateway, -1, -1)
             return
         row = fleet.clock["decision_count"][0]
         scores = gateway.decision_scores[row]
@@ -287,7 +294,7 @@ class Simulation:
             place = self._choose(
                 self._balancing, jit.plain(inside_pool)(request, pool), candidates, scratch, gateway.memory[pool + 1]
             )
-        self._close_arrival(fleet, gateway, pool, place)
+        close_arrival(fleet, gateway, pool, place)
 
     def _choose(
         self,
@@ -322,7 +329,6 @@ class Simulation:
         clock, gateway = self.fleet.clock[0], self.gateway
         count = int(clock["done_count"])
         if count:
-            self._deliver_before_flush()
             self._book(self.fleet.done[:count], end_s)
             clock["done_count"] = 0
             self._reported = 0
@@ -341,10 +347,6 @@ class Simulation:
         if len(self._series) > 1:
             self._sink.write("series", series_table(self.plan, self._series))
             del self._series[:-1]
-
-    def _deliver_before_flush(self) -> None:
-        if self.fleet.clock["watched_done"][0] > 0:
-            self._deliver()
 
     def _book(self, records: Records, end_s: float) -> None:
         verdicts = self._tally.add(records, self.book, end_s)
