@@ -143,7 +143,7 @@ def class_cost(name: str, ledger: Sequence[LedgerRow]) -> ClassCost:
         total = math.fsum(getattr(row, column) for row in ledger)
         used = math.fsum(getattr(row, column) for row in ledger if row.class_name is not None)
         own = math.fsum(getattr(row, column) for row in ledger if row.class_name == name)
-        return total * own / used if used > 0.0 else 0.0
+        return total * (own / used) if used > 0.0 else 0.0
 
     return ClassCost(
         cost_usd=share_of("cost_usd"),

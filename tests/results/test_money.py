@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oracle.small import pool, run, scenario, work
 
@@ -188,6 +188,11 @@ one_request = st.builds(
     requests=st.lists(one_request, max_size=12),
     busy=st.tuples(st.floats(0.0, 200.0), st.floats(0.0, 100.0)),
     joules=st.tuples(st.floats(0.0, 1e6), st.floats(0.0, 1e6)),
+)
+@example(
+    requests=[request(0, 0, 0.0, float("nan"), 1.0, 0.0, OPEN), request(1, 0, 0.0, float("nan"), 2.0, 0.0, OPEN)],
+    busy=(2.225e-313, 0.0),  # so little money that its products lose their digits
+    joules=(0.0, 0.0),
 )
 def test_rows_sum_to_pools_and_pools_to_the_fleet(played, requests, busy, joules):
     summary = summarise(crafted(played, requests, mark(10.0, [0.0, 0.0], [0.0, 0.0]), mark(110.0, busy, joules)))
