@@ -16,48 +16,65 @@ if TYPE_CHECKING:
     from inferencesim.results.run import Run
 
 
+BATCHING = {"max_sequences": 16, "token_budget": 512}
+
+
 class Serving(NamedTuple):
     """One replica that a system can hold."""
 
     hardware: str
     model: str
     precision: str
-    parallelism: dict[str, int] = {}
+    tensor: int = 1
+    pipeline: int = 1
+    expert: int = 1
     engine: str = "vllm"
+
+    def pool(self) -> dict[str, Any]:
+        """Return it as a pool of one replica, named after the chip."""
+        return {
+            "name": self.hardware,
+            "hardware": self.hardware,
+            "model": self.model,
+            "precision": self.precision,
+            "parallelism": {"tensor": self.tensor, "pipeline": self.pipeline, "expert": self.expert},
+            "engine": self.engine,
+            "batching": BATCHING,
+        }
 
 
 #: Systems that a planner asks for, each with a model it holds.
 SYSTEMS = {
-    "H100": Serving("nvidia-h100-sxm", "llama-3.1-70b", "fp8", {"tensor": 2}),
+    "H100": Serving("nvidia-h100-sxm", "llama-3.1-70b", "fp8", tensor=2),
     "H200": Serving("nvidia-h200-sxm", "llama-3.1-70b", "fp8"),
     "B200": Serving("nvidia-b200-sxm", "llama-3.1-70b", "fp4"),
-    "B300": Serving("nvidia-b300-sxm", "llama-3.1-405b", "fp8", {"tensor": 2}),
-    "GB200 NVL72": Serving("nvidia-gb200-nvl72", "deepseek-r1", "fp4", {"tensor": 8, "expert": 8}),
-    "GB300 NVL72": Serving("nvidia-gb300-nvl72", "deepseek-r1", "fp4", {"tensor": 4, "expert": 4}),
-    "Rubin": Serving("nvidia-rubin-nvl72", "kimi-k2", "fp4", {"tensor": 8, "expert": 8}),
+    "B300": Serving("nvidia-b300-sxm", "llama-3.1-405b", "fp8", tensor=2),
+    "GB200 NVL72": Serving("nvidia-gb200-nvl72", "deepseek-r1", "fp4", tensor=8, expert=8),
+    "GB300 NVL72": Serving("nvidia-gb300-nvl72", "deepseek-r1", "fp4", tensor=4, expert=4),
+    "Rubin": Serving("nvidia-rubin-nvl72", "kimi-k2", "fp4", tensor=8, expert=8),
     "MI300X": Serving("amd-mi300x", "llama-3.1-70b", "fp8"),
     "MI325X": Serving("amd-mi325x", "llama-3.1-70b", "bf16"),
     "MI355X": Serving("amd-mi355x", "gpt-oss-120b", "fp4"),
-    "MI455X Helios": Serving("amd-mi455x-helios", "deepseek-r1", "fp8", {"tensor": 4, "expert": 4}),
-    "Maia 100": Serving("microsoft-maia-100", "llama-3.1-70b", "fp8", {"tensor": 2}),
+    "MI455X Helios": Serving("amd-mi455x-helios", "deepseek-r1", "fp8", tensor=4, expert=4),
+    "Maia 100": Serving("microsoft-maia-100", "llama-3.1-70b", "fp8", tensor=2),
     "Maia 200": Serving("microsoft-maia-200", "llama-3.1-70b", "fp4"),
     "Gaudi 3": Serving("intel-gaudi3", "llama-3.1-70b", "fp8"),
     "Crescent Island": Serving("intel-crescent-island", "llama-3.1-70b", "fp8"),
     "TPU v5e": Serving("google-tpu-v5e", "llama-3.1-8b", "int8"),
-    "TPU v6e": Serving("google-tpu-v6e", "llama-3.1-70b", "int8", {"tensor": 4}),
+    "TPU v6e": Serving("google-tpu-v6e", "llama-3.1-70b", "int8", tensor=4),
     "TPU v7x": Serving("google-tpu-v7x", "qwen3-32b", "fp8"),
     "Inferentia2": Serving("aws-inferentia2", "llama-3.1-8b", "bf16"),
-    "Trainium1": Serving("aws-trainium1", "llama-3.1-70b", "bf16", {"tensor": 8}),
+    "Trainium1": Serving("aws-trainium1", "llama-3.1-70b", "bf16", tensor=8),
     "Trainium2": Serving("aws-trainium2", "llama-3.1-70b", "fp8"),
-    "Trainium3": Serving("aws-trainium3", "qwen3-235b-a22b", "fp8", {"tensor": 4, "expert": 4}),
-    "Cerebras CS-3": Serving("cerebras-cs3", "llama-3.1-70b", "bf16", {"pipeline": 4}, engine="compiled"),
-    "Groq LPU": Serving("groq-lpu-v1", "llama-3.1-70b", "int8", {"tensor": 8, "pipeline": 72}, engine="compiled"),
-    "SambaNova SN40L": Serving("sambanova-sn40l", "llama-3.1-70b", "bf16", {"tensor": 16}),
+    "Trainium3": Serving("aws-trainium3", "qwen3-235b-a22b", "fp8", tensor=4, expert=4),
+    "Cerebras CS-3": Serving("cerebras-cs3", "llama-3.1-70b", "bf16", pipeline=4, engine="compiled"),
+    "Groq LPU": Serving("groq-lpu-v1", "llama-3.1-70b", "int8", tensor=8, pipeline=72, engine="compiled"),
+    "SambaNova SN40L": Serving("sambanova-sn40l", "llama-3.1-70b", "bf16", tensor=16),
     "Cloud AI 100": Serving("qualcomm-ai100-ultra", "llama-3.1-8b", "int8"),
     "AI200": Serving("qualcomm-ai200", "llama-3.1-70b", "fp8"),
     "L4": Serving("nvidia-l4", "llama-3.1-8b", "fp8"),
     "L40S": Serving("nvidia-l40s", "qwen3-32b", "fp8"),
-    "RTX PRO 6000": Serving("nvidia-rtx-pro-6000-se", "qwen3-32b", "bf16", {"tensor": 2}),
+    "RTX PRO 6000": Serving("nvidia-rtx-pro-6000-se", "qwen3-32b", "bf16", tensor=2),
     "DGX Spark": Serving("nvidia-dgx-spark-gb10", "gpt-oss-20b", "fp4"),
     "EPYC 9965": Serving("amd-epyc-9965", "llama-3.1-8b", "int8"),
     "EPYC Venice": Serving("amd-epyc-venice", "llama-3.1-8b", "int8"),
@@ -74,14 +91,9 @@ SYSTEMS = {
 #: The smallest number of requests that each pool of the common fleet is given.
 TURNS = 3
 
-BATCHING = {"max_sequences": 16, "token_budget": 512}
-
 
 def fleet(systems: dict[str, Serving]) -> Scenario:
     """Return a fleet of one replica per system, visited in turn by short requests that any of their models serves."""
-    pools: list[dict[str, Any]] = [
-        {"name": served.hardware, "batching": BATCHING, **served._asdict()} for served in systems.values()
-    ]
     rate_hz = 2.0
     visitor = {
         "name": "visitor",
@@ -97,7 +109,7 @@ def fleet(systems: dict[str, Serving]) -> Scenario:
             "name": "every-system",
             "horizon": horizon_s,
             "drain": "5min",
-            "pools": pools,
+            "pools": [served.pool() for served in systems.values()],
             "workload": [visitor],
             "routing": {"placement": "round_robin"},
         }
