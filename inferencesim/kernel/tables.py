@@ -95,7 +95,7 @@ REPLICA = np.dtype(
         ("blocks_used", np.int64),
         ("step", np.int64),  # steps done
         ("next_finish", np.int64),  # step at which the first decoding sequence emits its last token
-        ("segment", np.int64),  # what it is doing: IDLE, MIXED or DECODE
+        ("segment", np.int64),  # what it is doing: IDLE, MIXED, PREFILL or DECODE
         ("segment_steps", np.int64),
         ("segment_start_s", np.float64),
         ("segment_end_s", np.float64),
@@ -115,7 +115,7 @@ REPLICA = np.dtype(
         ("heap_entry", np.int64),  # the replica at this place of the heap (no matter of this replica)
     ]
 )
-IDLE, MIXED, DECODE = range(3)
+IDLE, MIXED, PREFILL, DECODE = range(4)
 
 #: One pool, as the kernel needs it.
 POOL = np.dtype(
@@ -127,6 +127,7 @@ POOL = np.dtype(
         ("block_size", np.int64),
         ("kv_blocks", np.int64),
         ("reserve", np.int64),
+        ("prefill_first", np.int64),  # prompts are prefilled in steps of their own
         ("queue_limit", np.int64),
         ("context_limit", np.int64),  # longest prompt + output
         ("arrived", np.int64),
