@@ -304,11 +304,13 @@ else:
 class Closed(Part):
     """`clients` that each wait for their answer, think, and ask again.
 
-    Turned away at once, they first wait `back_off`.
+    They stop when they have asked `requests` together, or when the class or
+    the horizon ends. Turned away at once, they first wait `back_off`.
     """
 
     process: Literal["closed"]
     clients: Annotated[int, Field(gt=0)]
+    requests: Annotated[int, Field(gt=0)] | None = None
     think_time: TimeLengths
     back_off: PositiveTime = 1.0
 

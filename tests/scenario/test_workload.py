@@ -124,6 +124,7 @@ def test_three_ways_to_say_one_lognormal_agree(spec, sigma):
         ({"arrivals": {"process": "gamma", "rate": 4, "cv": 0}}, "greater than 0"),
         ({"arrivals": {"process": "poisson", "rate": 4, "cv": 2}}, "Extra inputs"),
         ({"arrivals": {"process": "closed", "clients": 0, "think_time": 1}}, "greater than 0"),
+        ({"arrivals": {"process": "closed", "clients": 1, "think_time": 1, "requests": 0}}, "greater than 0"),
         ({"arrivals": {"process": "trace", "file": "a.csv"}}, "brings its own lengths"),
         ({"output_tokens": None}, "output_tokens is missing"),
         ({"output_tokens": 0}, "greater than 0"),
