@@ -275,7 +275,7 @@ class TraceArrivals(Part):
 
 
 _DISTRIBUTIONS = ("fixed", "uniform", "lognormal", "histogram")
-_PROCESSES = ("poisson", "gamma", "closed", "trace")
+_PROCESSES = ("poisson", "gamma", "burst", "closed", "trace")
 
 Lengths: TypeAlias = Fixed[float] | Uniform[float] | Lognormal[float] | Histogram[float] | RegisteredDistribution
 """Any length distribution, of tokens (in tokens) or of times (in seconds)."""
@@ -301,6 +301,13 @@ else:
     TimeLengths = _lengths(Time)
 
 
+class AtOnce(Part):
+    """`requests` that all arrive at one moment: when the class becomes active."""
+
+    process: Literal["burst"]
+    requests: Annotated[int, Field(gt=0)]
+
+
 class Closed(Part):
     """`clients` that each wait for their answer, think, and ask again.
 
@@ -318,6 +325,7 @@ class Closed(Part):
 Arrivals = Annotated[
     Annotated[Poisson, Tag("[poisson]")]
     | Annotated[Gamma, Tag("[gamma]")]
+    | Annotated[AtOnce, Tag("[burst]")]
     | Annotated[Closed, Tag("[closed]")]
     | Annotated[TraceArrivals, Tag("[trace]")]
     | Annotated[RegisteredArrivals, Tag("[registered]")],
