@@ -118,8 +118,6 @@ def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
         pool["left"] += 1
         if outcome == COMPLETED:
             pool["completed"] += 1
-    if s["watched"]:
-        clock["watched_done"] += 1
     fleet.done[clock["done_count"]] = s
     clock["done_count"] += 1
     clock["inside"] -= 1
