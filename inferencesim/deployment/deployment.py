@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,7 +31,7 @@ from inferencesim.scenario.fleet import BYTES_PER_ELEMENT
 
 if TYPE_CHECKING:
     from inferencesim.deployment.engine import Engine
-    from inferencesim.hardware.profile import Efficiency, HardwareProfile
+    from inferencesim.hardware.profile import HardwareProfile
     from inferencesim.models.spec import ModelSpec
     from inferencesim.scenario.fleet import Batching, Parallelism, Pool, Precision, PrecisionName
 
@@ -259,11 +260,13 @@ def step_coefficients(
     tensor, stages, ranks = parallelism.tensor, parallelism.pipeline, parallelism.attention_data
     rank_chips = tensor // ranks
     rates = hardware.efficiency
-    dense_flops, dense_bandwidth = _matrix_rates(hardware, rates, precision.weights, precision.activations)
+    dense_flops = _flops(hardware, precision.activations, rates.compute.si)
+    dense_bandwidth = hardware.memory.bandwidth.si * rates.memory.si
+    if precision.weights in FOUR_BIT:
+        dense_bandwidth *= rates.four_bit_memory.si
     expert_weights, expert_activations = precision.of_experts
-    expert_flops, expert_bandwidth = _matrix_rates(
-        hardware, rates, expert_weights, expert_activations, rates.expert_compute.si, rates.expert_memory.si
-    )
+    expert_flops = _flops(hardware, expert_activations, rates.expert_compute.si)
+    expert_bandwidth = hardware.memory.bandwidth.si * rates.expert_memory.si
     attention_flops = hardware.compute["bf16"].si * rates.attention.si * rank_chips
     head_flops = hardware.compute["bf16"].si * rates.compute.si
     cache_bandwidth = hardware.memory.bandwidth.si * rates.cache.si
@@ -324,7 +327,7 @@ def step_coefficients(
         expert_weight_s=expert_parameters * BYTES_PER_ELEMENT[expert_weights] / stages / (expert_bandwidth * tensor),
         expert_half_tokens=min(half_rows, GROUPED_HALF_ROWS),
         expert_groups=float(parallelism.expert),
-        expert_spread=math.sqrt(2.0 * math.log(parallelism.expert)),
+        expert_spread=_largest_of_normals(parallelism.expert),
         activation_s_per_token=_activation_bytes(model, precision, parallelism) / stages / plain_bandwidth,
         decode_compute_s=whole * (index_s if sparse else decode_s) / stages,
         decode_memory_s=whole * (cache.index_s if sparse else cache.kv_s) / stages,
@@ -351,22 +354,15 @@ def step_coefficients(
     )
 
 
-def _matrix_rates(
-    hardware: HardwareProfile,
-    rates: Efficiency,
-    weights: PrecisionName,
-    activations: PrecisionName,
-    compute: float | None = None,
-    memory: float | None = None,
-) -> tuple[float, float]:
-    """Return the FLOPS and the bytes per second one chip achieves in matrix multiplications of these formats."""
-    flops = hardware.compute[activations].si * (rates.compute.si if compute is None else compute)
-    bandwidth = hardware.memory.bandwidth.si * (rates.memory.si if memory is None else memory)
-    if activations in FOUR_BIT:
-        flops *= rates.four_bit_compute.si
-    if weights in FOUR_BIT:
-        bandwidth *= rates.four_bit_memory.si
-    return flops, bandwidth
+def _largest_of_normals(count: int) -> float:
+    """Return the expected largest of `count` standard normal numbers (Blom, Statistical Estimates, 1958)."""
+    return statistics.NormalDist().inv_cdf((count - 0.375) / (count + 0.25)) if count > 1 else 0.0
+
+
+def _flops(hardware: HardwareProfile, activations: PrecisionName, share: float) -> float:
+    """Return the FLOPS one chip achieves in multiplications of this format: its peak, times what kernels reach."""
+    unpacking = hardware.efficiency.four_bit_compute.si if activations in FOUR_BIT else 1.0
+    return hardware.compute[activations].si * share * unpacking
 
 
 def _activation_bytes(model: ModelSpec, precision: Precision, parallelism: Parallelism) -> float:

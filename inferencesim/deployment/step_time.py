@@ -176,7 +176,8 @@ def expert_imbalance(c: StepCoefficients, tokens: float) -> float:
 
     Routing at random gives a group of n groups a number of token-expert pairs
     with mean m = tokens · active / n and deviation √m, and the largest of n
-    such numbers is about m + √(2 ln n) · √m; `expert_spread` is √(2 ln n).
+    such numbers is about m + z · √m; `expert_spread` is z, the expected largest
+    of n standard normal numbers.
     """
     if c.expert_groups <= 1.0:
         return 1.0

@@ -37,7 +37,7 @@ REQUESTS_PER_CLIENT = 10
 HORIZON_S = 1e7
 
 #: Requests of an offline measurement that are played at most, in full batches: its steady state is compared.
-OFFLINE_BATCHES = 6
+OFFLINE_BATCHES = 10
 
 #: Completions between these shares of an offline run are its steady state.
 STEADY = (0.25, 0.75)
@@ -62,8 +62,9 @@ class Reproduction:
         self.measurement = measurement
         tree = _scenario(measurement, calibration)
         self._plan: Plan = make_plan(validated(tree, Scenario, measurement.id))
+        self._steady = False
         if measurement.load.kind == "offline":
-            self._plan = self._shortened(tree)
+            self._shorten(tree)
 
     @property
     def plan(self) -> Plan:
@@ -89,16 +90,18 @@ class Reproduction:
             deployment = deploy(hardware, pool.deployment.model, engine, pool.spec, "pools[0]")
             plan = dataclasses.replace(plan, pools=(dataclasses.replace(pool, deployment=deployment),))
         rows = Simulation(plan, MemorySink()).run().requests
-        return _figures(rows[rows["outcome"] == COMPLETED], self.measurement.load.kind == "offline")
+        return _figures(rows[rows["outcome"] == COMPLETED], self._steady)
 
-    def _shortened(self, tree: dict[str, Any]) -> Plan:
-        """Return the plan of an offline measurement with a few full batches of requests, if it had more."""
+    def _shorten(self, tree: dict[str, Any]) -> None:
+        """Play a few full batches of an offline measurement, if it had more, and compare their steady state."""
         load, deployment = self.measurement.load, self._plan.pools[0].deployment
         batch = deployment.saturated_batch(load.prompt_tokens.mean, load.output_tokens.mean)
         most = int(np.ceil(OFFLINE_BATCHES * batch)) * self.measurement.setup.replicas
-        requests = min(load.requests or most, most)
-        tree["workload"][0]["arrivals"]["requests"] = requests
-        return make_plan(validated(tree, Scenario, self.measurement.id))
+        if load.requests and load.requests <= most:
+            return
+        self._steady = True
+        tree["workload"][0]["arrivals"]["requests"] = most
+        self._plan = make_plan(validated(tree, Scenario, self.measurement.id))
 
 
 def _scenario(measurement: Measurement, calibration: str) -> dict[str, Any]:
@@ -134,7 +137,7 @@ def _scenario(measurement: Measurement, calibration: str) -> dict[str, Any]:
                 "models": [setup.model],
             }
         ],
-        "recording": {"requests": False, "decisions": False},
+        "recording": {"requests": False, "decisions": False, "series_interval": HORIZON_S},
     }
 
 
@@ -154,15 +157,15 @@ def _lengths(tokens: TokenRange) -> dict[str, Any] | int:
     return {"distribution": "uniform", "low": tokens.low, "high": tokens.high}
 
 
-def _figures(rows: Records, offline: bool) -> dict[Metric, float]:
-    """Return the figures of completed requests; rates of an offline run are those of its steady state."""
+def _figures(rows: Records, steady: bool) -> dict[Metric, float]:
+    """Return the figures of completed requests, the rates over all of them or in their steady state only."""
     if rows.size == 0:
         return {}
     left = np.sort(rows["left_s"])
     start = float(rows["arrived_s"].min())
     makespan = float(left[-1]) - start
     rate = rows.size / makespan
-    if offline:
+    if steady:
         first, last = (int(share * (rows.size - 1)) for share in STEADY)
         if left[last] > left[first]:
             rate = (last - first) / float(left[last] - left[first])

@@ -130,8 +130,10 @@ class Efficiency(Part):
         Of peak FLOPS, in prefill attention.
     expert_compute, expert_memory : Share
         Of peak FLOPS and bandwidth, in the grouped multiplications of experts.
-    four_bit_compute, four_bit_memory : Share
-        What four-bit formats reach of these shares, whose kernels unpack and rescale.
+    four_bit_compute : Share
+        What arithmetic in four bits reaches of these shares, of its own peak.
+    four_bit_memory : Share
+        What dense weights of four bits reach of `memory`: their kernels unpack and rescale.
     link : Share
         Of link bandwidth, in large collectives.
     overlap : Share

@@ -121,7 +121,8 @@ def new_fleet(plan: Plan, *, done_rows: int = CHUNK_ROWS) -> Fleet:
         live_pools=live_pools,
         seen=live.copy() if aged else live,
         seen_pools=live_pools.copy() if aged else live_pools,
-        done=np.zeros(done_rows + widest + 1, REQUEST),
+        # Whole records are copied into it: nothing reads what was there before.
+        done=np.empty(done_rows + widest + 1, REQUEST),
     )
     return with_more_slots(fleet)
 
