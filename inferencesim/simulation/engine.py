@@ -14,7 +14,7 @@ import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
@@ -32,12 +32,13 @@ from inferencesim.kernel.play import (
     WATCHED_LEFT,
 )
 from inferencesim.kernel.tables import ARRIVAL, OPEN, REQUEST
-from inferencesim.kernel.views import Candidates, inside_pool
+from inferencesim.kernel.views import inside_pool
 from inferencesim.ledger.tables import decision_table, request_table
 from inferencesim.ledger.tally import Tally
 from inferencesim.routing.policy import bind, failed
 from inferencesim.simulation.clients import start_clients
 from inferencesim.simulation.compiling import compiled_arrival, compiled_play
+from inferencesim.simulation.envelope import MeasuredLengths
 from inferencesim.simulation.marks import Charges, Mark, series_table, take_charges, take_mark
 from inferencesim.simulation.setup import bind_policy, class_means, make_book
 from inferencesim.simulation.state import new_fleet, new_gateway, stream_of, with_more_slots
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inferencesim.kernel.tables import Records
-    from inferencesim.kernel.views import Request
+    from inferencesim.kernel.views import Candidates, Request
     from inferencesim.ledger.book import Book
     from inferencesim.ledger.sink import Sink
     from inferencesim.routing.policy import BoundPolicy
@@ -119,6 +120,8 @@ class Simulation:
         scenario = plan.scenario
         load = generate_load(scenario.workload, scenario.horizon, scenario.seed, Path(), strict)
         self._malformed = load.malformed
+        self._measured = MeasuredLengths(plan)
+        self._measured.require_load(load)
         means = class_means(plan, load)
         self._placement = bind_policy(plan, "placement")
         self._balancing = bind_policy(plan, "balancing")
@@ -190,6 +193,7 @@ class Simulation:
         cancel_after_s: float,
     ) -> simpy.Event:
         """Hand in a request now; the event succeeds with its outcome when it has left."""
+        self._measured.require(class_index, prompt_tokens, output_tokens)
         clock = self.fleet.clock[0]
         if clock["inbox_end"] == self.gateway.inbox.size:
             self._renew_inbox()
@@ -305,7 +309,7 @@ class Simulation:
         memory: np.ndarray,
     ) -> int:
         # Plain Python must not write to the live tables; compiled policies take no read-only arrays.
-        seen = Candidates(*(_read_only(table) for table in candidates)) if policy.interpreted else candidates
+        seen = _read_only(candidates) if policy.interpreted else candidates
         try:
             chosen = int(policy.choose(request, seen, scores, policy.parameters, memory))
         except InputError:
@@ -396,7 +400,10 @@ class Simulation:
                 self._progress(min(now.at_s, horizon), horizon)
 
 
-def _read_only(table: np.ndarray) -> np.ndarray:
+def _read_only(table: Any) -> Any:
+    """Return tables, an array or a tuple of them, that cannot be written to."""
+    if isinstance(table, tuple):
+        return type(table)(*map(_read_only, table))
     view = table.view()
     view.flags.writeable = False
     return view
