@@ -46,6 +46,7 @@ app.add_typer(catalogues.models, name="models")
 app.add_typer(catalogues.policies, name="policies")
 app.add_typer(catalogues.scenarios, name="scenarios")
 app.add_typer(scaffolding.new, name="new")
+catalogues.hardware.command("new")(scaffolding.new_hardware)
 app.add_typer(traces.trace, name="trace")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from inferencesim.cli.console import guarded, write_text
+from inferencesim.cli.console import guarded, say, write_text
 
 new = typer.Typer(no_args_is_help=True, help="Write a commented file to start from.", rich_markup_mode=None)
 
@@ -84,7 +84,26 @@ def new_hardware(
     file: FileArgument = "-",
     force: ForceOption = False,
 ) -> None:
-    """Write a commented hardware profile to fill in."""
+    """Write a commented hardware profile, and say which of its numbers a datasheet must fill in."""
     from inferencesim.hardware.scaffold import hardware_template
 
-    write_text(file, hardware_template(name), force)
+    text = hardware_template(name)
+    write_text(file, text, force)
+    _say_what_is_left(text, "FILE" if file == "-" else file)
+
+
+def _say_what_is_left(template: str, file: str) -> None:
+    """Name the numbers of a fresh hardware profile that are to be replaced, and those that stand for a class."""
+    from inferencesim.documents import parse_yaml, validated
+    from inferencesim.hardware.profile import HardwareProfile
+    from inferencesim.hardware.scaffold import CLASS_PRIOR, FILL_IN
+    from inferencesim.report.profiles import quantities
+
+    numbers = list(quantities(validated(parse_yaml(template, file), HardwareProfile, file)))
+
+    def paths(source: str) -> str:
+        return ", ".join(path for path, quantity in numbers if quantity.source == source)
+
+    say(f"fill in from a datasheet: {paths(FILL_IN)}")
+    say(f"class priors, until measured: {paths(CLASS_PRIOR)}")
+    say(f"then check it with: inferencesim hardware show {file}")

@@ -7,6 +7,12 @@ import re
 
 from inferencesim.errors import InputError
 
+#: Source of a number in the template that a datasheet replaces.
+FILL_IN = "fill in"
+
+#: Source of a number that datasheets leave out.
+CLASS_PRIOR = "class prior"
+
 _TEMPLATE = """\
 # {name}: say here what the chip is, in a line or two.
 #
@@ -15,8 +21,12 @@ _TEMPLATE = """\
 #   measured     somebody measured it; say who, where and how
 #   secondary    a page which is neither
 #   assumption   recalled, inferred or chosen; say how in `source` or `note`
-# The numbers below are those of no chip. Replace each, with its source; where nothing is published, keep
-# an assumption and say so. A `note` may stand beside any of them.
+# The numbers below are those of no chip, and of two kinds:
+#   source "fill in"      a datasheet says it: put its number there, with its source and provenance. Where nothing
+#                         is published, keep an assumption and say how it was reached.
+#   source "class prior"  datasheets leave it out: what chips of this size usually have. Keep it until somebody
+#                         measures, or copy it from the nearest shipped profile (`inferencesim hardware list`).
+# A `note` may stand beside any of them. `inferencesim hardware show FILE` checks the file and lists what it says.
 
 schema: 1
 id: {identifier}            # lower-case words joined by hyphens
@@ -40,23 +50,23 @@ compute:
   bf16: {{value: 500, unit: TFLOPS, source: "fill in", provenance: assumption}}
   fp8: {{value: 1000, unit: TFLOPS, source: "fill in", provenance: assumption}}
 
-# Per chip. `host` is the chip's share of CPUs, network cards, switches and fans.
+# Per chip. `host` is the chip's share of CPUs, network cards, switches and fans. Change `idle` with `peak`.
 power:
-  idle: {{value: 80, unit: W, source: "fill in", provenance: assumption}}
+  idle: {{value: 84, unit: W, source: "class prior", provenance: assumption, note: "14 % of peak"}}
   peak: {{value: 600, unit: W, source: "fill in", provenance: assumption}}
-  host: {{value: 200, unit: W, source: "fill in", provenance: assumption}}
+  host: {{value: 200, unit: W, source: "class prior", provenance: assumption, note: "a server of 8 chips"}}
 
 # The fast links between the chips of one domain: per direction and chip. Latency is that of one hop, that
 # is of one step of a collective. A chip without such links has a domain of 1, or that of its PCIe host.
 scale_up:
   bandwidth: {{value: 400, unit: GB/s, source: "fill in", provenance: assumption}}
-  latency: {{value: 3, unit: us, source: "fill in", provenance: assumption}}
+  latency: {{value: 3, unit: us, source: "class prior", provenance: assumption, note: "through one switch"}}
   domain: {{value: 8, unit: chips, source: "fill in", provenance: assumption}}
 
 # The network between domains: per direction and chip.
 scale_out:
   bandwidth: {{value: 50, unit: GB/s, source: "fill in", provenance: assumption}}
-  latency: {{value: 10, unit: us, source: "fill in", provenance: assumption}}
+  latency: {{value: 10, unit: us, source: "class prior", provenance: assumption, note: "RDMA"}}
 
 chips_per_node: {{value: 8, unit: chips, source: "fill in", provenance: assumption}}
 

@@ -15,19 +15,26 @@ from typing import TYPE_CHECKING, Any
 
 from inferencesim.documents import read_text, validated
 from inferencesim.errors import InputError, did_you_mean
-from inferencesim.models.spec import LatentAttention, MixtureOfExperts, ModelSpec, NativePrecision
+from inferencesim.models.blocks import LatentAttention, LinearAttention, MixtureOfExperts, SparseAttention
+from inferencesim.models.spec import ModelSpec, NativePrecision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_DENSE = frozenset({"llama", "mistral", "qwen2", "qwen3", "phi3", "gemma3", "gemma3_text"})
+_DENSE = frozenset({"llama", "mistral", "qwen2", "qwen3", "qwen3_5", "qwen3_5_text", "phi3", "gemma3", "gemma3_text"})
 _EXPERTS = frozenset(
     {
         "mixtral",
         "qwen3_moe",
+        "qwen3_next",
+        "qwen3_5_moe",
+        "qwen3_5_moe_text",
         "deepseek_v2",
         "deepseek_v3",
+        "deepseek_v32",
+        "glm_moe_dsa",
         "kimi_k2",
+        "kimi_k25",
         "gpt_oss",
         "glm4_moe",
         "llama4",
@@ -35,6 +42,13 @@ _EXPERTS = frozenset(
         "minimax_m2",
     }
 )
+#: Families of linear attention with a layer of full attention after every few; its output is gated.
+_HYBRID = frozenset({"qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"})
+#: Families whose attention reads only the tokens an indexer picks.
+_SPARSE = frozenset({"deepseek_v32", "glm_moe_dsa"})
+#: What `layer_types` may hold.
+_WINDOWED_KINDS = frozenset({"sliding_attention", "chunked_attention"})
+_LAYER_KINDS = frozenset({"full_attention", "linear_attention"}) | _WINDOWED_KINDS
 #: Families where the LM head is tied unless the file says otherwise.
 _TIED_BY_DEFAULT = frozenset({"gemma3", "gemma3_text"})
 #: Keys that Gemma 3 files leave out, with the defaults of its configuration class.
@@ -129,7 +143,8 @@ def _spec(config: _Config, identifier: str) -> ModelSpec:
     context = config.integer("max_position_embeddings")
     moe = _experts(config, layers)
     mla = _latent_attention(config)
-    window, windowed_layers = _windows(config, layers, context)
+    kinds = _layer_kinds(config, layers)
+    window, windowed_layers = _windows(config, layers, context, kinds)
     return validated(
         {
             "schema": 1,
@@ -143,6 +158,7 @@ def _spec(config: _Config, identifier: str) -> ModelSpec:
             "heads": heads,
             "kv_heads": config.integer("num_key_value_heads", default=heads),
             "head_dim": None if mla else _head_dim(config, hidden, heads),
+            "output_gate": bool(config.values.get("attn_output_gate", config.family in _HYBRID)),
             "vocab": config.integer("vocab_size"),
             "max_context": context,
             "tied": _tied(config),
@@ -150,6 +166,8 @@ def _spec(config: _Config, identifier: str) -> ModelSpec:
             "ffn_matrices": 3,
             "moe": moe,
             "mla": mla,
+            "linear_attention": _linear_attention(config, layers, kinds),
+            "sparse_attention": _sparse_attention(config),
             "sliding_window": window,
             "windowed_layers": windowed_layers,
             "native_precision": _native_precision(config),
@@ -187,6 +205,51 @@ def _latent_attention(config: _Config) -> LatentAttention | None:
     )
 
 
+def _layer_kinds(config: _Config, layers: int) -> list[Any]:
+    """Return `layer_types`, one entry per layer; empty where the file leaves it out."""
+    kinds = config.items("layer_types")
+    where = f"{config.path}: layer_types"
+    for kind in kinds:
+        if kind not in _LAYER_KINDS:
+            what = f"layers of the kind {kind!r} are not supported"
+            raise InputError(where, what, did_you_mean(str(kind), _LAYER_KINDS))
+    if kinds and len(kinds) != layers:
+        raise InputError(where, f"there are {len(kinds)} entries for {layers} layers", "Give one per layer.")
+    return kinds
+
+
+def _linear_attention(config: _Config, layers: int, kinds: list[Any]) -> LinearAttention | None:
+    if kinds:
+        linear = kinds.count("linear_attention")
+    elif config.family in _HYBRID:
+        linear = layers - layers // config.integer("full_attention_interval", default=4)
+    else:
+        linear = 0
+    if linear == 0:
+        return None
+    return LinearAttention(
+        layers=linear,
+        key_heads=config.integer("linear_num_key_heads"),
+        value_heads=config.integer("linear_num_value_heads"),
+        key_dim=config.integer("linear_key_head_dim"),
+        value_dim=config.integer("linear_value_head_dim"),
+    )
+
+
+def _sparse_attention(config: _Config) -> SparseAttention | None:
+    if config.family not in _SPARSE and config.optional("index_topk") is None:
+        return None
+    every = config.integer("index_topk_freq", default=1)
+    if every > 1:
+        where, what = f"{config.path}: index_topk_freq", f"{every} layers share an indexer, which is not supported"
+        raise InputError(where, what, "Only models with an indexer in every layer can be described.")
+    return SparseAttention(
+        top_k=config.integer("index_topk"),
+        index_heads=config.integer("index_n_heads"),
+        index_dim=config.integer("index_head_dim"),
+    )
+
+
 def _experts(config: _Config, layers: int) -> MixtureOfExperts | None:
     if config.family not in _EXPERTS:
         return None
@@ -195,8 +258,7 @@ def _experts(config: _Config, layers: int) -> MixtureOfExperts | None:
     if active > experts:
         where, what = f"{config.path}: num_experts_per_tok", f"{active} of {experts} experts cannot be active"
         raise InputError(where, what)
-    # Llama 4 has one shared expert in every expert layer, which its config does not mention.
-    shared_default = 1 if config.family.startswith("llama4") else 0
+    ffn = config.integer("moe_intermediate_size", "intermediate_size")
     with_experts = _expert_layers(config, layers)
     if with_experts == 0:
         what = f"no layer of this {config.family!r} model has experts"
@@ -204,10 +266,24 @@ def _experts(config: _Config, layers: int) -> MixtureOfExperts | None:
     return MixtureOfExperts(
         experts=experts,
         active=active,
-        shared=config.integer("n_shared_experts", "num_shared_experts", default=shared_default, lowest=0),
-        ffn=config.integer("moe_intermediate_size", "intermediate_size"),
+        shared=_shared_experts(config, ffn),
+        ffn=ffn,
         layers=with_experts,
     )
+
+
+def _shared_experts(config: _Config, ffn: int) -> int:
+    """Count the shared experts of a layer in experts of the width `ffn`."""
+    if config.family in _HYBRID:
+        # These have one, whose width is a key of its own.
+        width = config.integer("shared_expert_intermediate_size", lowest=0)
+        if width % ffn:
+            where = f"{config.path}: shared_expert_intermediate_size"
+            raise InputError(where, f"{width} is not a multiple of the {ffn} of a routed expert")
+        return width // ffn
+    # Llama 4 has one shared expert in every expert layer, which its config does not mention.
+    default = 1 if config.family.startswith("llama4") else 0
+    return config.integer("n_shared_experts", "num_shared_experts", default=default, lowest=0)
 
 
 def _expert_layers(config: _Config, layers: int) -> int:
@@ -234,7 +310,7 @@ def _dense_ffn(config: _Config, layers: int, moe: MixtureOfExperts | None) -> in
     return config.integer("intermediate_size_mlp" if llama4 else "intermediate_size")
 
 
-def _windows(config: _Config, layers: int, context: int) -> tuple[int | None, int]:
+def _windows(config: _Config, layers: int, context: int, kinds: list[Any]) -> tuple[int | None, int]:
     """Return the window and the number of layers that have it; a window as long as the context is none."""
     window = config.optional("sliding_window") or config.optional("attention_chunk_size")
     if window is None or window >= context:
@@ -242,9 +318,8 @@ def _windows(config: _Config, layers: int, context: int) -> tuple[int | None, in
     # Qwen files carry a window, which counts only where they switch it on.
     if config.family.startswith("qwen") and not config.values.get("use_sliding_window"):
         return None, 0
-    types = config.items("layer_types")
-    if types:
-        windowed = sum(1 for kind in types if kind in {"sliding_attention", "chunked_attention"})
+    if kinds:
+        windowed = sum(1 for kind in kinds if kind in _WINDOWED_KINDS)
     elif config.family == "gpt_oss":
         windowed = (layers + 1) // 2
     elif config.family.startswith("gemma3"):

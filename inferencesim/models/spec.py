@@ -1,76 +1,33 @@
 """A model's architecture, and the parameters, FLOPs and cache elements that follow from it.
 
-Norms, biases and positional tables are left out: together they are under 0.1 %
-of any model here. A multiply and an add count as two FLOPs.
+Norms, biases, positional tables and short convolutions are left out: together
+they are under 0.1 % of any model here. A multiply and an add count as two FLOPs.
+
+Every layer mixes tokens in one of three ways: a full layer attends to the whole
+context, a windowed layer to its last tokens, a linear layer keeps a state of
+fixed size and no cache. Independently of that it has experts or is dense.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
+from inferencesim.models import gemm
+from inferencesim.models.blocks import LatentAttention, LinearAttention, MixtureOfExperts, SparseAttention
 from inferencesim.scenario.base import Part
+
+if TYPE_CHECKING:
+    from inferencesim.models.gemm import Gemm
 
 #: Format the weights were published in.
 NativePrecision = Literal["bf16", "fp8", "fp4", "int8", "int4"]
 
 
-class MixtureOfExperts(Part):
-    """The expert layers of a model.
-
-    Attributes
-    ----------
-    experts : int
-        Routed experts per layer.
-    active : int
-        Routed experts a token passes through, per layer.
-    shared : int
-        Experts every token passes through, of the same width as a routed one.
-    ffn : int
-        Inner width of one expert.
-    layers : int
-        Layers that have experts; the others are dense.
-    """
-
-    experts: int = Field(gt=0)
-    active: int = Field(gt=0)
-    shared: int = Field(ge=0)
-    ffn: int = Field(gt=0)
-    layers: int = Field(gt=0)
-
-    @model_validator(mode="after")
-    def _active_exist(self) -> MixtureOfExperts:
-        if self.active > self.experts:
-            msg = f"{self.active} experts are active, but there are only {self.experts}"
-            raise ValueError(msg)
-        return self
-
-
-class LatentAttention(Part):
-    """Multi-head latent attention (MLA, DeepSeek-V2, arXiv:2405.04434): the cache holds one latent per token.
-
-    Attributes
-    ----------
-    q_lora_rank : int or None
-        Rank of the query's compression; None when queries are not compressed.
-    kv_lora_rank : int
-        Width of the cached latent.
-    nope, rope : int
-        Width of the query-key head without, and with, rotary embedding.
-    v : int
-        Width of the value head.
-    """
-
-    q_lora_rank: int | None = Field(default=None, gt=0)
-    kv_lora_rank: int = Field(gt=0)
-    nope: int = Field(gt=0)
-    rope: int = Field(gt=0)
-    v: int = Field(gt=0)
-
-
 class ModelSpec(Part):
-    """A decoder-only transformer, described by its published architecture.
+    """A decoder-only language model, described by its published architecture.
 
     Attributes
     ----------
@@ -88,6 +45,8 @@ class ModelSpec(Part):
         As in every config. `kv_heads` counts key-value heads (grouped-query attention).
     head_dim : int or None
         Width of a head; None with `mla`, which has its own widths.
+    output_gate : bool
+        Whether what attention returns is gated by a projection as wide as the queries (Qwen3-Next).
     max_context : int
         Tokens of prompt and output together that the model was made for.
     tied : bool
@@ -100,6 +59,10 @@ class ModelSpec(Part):
         The expert layers.
     mla : LatentAttention or None
         Set for models with latent attention.
+    linear_attention : LinearAttention or None
+        The layers with a recurrent state in place of a cache.
+    sparse_attention : SparseAttention or None
+        Set for models whose latent attention reads only the tokens an indexer picks.
     sliding_window : int or None
         Tokens that a windowed layer attends to at most.
     windowed_layers : int
@@ -121,6 +84,7 @@ class ModelSpec(Part):
     heads: int = Field(gt=0)
     kv_heads: int = Field(gt=0)
     head_dim: int | None = Field(default=None, gt=0)
+    output_gate: bool = Field(default=False, strict=True)
     vocab: int = Field(gt=0)
     max_context: int = Field(gt=0)
     tied: bool = Field(strict=True)
@@ -128,6 +92,8 @@ class ModelSpec(Part):
     ffn_matrices: Literal[2, 3] = 3
     moe: MixtureOfExperts | None = None
     mla: LatentAttention | None = None
+    linear_attention: LinearAttention | None = None
+    sparse_attention: SparseAttention | None = None
     sliding_window: int | None = Field(default=None, gt=0)
     windowed_layers: int = Field(default=0, ge=0)
     native_precision: NativePrecision
@@ -136,34 +102,35 @@ class ModelSpec(Part):
     @model_validator(mode="after")
     def _consistent(self) -> ModelSpec:
         for wrong, msg in (
-            (
-                (self.kind == "moe") != (self.moe is not None),
-                "kind must be 'moe' exactly if there is a moe block",
-            ),
+            ((self.kind == "moe") != (self.moe is not None), "kind must be 'moe' exactly if there is a moe block"),
             (self.moe_layers > self.layers, f"moe.layers is {self.moe_layers}, of only {self.layers} layers"),
             (self.dense_layers > 0 and self.dense_ffn is None, "dense_ffn is missing: some layers are dense"),
-            (
-                self.dense_layers == 0 and self.dense_ffn is not None,
-                "dense_ffn is given, but no layer is dense",
-            ),
+            (self.dense_layers == 0 and self.dense_ffn is not None, "dense_ffn is given, but no layer is dense"),
             (self.mla is None and self.head_dim is None, "head_dim is missing"),
+            (self.mla is not None and self.head_dim is not None, "head_dim is given beside mla, which has its own"),
+            (self.heads % self.kv_heads != 0, f"{self.heads} heads cannot share {self.kv_heads} kv_heads evenly"),
+            (self.mla is not None and self.output_gate, "output_gate is given beside mla, which has none"),
             (
-                self.mla is not None and self.head_dim is not None,
-                "head_dim is given beside mla, which has its own",
+                self.linear_layers > self.layers,
+                f"linear_attention.layers is {self.linear_layers}, of only {self.layers} layers",
             ),
             (
-                self.heads % self.kv_heads != 0,
-                f"{self.heads} heads cannot share {self.kv_heads} kv_heads evenly",
+                self.windowed_layers > self.attention_layers,
+                f"windowed_layers exceeds the {self.attention_layers} layers with attention",
             ),
-            (self.windowed_layers > self.layers, f"windowed_layers exceeds the {self.layers} layers"),
+            (
+                self.sparse_attention is not None and self.mla is None,
+                "sparse_attention needs mla: its indexer reads the compressed query",
+            ),
+            (
+                self.sparse_attention is not None and self.windowed_layers > 0,
+                "sparse_attention and windowed_layers exclude each other",
+            ),
             (
                 (self.sliding_window is not None) != (self.windowed_layers > 0),
                 "sliding_window and windowed_layers belong together: give both or neither",
             ),
-            (
-                bool(self.sources.keys() - ModelSpec.model_fields.keys()),
-                "sources names a field that does not exist",
-            ),
+            (bool(self.sources.keys() - ModelSpec.model_fields.keys()), "sources names a field that does not exist"),
         ):
             if wrong:
                 raise ValueError(msg)
@@ -174,20 +141,72 @@ class ModelSpec(Part):
         return hash(self.id)
 
     @property
-    def attention_parameters(self) -> int:
-        """Parameters of one attention block.
+    def linear_layers(self) -> int:
+        """Layers with a recurrent state and no cache."""
+        return self.linear_attention.layers if self.linear_attention else 0
 
-        Grouped-query: ``hidden·head_dim·(2·heads + 2·kv_heads)`` (query, output, key, value). Latent
-        (arXiv:2405.04434): query down and up, latent down, key-value up, output.
+    @property
+    def attention_layers(self) -> int:
+        """Layers with attention and a cache: ``layers − linear_layers``, windowed or full."""
+        return self.layers - self.linear_layers
+
+    @property
+    def full_layers(self) -> int:
+        """Layers whose cache holds the whole context: ``attention_layers − windowed_layers``."""
+        return self.attention_layers - self.windowed_layers
+
+    @property
+    def moe_layers(self) -> int:
+        """Layers with experts."""
+        return self.moe.layers if self.moe else 0
+
+    @property
+    def dense_layers(self) -> int:
+        """Layers with a dense feed-forward network: ``layers − moe_layers``."""
+        return self.layers - self.moe_layers
+
+    @property
+    def gemms(self) -> tuple[Gemm, ...]:
+        """Every weight matrix of the layers but the routed experts', which `expert_gemms` gives.
+
+        Attention: ``qkv`` and ``attention_output``; with `mla` ``q_a``, ``q_b`` (or ``q``), ``kv_a``, ``kv_b``
+        and ``attention_output``; with `sparse_attention` also ``index_q``, ``index_k``, ``index_weights``.
+        Linear attention: ``linear_qkvz``, ``linear_ba``, ``linear_output``. Feed-forward: ``gate_up`` (``up``
+        without a gate) and ``down``; ``router``, ``shared_gate_up`` and ``shared_down`` of expert layers,
+        where all shared experts make one network.
         """
-        if self.mla is None:
-            return self.hidden * self._head_dim * 2 * (self.heads + self.kv_heads)
-        mla = self.mla
-        query_width = self.heads * (mla.nope + mla.rope)
-        rank = mla.q_lora_rank
-        query = self.hidden * query_width if rank is None else rank * (self.hidden + query_width)
-        latent = self.hidden * (mla.kv_lora_rank + mla.rope) + mla.kv_lora_rank * self.heads * (mla.nope + mla.v)
-        return query + latent + self.heads * mla.v * self.hidden
+        matrices = self._attention_gemms + self._linear_attention_gemms
+        if self.dense_ffn is not None:
+            matrices += gemm.feed_forward(self.dense_layers, self.hidden, self.dense_ffn, self.ffn_matrices)
+        if self.moe is not None:
+            matrices += gemm.router_and_shared_experts(self.hidden, self.moe, self.ffn_matrices)
+        return matrices
+
+    @property
+    def expert_gemms(self) -> tuple[Gemm, ...]:
+        """The weight matrices of one routed expert, in every layer with experts; empty without."""
+        if self.moe is None:
+            return ()
+        return gemm.feed_forward(self.moe.layers, self.hidden, self.moe.ffn, self.ffn_matrices, "expert_")
+
+    @property
+    def attention_parameters(self) -> int:
+        """Parameters of one layer's attention, an indexer included.
+
+        Grouped-query: ``hidden·head_dim·(2·heads + 2·kv_heads)`` (query, output, key, value), and
+        ``hidden·head_dim·heads`` for an output gate. Latent (arXiv:2405.04434): query down and up, latent
+        down, key-value up, output.
+        """
+        return sum(matrix.inputs * matrix.outputs for matrix in self._attention_gemms)
+
+    @property
+    def linear_attention_parameters(self) -> int:
+        """Parameters of one linear layer's projections; 0 without such layers.
+
+        ``hidden·(2·key_heads·key_dim + 3·value_heads·value_dim + 2·value_heads)``: query and key; value,
+        output gate and output; update strength and decay.
+        """
+        return sum(matrix.inputs * matrix.outputs for matrix in self._linear_attention_gemms)
 
     @property
     def dense_ffn_parameters(self) -> int:
@@ -208,16 +227,6 @@ class ModelSpec(Part):
     def router_parameters(self) -> int:
         """Parameters of the router of one expert layer: ``hidden·experts``."""
         return self.hidden * self.moe.experts if self.moe else 0
-
-    @property
-    def moe_layers(self) -> int:
-        """Layers with experts."""
-        return self.moe.layers if self.moe else 0
-
-    @property
-    def dense_layers(self) -> int:
-        """Layers with a dense feed-forward network: ``layers − moe_layers``."""
-        return self.layers - self.moe_layers
 
     @property
     def embedding_parameters(self) -> int:
@@ -252,33 +261,76 @@ class ModelSpec(Part):
 
     @property
     def kv_elements_per_token_per_layer(self) -> int:
-        """Elements cached per token and layer.
+        """Elements of keys and values cached per token and layer with attention.
 
-        Grouped-query: ``2·kv_heads·head_dim`` (key and value). Latent: ``kv_lora_rank + rope``.
+        Grouped-query: ``2·kv_heads·head_dim`` (key and value). Latent: ``kv_lora_rank + rope``. The index keys
+        of sparse attention come on top: `index_elements_per_token_per_layer`.
         """
         if self.mla is not None:
             return self.mla.kv_lora_rank + self.mla.rope
         return 2 * self.kv_heads * self._head_dim
 
     @property
+    def index_elements_per_token_per_layer(self) -> int:
+        """Elements of the index key cached per token and layer: ``index_dim``; 0 without sparse attention."""
+        return self.sparse_attention.index_dim if self.sparse_attention else 0
+
+    @property
+    def cache_elements_per_token_per_layer(self) -> int:
+        """Elements cached per token and layer with attention: keys, values and index key."""
+        return self.kv_elements_per_token_per_layer + self.index_elements_per_token_per_layer
+
+    @property
     def kv_elements_per_token(self) -> int:
-        """Elements cached per token over all layers while no window is full: ``layers`` × one layer's."""
-        return self.layers * self.kv_elements_per_token_per_layer
+        """Elements cached per token over all layers with attention while no window is full, index keys included."""
+        return self.attention_layers * self.cache_elements_per_token_per_layer
 
     def kv_elements(self, context_tokens: int) -> int:
-        """Return the elements cached for a sequence of `context_tokens`.
+        """Return the elements cached for a sequence of `context_tokens`, index keys included.
 
-        Windowed layers stop growing at their window:
-        ``per layer · ((layers − windowed)·n + windowed·min(n, window))``.
+        Windowed layers stop growing at their window, and linear layers have no cache:
+        ``per layer · (full_layers·n + windowed_layers·min(n, window))``.
         """
-        window = self.sliding_window or 0
-        full = (self.layers - self.windowed_layers) * context_tokens
-        windowed = self.windowed_layers * min(context_tokens, window)
-        return self.kv_elements_per_token_per_layer * (full + windowed)
+        windowed = self.windowed_layers * min(context_tokens, self.sliding_window or 0)
+        return self.cache_elements_per_token_per_layer * (self.full_layers * context_tokens + windowed)
+
+    @property
+    def state_elements(self) -> int:
+        """Elements of recurrent state per sequence over all linear layers, whatever its length.
+
+        ``linear_layers·value_heads·key_dim·value_dim``, kept in 32 bit (``mamba_ssm_dtype`` of the Qwen3.5
+        files). The inputs that the short convolution remembers, under 4 % more, are left out.
+        """
+        linear = self.linear_attention
+        return linear.layers * linear.value_heads * linear.key_dim * linear.value_dim if linear else 0
+
+    @property
+    def state_flops_per_token(self) -> int:
+        """FLOPs per token in the recurrences of all linear layers in decode: 7 per element of state.
+
+        Per head, with a state of ``key_dim × value_dim``: decay (1), read by the key (2), write the correction
+        (2), read by the query (2). The chunked form of prefill does up to twice that, on matrix units.
+        """
+        return 7 * self.state_elements
+
+    @property
+    def attention_span(self) -> float:
+        """Tokens that a query of a full layer attends to at most: `top_k`, or infinity without sparse attention."""
+        return float(self.sparse_attention.top_k) if self.sparse_attention else math.inf
+
+    @property
+    def indexer_flops(self) -> int:
+        """FLOPs of the indexer per query token, context token and full layer; 0 without sparse attention.
+
+        ``2·index_heads·(index_dim + 1)``: the scores of all heads, and their weighted sum (arXiv:2512.02556).
+        It looks at the whole context, attention itself only at `attention_span` tokens of it.
+        """
+        sparse = self.sparse_attention
+        return 2 * sparse.index_heads * (sparse.index_dim + 1) if sparse else 0
 
     @property
     def attention_flops_decode(self) -> int:
-        """FLOPs per query token, context token and layer in decode.
+        """FLOPs per query token, attended token and layer with attention in decode.
 
         Grouped-query: ``4·heads·head_dim`` (scores and weighted sum). Latent, with the up-projections
         absorbed into query and output: ``2·heads·(2·kv_lora_rank + rope)``.
@@ -289,14 +341,15 @@ class ModelSpec(Part):
 
     @property
     def attention_flops_prefill(self) -> int:
-        """FLOPs per query token, context token and layer in prefill.
+        """FLOPs per query token, attended token and layer with attention in prefill.
 
         Grouped-query: ``4·heads·head_dim``. Latent, with keys and values expanded:
-        ``2·heads·(nope + rope + v)``.
+        ``2·heads·(nope + rope + v)``; sparse attention expands nothing, each query having keys of its own, and
+        does what decode does (arXiv:2512.02556).
         """
-        if self.mla is not None:
+        if self.mla is not None and self.sparse_attention is None:
             return 2 * self.heads * (self.mla.nope + self.mla.rope + self.mla.v)
-        return 4 * self.heads * self._head_dim
+        return self.attention_flops_decode
 
     @property
     def linear_flops_per_token(self) -> int:
@@ -313,11 +366,22 @@ class ModelSpec(Part):
         # Validation leaves it out only with latent attention, which never asks.
         return self.head_dim or 0
 
+    @property
+    def _attention_gemms(self) -> tuple[Gemm, ...]:
+        layers = self.attention_layers
+        if self.mla is not None:
+            sparse = self.sparse_attention
+            indexer = gemm.indexer(layers, self.hidden, self.mla, sparse) if sparse else ()
+            return gemm.latent_attention(layers, self.hidden, self.heads, self.mla) + indexer
+        return gemm.grouped_query_attention(
+            layers, self.hidden, self.heads, self.kv_heads, self._head_dim, self.output_gate
+        )
+
+    @property
+    def _linear_attention_gemms(self) -> tuple[Gemm, ...]:
+        return gemm.linear_attention(self.hidden, self.linear_attention) if self.linear_attention else ()
+
     def _layer_parameters(self, routed_experts: int) -> int:
         """Return the parameters of all layers when `routed_experts` of each expert layer are counted."""
-        expert_layer = routed_experts * self.expert_parameters + self.shared_expert_parameters + self.router_parameters
-        return (
-            self.layers * self.attention_parameters
-            + self.dense_layers * self.dense_ffn_parameters
-            + self.moe_layers * expert_layer
-        )
+        always = sum(matrix.parameters for matrix in self.gemms)
+        return always + self.moe_layers * routed_experts * self.expert_parameters

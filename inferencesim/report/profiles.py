@@ -86,6 +86,7 @@ def model_table(model: ModelSpec) -> Table:
         ("total_parameters", model.total_parameters),
         ("active_parameters", model.active_parameters),
         ("kv_elements_per_token", model.kv_elements_per_token),
+        ("state_elements", model.state_elements),
     ):
         table.add_row(label, f"{amount:,}", "computed from the above")
     table.caption = f"config: {model.source}" + (f"\n{model.notes.strip()}" if model.notes else "")

@@ -183,6 +183,16 @@ class TestScaffolds:
         invoke("new", "hardware", "Other", path, "--force")
         assert load_profile(path, "hardware").id == "other"
 
+    def test_a_new_chip_is_told_which_numbers_to_fill_in_and_which_are_class_priors(self, tmp_path):
+        path = tmp_path / "chip.yaml"
+        told = dict(line.split(": ", 1) for line in invoke("hardware", "new", "x1", path).stderr.splitlines()[1:])
+        to_fill_in = told["fill in from a datasheet"].split(", ")
+        priors = told["class priors, until measured"].split(", ")
+        assert {"memory.capacity", "memory.bandwidth", "compute.bf16", "power.peak"} <= set(to_fill_in)
+        assert {"efficiency.compute", "overhead.layer", "usable_memory"} <= set(priors)
+        shown = invoke("hardware", "show", path).stdout
+        assert shown.count("assumption") == len(to_fill_in) + len(priors)
+
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(
     f"2023-11-16 18:{minute:02d}:{second:02d}.{second:02d}00000,{100 + second},{5 + minute}\n"

@@ -9,8 +9,9 @@ import yaml
 
 from inferencesim.errors import InputError
 from inferencesim.hardware.catalog import load_profile, profile_digest, profile_names
-from inferencesim.hardware.scaffold import hardware_template
+from inferencesim.hardware.scaffold import CLASS_PRIOR, FILL_IN, hardware_template
 from inferencesim.package_data import data_folder
+from inferencesim.report.profiles import quantities
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,6 +155,16 @@ def test_the_template_asks_for_every_key_there_is(tmp_path: Path) -> None:
         return set(data) | {key for key in nested if key.split(".")[0] != "compute" and "note" not in key}
 
     assert keys(template) == keys(h100)
+
+
+def test_the_template_marks_what_a_datasheet_says_and_what_only_a_class_of_chips_does(tmp_path: Path) -> None:
+    file = tmp_path / "chip.yaml"
+    file.write_text(hardware_template("acme"), encoding="utf-8")
+    sources = {path: quantity.source for path, quantity in quantities(load_profile(file, "here"))}
+    assert set(sources.values()) == {FILL_IN, CLASS_PRIOR}
+    for path, source in sources.items():
+        prior = path.startswith(("efficiency", "overhead")) or path.endswith("latency")
+        assert source == (CLASS_PRIOR if prior or path in {"power.idle", "power.host", "usable_memory"} else FILL_IN)
 
 
 def test_a_template_needs_a_name_to_make_an_id_of() -> None:

@@ -91,6 +91,28 @@ GLM = {
     "vocab_size": 151552,
     "tie_word_embeddings": False,
 }
+INDEXER = {"index_topk": 2048, "index_n_heads": 64, "index_head_dim": 128}
+QWEN3_NEXT = {
+    "model_type": "qwen3_next",
+    "num_hidden_layers": 48,
+    "hidden_size": 2048,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 2,
+    "head_dim": 256,
+    "intermediate_size": 5120,
+    "moe_intermediate_size": 512,
+    "shared_expert_intermediate_size": 512,
+    "num_experts": 512,
+    "num_experts_per_tok": 10,
+    "full_attention_interval": 4,
+    "linear_num_key_heads": 16,
+    "linear_num_value_heads": 32,
+    "linear_key_head_dim": 128,
+    "linear_value_head_dim": 128,
+    "vocab_size": 151936,
+    "max_position_embeddings": 262144,
+    "tie_word_embeddings": False,
+}
 CONFIGS: dict[str, dict[str, Any]] = {
     "llama-3.1-8b": LLAMA,
     "qwen2.5-7b": {
@@ -141,6 +163,61 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "first_k_dense_replace": 1,
         "vocab_size": 163840,
         "max_position_embeddings": 131072,
+    },
+    "deepseek-v3.2": {**DEEPSEEK, **INDEXER, "model_type": "deepseek_v32"},
+    "glm-5": {
+        **DEEPSEEK,
+        **INDEXER,
+        "model_type": "glm_moe_dsa",
+        "num_hidden_layers": 78,
+        "hidden_size": 6144,
+        "num_attention_heads": 64,
+        "num_key_value_heads": 64,
+        "head_dim": 64,
+        "intermediate_size": 12288,
+        "q_lora_rank": 2048,
+        "qk_nope_head_dim": 192,
+        "v_head_dim": 256,
+        "index_n_heads": 32,
+        "vocab_size": 154880,
+        "max_position_embeddings": 202752,
+        "quantization_config": None,
+    },
+    "qwen3.5-397b-a17b": {
+        "model_type": "qwen3_5_moe",
+        "tie_word_embeddings": False,
+        "text_config": {
+            **QWEN3_NEXT,
+            "model_type": "qwen3_5_moe_text",
+            "num_hidden_layers": 60,
+            "hidden_size": 4096,
+            "num_attention_heads": 32,
+            "moe_intermediate_size": 1024,
+            "shared_expert_intermediate_size": 1024,
+            "linear_num_value_heads": 64,
+            "layer_types": [*["linear_attention"] * 3, "full_attention"] * 15,
+            "attn_output_gate": True,
+            "vocab_size": 248320,
+        },
+        "vision_config": {"depth": 27, "hidden_size": 1152},
+    },
+    "kimi-k2.5": {
+        "model_type": "kimi_k25",
+        "text_config": {
+            **DEEPSEEK,
+            "model_type": "kimi_k2",
+            "num_attention_heads": 64,
+            "num_key_value_heads": 64,
+            "n_routed_experts": 384,
+            "first_k_dense_replace": 1,
+            "vocab_size": 163840,
+            "max_position_embeddings": 262144,
+            "quantization_config": {
+                "quant_method": "compressed-tensors",
+                "config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int"}}},
+            },
+        },
+        "vision_config": {"vt_num_hidden_layers": 27},
     },
     "gpt-oss-20b": {
         **GPT_OSS,
@@ -337,6 +414,56 @@ def test_windows(tmp_path: Path) -> None:
     qwen = {**CONFIGS["qwen2.5-7b"], "use_sliding_window": True, "max_window_layers": 20}
     assert read(tmp_path, qwen).windowed_layers == 8
     assert read(tmp_path, {**qwen, "use_sliding_window": None}).windowed_layers == 0
+
+
+def test_qwen3_next_has_the_published_80_billion_parameters_of_which_3_are_active(tmp_path: Path) -> None:
+    model = read(tmp_path, QWEN3_NEXT)
+    assert model.total_parameters / 1e9 == pytest.approx(80, rel=0.01)
+    # Published without the input embedding; 3.1 to 3.6 by what is counted.
+    assert (model.active_parameters - model.embedding_parameters) / 1e9 == pytest.approx(3.3, abs=0.3)
+    assert (model.linear_layers, model.full_layers) == (36, 12)
+    assert model.output_gate
+
+
+def test_linear_layers_are_told_by_kind_or_by_interval(tmp_path: Path) -> None:
+    without = {name: value for name, value in QWEN3_NEXT.items() if name != "full_attention_interval"}
+    assert read(tmp_path, without).linear_layers == 36
+    assert read(tmp_path, {**QWEN3_NEXT, "full_attention_interval": 6}).linear_layers == 40
+    kinds = ["linear_attention"] * 47 + ["full_attention"]
+    assert read(tmp_path, {**QWEN3_NEXT, "layer_types": kinds}).linear_layers == 47
+    assert read(tmp_path, {**QWEN3_NEXT, "layer_types": ["full_attention"] * 48}).linear_attention is None
+
+
+def test_the_dense_models_of_a_hybrid_family(tmp_path: Path) -> None:
+    model = read(tmp_path, {**QWEN3_NEXT, "model_type": "qwen3_5_text", "attn_output_gate": False})
+    assert (model.moe, model.dense_ffn, model.linear_layers) == (None, 5120, 36)
+    assert not model.output_gate
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({**LLAMA, "layer_types": ["mamba"] * 32}, r"layer_types: layers of the kind 'mamba' are not supported"),
+        ({**LLAMA, "layer_types": ["full_attention"]}, "layer_types: there are 1 entries for 32 layers"),
+        ({**QWEN3_NEXT, "linear_num_key_heads": None}, "linear_num_key_heads: the key 'linear_num_key_heads' is"),
+        ({**QWEN3_NEXT, "shared_expert_intermediate_size": 600}, "600 is not a multiple of the 512"),
+        ({**DEEPSEEK, "model_type": "deepseek_v32"}, "index_topk: the key 'index_topk' is missing"),
+        ({**DEEPSEEK, **INDEXER, "index_n_heads": None}, "index_n_heads: the key 'index_n_heads' is missing"),
+        ({**DEEPSEEK, **INDEXER, "index_topk_freq": 4}, "index_topk_freq: 4 layers share an indexer"),
+    ],
+)
+def test_layers_that_cannot_be_described_are_refused(tmp_path: Path, config: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        read(tmp_path, config)
+
+
+def test_a_wider_shared_expert_counts_as_several(tmp_path: Path) -> None:
+    def shared(width: int) -> int:
+        moe = read(tmp_path, {**QWEN3_NEXT, "shared_expert_intermediate_size": width}).moe
+        assert moe is not None
+        return moe.shared
+
+    assert [shared(0), shared(512), shared(1024)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

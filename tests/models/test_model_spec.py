@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -13,17 +14,24 @@ from pydantic import ValidationError
 from inferencesim.models.catalog import load_model, model_names
 from inferencesim.models.spec import ModelSpec
 
-#: id → total and active parameters in 10⁹, KV bytes per token in 16 bit.
+#: id → total and active parameters in 10⁹, bytes cached per token in 16 bit.
 PUBLISHED = {
     "deepseek-r1": (671.03, 37.55, 70272),
     "deepseek-v3": (671.03, 37.55, 70272),
+    "deepseek-r1-distill-qwen-14b": (14.77, 14.77, 196608),
+    "deepseek-v3.2": (671.88, 38.4, 85888),
     "gemma-3-27b": (27.01, 27.01, 507904),
     "glm-4.5-air": (106.85, 13.42, 188416),
     "glm-4.6": (352.8, 33.63, 376832),
+    "glm-5": (744.0, 41.78, 109824),
     "gpt-oss-120b": (116.79, 5.71, 73728),
     "gpt-oss-20b": (20.91, 4.19, 49152),
     "gte-qwen2-7b": (7.61, 7.61, 57344),
     "kimi-k2": (1026.41, 32.86, 70272),
+    "kimi-k2.5": (1026.41, 32.86, 70272),
+    "llama-2-13b": (13.02, 13.02, 819200),
+    "llama-2-70b": (68.98, 68.98, 327680),
+    "llama-2-7b": (6.74, 6.74, 524288),
     "llama-3.1-405b": (405.85, 405.85, 516096),
     "llama-3.1-70b": (70.55, 70.55, 327680),
     "llama-3.1-8b": (8.03, 8.03, 131072),
@@ -35,9 +43,11 @@ PUBLISHED = {
     "phi-4": (14.66, 14.66, 204800),
     "qwen2.5-7b": (7.62, 7.62, 57344),
     "qwen3-235b-a22b": (235.09, 22.19, 192512),
+    "qwen3-coder-480b-a35b": (480.15, 35.47, 253952),
     "qwen3-30b-a3b": (30.53, 3.35, 98304),
     "qwen3-32b": (32.76, 32.76, 262144),
     "qwen3-8b": (8.19, 8.19, 147456),
+    "qwen3.5-397b-a17b": (397.0, 17.3, 30720),
 }
 
 
@@ -115,6 +125,100 @@ def test_half_the_layers_of_gpt_oss_forget() -> None:
     assert model.kv_elements(10_000) == per_layer * (12 * 10_000 + 12 * 128)
 
 
+def test_every_layer_mixes_tokens_in_one_way(model: ModelSpec) -> None:
+    assert model.full_layers + model.windowed_layers + model.linear_layers == model.layers
+    assert model.attention_layers == model.full_layers + model.windowed_layers > 0
+
+
+def test_gemms_are_all_parameters_of_the_layers_but_the_routed_experts(model: ModelSpec) -> None:
+    names = [matrix.name for matrix in model.gemms + model.expert_gemms]
+    assert len(set(names)) == len(names)
+    routed = model.moe_layers * (model.moe.experts if model.moe else 0) * model.expert_parameters
+    layer_by_layer = (
+        model.attention_layers * model.attention_parameters
+        + model.linear_layers * model.linear_attention_parameters
+        + model.dense_layers * model.dense_ffn_parameters
+        + model.moe_layers * (model.router_parameters + model.shared_expert_parameters)
+    )
+    assert sum(matrix.parameters for matrix in model.gemms) == layer_by_layer == model.layer_parameters - routed
+    assert sum(matrix.parameters for matrix in model.expert_gemms) == model.moe_layers * model.expert_parameters
+
+
+def shapes(model: ModelSpec) -> dict[str, tuple[int, int, int]]:
+    return {matrix.name: (matrix.layers, matrix.inputs, matrix.outputs) for matrix in model.gemms}
+
+
+def test_the_shapes_of_llama_8b() -> None:
+    assert shapes(load_model("llama-3.1-8b", "here")) == {
+        "qkv": (32, 4096, 4096 + 2 * 1024),
+        "attention_output": (32, 4096, 4096),
+        "gate_up": (32, 4096, 2 * 14336),
+        "down": (32, 14336, 4096),
+    }
+
+
+def test_the_shapes_of_deepseek_v3_2() -> None:
+    assert shapes(load_model("deepseek-v3.2", "here")) == {
+        "q_a": (61, 7168, 1536),
+        "q_b": (61, 1536, 128 * 192),
+        "kv_a": (61, 7168, 512 + 64),
+        "kv_b": (61, 512, 128 * 256),
+        "attention_output": (61, 128 * 128, 7168),
+        "index_q": (61, 1536, 64 * 128),
+        "index_k": (61, 7168, 128),
+        "index_weights": (61, 7168, 64),
+        "gate_up": (3, 7168, 2 * 18432),
+        "down": (3, 18432, 7168),
+        "router": (58, 7168, 256),
+        "shared_gate_up": (58, 7168, 2 * 2048),
+        "shared_down": (58, 2048, 7168),
+    }
+
+
+def test_the_shapes_of_qwen3_5() -> None:
+    assert shapes(load_model("qwen3.5-397b-a17b", "here")) == {
+        "qkv": (15, 4096, 2 * 32 * 256 + 2 * 2 * 256),
+        "attention_output": (15, 32 * 256, 4096),
+        "linear_qkvz": (45, 4096, 2 * 16 * 128 + 2 * 64 * 128),
+        "linear_ba": (45, 4096, 2 * 64),
+        "linear_output": (45, 64 * 128, 4096),
+        "router": (60, 4096, 512),
+        "shared_gate_up": (60, 4096, 2 * 1024),
+        "shared_down": (60, 1024, 4096),
+    }
+
+
+def test_only_every_fourth_layer_of_qwen3_5_has_a_cache() -> None:
+    model = load_model("qwen3.5-397b-a17b", "here")
+    assert (model.linear_layers, model.full_layers, model.windowed_layers) == (45, 15, 0)
+    assert model.kv_elements(10_000) == 15 * 10_000 * 2 * 2 * 256
+    assert model.state_elements == 45 * 64 * 128 * 128
+    # In bytes (32 bit against 16) the state of one sequence is worth the cache of 6,144 tokens.
+    assert 4 * model.state_elements == 6144 * 2 * model.kv_elements_per_token
+
+
+def test_the_recurrence_of_a_linear_layer_operation_by_operation() -> None:
+    model = spec(linear_attention=LINEAR)
+    decay, read, write, query = 1, 2, 2, 2
+    per_head = (decay + read + write + query) * 3 * 5
+    assert model.state_flops_per_token == 1 * 4 * per_head
+
+
+def test_sparse_attention_caches_an_index_key_and_reads_few_tokens() -> None:
+    plain, sparse = load_model("deepseek-v3", "here"), load_model("deepseek-v3.2", "here")
+    assert (plain.index_elements_per_token_per_layer, plain.indexer_flops) == (0, 0)
+    assert plain.attention_span == math.inf
+    assert sparse.attention_span == 2048
+    assert sparse.kv_elements_per_token_per_layer == plain.kv_elements_per_token_per_layer
+    assert sparse.kv_elements(100) - plain.kv_elements(100) == 61 * 100 * 128
+    assert sparse.indexer_flops == 64 * (2 * 128 + 2)
+    assert sparse.attention_flops_prefill == sparse.attention_flops_decode == plain.attention_flops_decode
+    # At 128 k tokens of context, indexer and attention together are a small part of dense attention.
+    context = 131_072
+    dense = plain.attention_flops_decode * context
+    assert sparse.indexer_flops * context + sparse.attention_flops_decode * 2048 < 0.1 * dense
+
+
 DENSE: dict[str, Any] = {
     "schema": 1,
     "id": "toy",
@@ -134,6 +238,8 @@ DENSE: dict[str, Any] = {
 }
 EXPERTS = {"experts": 4, "active": 2, "shared": 1, "ffn": 16, "layers": 1}
 LATENT = {"q_lora_rank": 4, "kv_lora_rank": 4, "nope": 2, "rope": 1, "v": 2}
+LINEAR = {"layers": 1, "key_heads": 2, "value_heads": 4, "key_dim": 3, "value_dim": 5}
+SPARSE = {"top_k": 8, "index_heads": 2, "index_dim": 4}
 
 
 def spec(**changes: Any) -> ModelSpec:
@@ -155,6 +261,18 @@ def spec(**changes: Any) -> ModelSpec:
         ({"sliding_window": 8}, "sliding_window and windowed_layers belong together"),
         ({"windowed_layers": 1}, "sliding_window and windowed_layers belong together"),
         ({"sliding_window": 8, "windowed_layers": 3}, "windowed_layers exceeds the 2 layers"),
+        ({"linear_attention": {**LINEAR, "layers": 3}}, "linear_attention.layers is 3, of only 2 layers"),
+        ({"linear_attention": {**LINEAR, "key_heads": 3}}, "4 value_heads cannot share 3 key_heads evenly"),
+        (
+            {"linear_attention": LINEAR, "sliding_window": 8, "windowed_layers": 2},
+            "windowed_layers exceeds the 1 layers with attention",
+        ),
+        ({"sparse_attention": SPARSE}, "sparse_attention needs mla"),
+        (
+            {"head_dim": None, "mla": LATENT, "sparse_attention": SPARSE, "sliding_window": 8, "windowed_layers": 1},
+            "sparse_attention and windowed_layers exclude each other",
+        ),
+        ({"head_dim": None, "mla": LATENT, "output_gate": True}, "output_gate is given beside mla"),
         ({"sources": {"colour": "x"}}, "sources names a field that does not exist"),
         ({"layers": 0}, "greater than 0"),
     ],
@@ -165,7 +283,7 @@ def test_an_inconsistent_architecture_is_refused(changes: dict[str, Any], told: 
 
 
 def test_every_number_of_the_architecture_changes_a_result() -> None:
-    def results(model: ModelSpec) -> tuple[int, ...]:
+    def results(model: ModelSpec) -> tuple[float, ...]:
         return (
             model.total_parameters,
             model.active_parameters,
@@ -174,6 +292,9 @@ def test_every_number_of_the_architecture_changes_a_result() -> None:
             model.attention_flops_decode,
             model.attention_flops_prefill,
             model.kv_elements(100),
+            model.state_flops_per_token,
+            model.indexer_flops,
+            model.attention_span,
         )
 
     dense = results(spec())
@@ -183,6 +304,7 @@ def test_every_number_of_the_architecture_changes_a_result() -> None:
         {"heads": 6},
         {"kv_heads": 4},
         {"head_dim": 3},
+        {"output_gate": True},
         {"vocab": 17},
         {"tied": True},
         {"dense_ffn": 33},
@@ -199,6 +321,13 @@ def test_every_number_of_the_architecture_changes_a_result() -> None:
     for key in LATENT:
         assert results(spec(head_dim=None, mla={**LATENT, key: LATENT[key] + 1})) != latent, key
     assert results(spec(head_dim=None, mla={**LATENT, "q_lora_rank": None})) != latent
+    hybrid = results(spec(linear_attention=LINEAR))
+    for change in ({"layers": 2}, {"key_heads": 4}, {"value_heads": 6}, {"key_dim": 4}, {"value_dim": 4}):
+        assert results(spec(linear_attention={**LINEAR, **change})) != hybrid, change
+    sparse = results(spec(head_dim=None, mla=LATENT, sparse_attention=SPARSE))
+    for key in SPARSE:
+        more = {**SPARSE, key: SPARSE[key] + 1}
+        assert results(spec(head_dim=None, mla=LATENT, sparse_attention=more)) != sparse, key
 
 
 @given(
@@ -207,20 +336,24 @@ def test_every_number_of_the_architecture_changes_a_result() -> None:
     shared=st.integers(0, 3),
     moe_layers=st.integers(1, 8),
     dense_layers=st.integers(0, 4),
+    linear_layers=st.integers(0, 8),
 )
 def test_parameters_add_up_layer_by_layer(
-    experts: int, active: int, shared: int, moe_layers: int, dense_layers: int
+    experts: int, active: int, shared: int, moe_layers: int, dense_layers: int, linear_layers: int
 ) -> None:
     active = min(active, experts)
+    linear_layers = min(linear_layers, moe_layers + dense_layers)
     model = spec(
         kind="moe",
         layers=moe_layers + dense_layers,
         dense_ffn=32 if dense_layers else None,
         moe={"experts": experts, "active": active, "shared": shared, "ffn": 16, "layers": moe_layers},
+        linear_attention={**LINEAR, "layers": linear_layers} if linear_layers else None,
     )
     total = model.embedding_parameters + model.head_parameters
     for layer in range(model.layers):
-        total += model.attention_parameters
+        # By hand: query and key, value, gate and output, strength and decay; or query, output, key, value.
+        total += 8 * (2 * 2 * 3 + 3 * 4 * 5 + 2 * 4) if layer < linear_layers else 8 * 2 * (2 * 4 + 2 * 2)
         if layer < dense_layers:
             total += model.dense_ffn_parameters
         else:

@@ -119,3 +119,6 @@ def test_a_model_shows_what_follows_from_it():
     text = text_of([model_table(load_model("llama-3.1-8b", "model"))])
     assert "total_parameters" in text
     assert "8,029,995,008" in text
+    hybrid = text_of([model_table(load_model("qwen3.5-397b-a17b", "model"))])
+    assert "linear_attention.layers" in hybrid
+    assert "47,185,920" in hybrid  # elements of state: 45 layers × 64 heads × 128 × 128
