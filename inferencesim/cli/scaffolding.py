@@ -48,7 +48,8 @@ workload:
   - name: chat
     arrivals: {process: poisson, rate: 15/s}
     # arrivals: {process: gamma, rate: 15/s, cv: 3}
-    # arrivals: {process: closed, clients: 50, think_time: 20s}
+    # arrivals: {process: burst, requests: 500}        # all at once
+    # arrivals: {process: closed, clients: 50, think_time: 20s}      # requests: 500 stops them after so many
     # arrivals: {process: trace, file: trace.csv}      # then without lengths: the trace has them
     prompt_tokens: {distribution: lognormal, median: 800, p95: 3000, max: 8000}
     output_tokens: {distribution: lognormal, median: 150, p95: 600, max: 2000}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from inferencesim.deployment.calibration import UNVALIDATED, Calibration, apply, find_calibration
 from inferencesim.deployment.envelope import require_batching, require_same_deployment
 from inferencesim.deployment.latency import (
     LatencyModel,
@@ -21,6 +22,7 @@ from inferencesim.deployment.memory import (
     EMBEDDING_BYTES,
     LIVE_FFN,
     LIVE_HIDDEN,
+    STATE_BYTES,
     MemoryPlan,
     kv_shards,
     memory_share,
@@ -35,14 +37,21 @@ from inferencesim.scenario.fleet import BYTES_PER_ELEMENT
 
 if TYPE_CHECKING:
     from inferencesim.deployment.engine import Engine
-    from inferencesim.hardware.profile import HardwareProfile
+    from inferencesim.hardware.profile import Efficiency, HardwareProfile
     from inferencesim.models.spec import ModelSpec
-    from inferencesim.scenario.fleet import Batching, Parallelism, Pool, Precision
+    from inferencesim.scenario.fleet import Batching, Parallelism, Pool, Precision, PrecisionName
 
 #: Share of (peak − idle) drawn by full compute and by full memory traffic. Class priors: a prefill near peak
 #: power, a memory-bound decode at about half (the decode and prefill power ranges of published GPU runs).
 COMPUTE_ACTIVITY = 0.85
 MEMORY_ACTIVITY = 0.45
+
+#: Rows at which grouped multiplications of experts reach half of their efficiency, at most: their kernels pick
+#: tiles of 16 rows and fewer for small groups.
+GROUPED_HALF_ROWS = 8.0
+
+#: Formats of four bits, whose kernels unpack and rescale.
+FOUR_BIT = frozenset({"fp4", "int4"})
 
 #: Collectives move activations in sixteen bits, also in quantised deployments.
 COLLECTIVE_BYTES = BYTES_PER_ELEMENT["bf16"]
@@ -55,7 +64,9 @@ class Deployment:
     Attributes
     ----------
     hardware, model, engine
-        What it is built of.
+        What it is built of, the parameters of a calibration in place.
+    calibration : Calibration or None
+        What they were fitted to; None for class priors.
     precision, parallelism, batching
         How.
     coefficients : StepCoefficients
@@ -71,6 +82,7 @@ class Deployment:
     hardware: HardwareProfile
     model: ModelSpec
     engine: Engine
+    calibration: Calibration | None
     precision: Precision
     parallelism: Parallelism
     batching: Batching
@@ -89,6 +101,16 @@ class Deployment:
     def chips(self) -> int:
         """Chips of one replica."""
         return self.parallelism.chips
+
+    @property
+    def expected_error(self) -> str:
+        """The error of TPOT to expect, as reports print it."""
+        return UNVALIDATED if self.calibration is None else self.calibration.expected_error
+
+    @property
+    def prefills_first(self) -> bool:
+        """Whether prompts are prefilled in steps of their own: the pool's choice, else the engine's way."""
+        return (self.batching.prefill or self.engine.prefill) == "first"
 
     @property
     def context_limit(self) -> int:
@@ -116,7 +138,8 @@ class Deployment:
 
     def alone_s(self, prompt_tokens: int, output_tokens: int) -> float:
         """Return the E2E of a request of these lengths that is alone on a replica."""
-        return alone_seconds(self.latency, self.batching.token_budget, prompt_tokens, output_tokens)
+        seconds = alone_seconds(self.latency, self.batching.token_budget, prompt_tokens, output_tokens)
+        return self.coefficients.engine_request_s + seconds
 
     def saturated_rate(self, prompt_tokens: float, output_tokens: float) -> float:
         """Return the requests per second one replica completes at most, in steady state.
@@ -181,6 +204,9 @@ def deploy(hardware: HardwareProfile, model: ModelSpec, engine: Engine, pool: Po
     precision, parallelism, batching = pool.precision, pool.parallelism, pool.batching
     _require_precision(hardware, precision, f"{where}.precision")
     _require_division(model, parallelism, f"{where}.parallelism")
+    calibration = find_calibration(pool.calibration, hardware, engine, f"{where}.calibration")
+    if calibration is not None:
+        hardware, engine = apply(calibration, hardware, engine)
     share = memory_share(hardware, engine, pool.memory_share)
     memory = plan_memory(hardware, model, precision, parallelism, batching, share)
     if pool.kv_blocks is not None:
@@ -194,6 +220,7 @@ def deploy(hardware: HardwareProfile, model: ModelSpec, engine: Engine, pool: Po
         hardware=hardware,
         model=model,
         engine=engine,
+        calibration=calibration,
         precision=precision,
         parallelism=parallelism,
         batching=batching,
@@ -216,14 +243,16 @@ def _step_table(hardware: HardwareProfile, model: ModelSpec, pool: Pool, where: 
 
 
 def _require_precision(hardware: HardwareProfile, precision: Precision, where: str) -> None:
-    if precision.activations not in hardware.compute:
-        known = list(hardware.compute)
-        raise InputError(
-            where,
-            f"{hardware.id} has no {precision.activations} arithmetic",
-            f"It computes in {', '.join(known)}; for weights stored in {precision.weights} write "
-            f"{{weights: {precision.weights}, activations: bf16}}.",
-        )
+    _, expert_activations = precision.of_experts
+    for name, activations in (("activations", precision.activations), ("expert_activations", expert_activations)):
+        if activations not in hardware.compute:
+            known = list(hardware.compute)
+            raise InputError(
+                where,
+                f"{hardware.id} has no {activations} arithmetic",
+                f"It computes in {', '.join(known)}; for weights stored in {precision.weights} write "
+                f"{{weights: {precision.weights}, {name}: bf16}}.",
+            )
 
 
 def _require_division(model: ModelSpec, parallelism: Parallelism, where: str) -> None:
@@ -261,106 +290,177 @@ def step_coefficients(
 
     Floating-point work is 2 FLOPs per parameter and token; memory work is each
     weight once per microbatch and each key and value once per query step. Both
-    are divided over the chips of the tensor group and by the achievable share
-    of the peak (``efficiency`` in the profile).
+    are divided over the chips that share them and by the achievable share of
+    the peak (``efficiency`` in the profile): attention over the chips of one
+    rank, all else over all chips of the stage.
     """
-    tensor, stages = parallelism.tensor, parallelism.pipeline
-    chips_per_stage = float(tensor)
-    achievable = hardware.efficiency.compute.si * chips_per_stage
-    flops = hardware.compute[precision.activations].si * achievable
-    head_flops = hardware.compute["bf16"].si * achievable
-    attention_flops = hardware.compute["bf16"].si * hardware.efficiency.attention.si * chips_per_stage
-    bandwidth = hardware.memory.bandwidth.si * hardware.efficiency.memory.si * chips_per_stage
-    weight_bytes = BYTES_PER_ELEMENT[precision.weights]
-    activation_bytes = BYTES_PER_ELEMENT[precision.activations]
+    tensor, stages, ranks = parallelism.tensor, parallelism.pipeline, parallelism.attention_data
+    rank_chips = tensor // ranks
+    rates = hardware.efficiency
+    dense_flops, dense_bandwidth = _matrix_rates(hardware, rates, precision.weights, precision.activations)
+    expert_weights, expert_activations = precision.of_experts
+    expert_flops, expert_bandwidth = _matrix_rates(
+        hardware, rates, expert_weights, expert_activations, rates.expert_compute.si, rates.expert_memory.si
+    )
+    attention_flops = hardware.compute["bf16"].si * rates.attention.si * rank_chips
+    head_flops = hardware.compute["bf16"].si * rates.compute.si
+    cache_bandwidth = hardware.memory.bandwidth.si * rates.cache.si
+    plain_bandwidth = hardware.memory.bandwidth.si * rates.memory.si
 
-    routed, expert_parameters = 0.0, 0.0
-    experts, active = 0.0, 0.0
+    experts, active, routed, expert_parameters = 0.0, 0.0, 0.0, 0.0
     if model.moe is not None:
         experts, active = float(model.moe.experts), float(model.moe.active)
         expert_parameters = float(model.moe.layers * model.moe.experts * model.expert_parameters)
-        routed = float(model.moe.layers * model.moe.active * model.expert_parameters)
-    dense = float(model.layer_parameters) - expert_parameters
+        routed = expert_parameters * active / experts
+    attention = float(
+        model.attention_layers * model.attention_parameters + model.linear_layers * model.linear_attention_parameters
+    )
+    ffn = float(model.layer_parameters) - attention - expert_parameters
 
-    kv_element = BYTES_PER_ELEMENT[precision.kv]
-    copies = tensor / kv_shards(model, tensor)
-    kv_s_per_layer = model.kv_elements_per_token_per_layer * kv_element * copies / bandwidth
-    windowed = float(model.windowed_layers)
-    full = model.layers - windowed
-    decode_s_per_layer = model.attention_flops_decode / attention_flops
-    prefill_s_per_layer = model.attention_flops_prefill / attention_flops
+    cache = _cache_costs(model, precision, rank_chips, cache_bandwidth)
+    decode_s = model.attention_flops_decode / attention_flops
+    prefill_s = model.attention_flops_prefill / attention_flops
+    index_s = model.indexer_flops / attention_flops
+    # Layers that look at the whole context: full attention, or the indexer of sparse attention.
+    sparse = model.sparse_attention is not None
+    whole = model.full_layers
+    narrow = model.full_layers if sparse else model.windowed_layers
+    window = model.attention_span if sparse else float(model.sliding_window or math.inf)
 
-    widths = (model.dense_layers * (model.dense_ffn or 0)) if model.dense_layers else 0.0
-    if model.moe is not None:
-        widths += model.moe.layers * model.moe.ffn * (model.moe.active + model.moe.shared)
-    moved = activation_bytes * (LIVE_HIDDEN * model.hidden * model.layers + LIVE_FFN * widths)
+    # A linear layer's state is read and written once per step; its chunked prefill is charged as one pass.
+    state_bytes = 2.0 * model.state_elements * STATE_BYTES / rank_chips
 
     collective_s_per_token, collective_latency_s = _collectives(hardware, model, parallelism)
     hop_s_per_token, hop_latency_s = 0.0, 0.0
     if stages > 1:
         link = hardware.scale_up if parallelism.chips <= hardware.scale_up.domain.si else hardware.scale_out
-        hop_s_per_token = model.hidden * COLLECTIVE_BYTES / link.bandwidth.si
+        hop_s_per_token = model.hidden * COLLECTIVE_BYTES / (link.bandwidth.si * rates.link.si)
         hop_latency_s = link.latency.si
 
     chips = parallelism.chips
-    idle = (hardware.power.idle.si + hardware.power.host.si) * chips
-    linear_s_per_token = 2.0 * dense / stages / flops
-    linear_weight_s = dense * weight_bytes / stages / bandwidth
-    half_rows = hardware.efficiency.half_rows.si
+    overhead = hardware.overhead
+    layers_s = overhead.layer.si * model.layers + overhead.expert_layer.si * model.moe_layers
+    ffn_s_per_token = 2.0 * ffn / stages / (dense_flops * tensor)
+    attention_s_per_token = 2.0 * attention / stages / (dense_flops * rank_chips)
+    ffn_weight_s = ffn * BYTES_PER_ELEMENT[precision.weights] / stages / (dense_bandwidth * tensor)
+    attention_weight_s = attention * BYTES_PER_ELEMENT[precision.weights] / stages / (dense_bandwidth * rank_chips)
+    weights_s, compute_s = ffn_weight_s + attention_weight_s, ffn_s_per_token + attention_s_per_token
+    half_rows = rates.half_rows.si
     return StepCoefficients(
         stages=float(stages),
-        linear_s_per_token=linear_s_per_token,
-        linear_weight_s=linear_weight_s,
-        microbatch_tokens=max(1.0, linear_weight_s / linear_s_per_token) + half_rows,
+        ranks=float(ranks),
+        exposed=1.0 - rates.overlap.si,
         half_tokens=half_rows,
+        microbatch_tokens=max(1.0, weights_s / compute_s) + half_rows,
+        attention_s_per_token=attention_s_per_token,
+        attention_weight_s=attention_weight_s,
+        ffn_s_per_token=ffn_s_per_token,
+        ffn_weight_s=ffn_weight_s,
         experts=experts,
         experts_active=active,
-        expert_s_per_token=2.0 * routed / stages / flops,
-        expert_weight_s=expert_parameters * weight_bytes / stages / bandwidth,
-        activation_s_per_token=moved / stages / bandwidth,
-        decode_compute_s=full * decode_s_per_layer / stages,
-        decode_memory_s=full * kv_s_per_layer / stages,
-        window_compute_s=windowed * decode_s_per_layer / stages,
-        window_memory_s=windowed * kv_s_per_layer / stages,
-        window=float(model.sliding_window) if model.sliding_window and windowed else math.inf,
-        prefill_compute_s=full * prefill_s_per_layer / stages,
-        prefill_window_compute_s=windowed * prefill_s_per_layer / stages,
-        head_s_per_output=model.head_flops_per_token / stages / head_flops,
-        head_weight_s=model.vocab * model.hidden * EMBEDDING_BYTES / stages / bandwidth,
+        expert_s_per_token=2.0 * routed / stages / (expert_flops * tensor),
+        expert_weight_s=expert_parameters * BYTES_PER_ELEMENT[expert_weights] / stages / (expert_bandwidth * tensor),
+        expert_half_tokens=min(half_rows, GROUPED_HALF_ROWS),
+        expert_groups=float(parallelism.expert),
+        expert_spread=math.sqrt(2.0 * math.log(parallelism.expert)),
+        activation_s_per_token=_activation_bytes(model, precision, parallelism) / stages / plain_bandwidth,
+        decode_compute_s=whole * (index_s if sparse else decode_s) / stages,
+        decode_memory_s=whole * (cache.index_s if sparse else cache.kv_s) / stages,
+        window_compute_s=narrow * decode_s / stages,
+        window_memory_s=narrow * cache.kv_s / stages,
+        window=window if narrow else math.inf,
+        state_s_per_sequence=state_bytes / stages / cache_bandwidth,
+        prefill_compute_s=whole * (index_s if sparse else prefill_s) / stages,
+        prefill_window_compute_s=narrow * prefill_s / stages,
+        head_s_per_output=model.head_flops_per_token / stages / (head_flops * tensor),
+        head_weight_s=model.vocab * model.hidden * EMBEDDING_BYTES / stages / (plain_bandwidth * tensor),
         collective_s_per_token=collective_s_per_token / stages,
         collective_latency_s=collective_latency_s / stages,
         hop_s_per_token=hop_s_per_token,
-        stage_overhead_s=hardware.overhead.step.si + hop_latency_s + hardware.overhead.layer.si * model.layers / stages,
+        stage_overhead_s=overhead.step.si + hop_latency_s + layers_s / stages,
+        prefill_floor_s=engine.launch.si * model.layers / stages,
         engine_step_s=engine.step.si,
         engine_sequence_s=engine.sequence.si,
+        engine_request_s=engine.request.si,
         compute_activity=COMPUTE_ACTIVITY,
         memory_activity=MEMORY_ACTIVITY,
-        idle_w=idle,
+        idle_w=(hardware.power.idle.si + hardware.power.host.si) * chips,
         dynamic_w=(hardware.power.peak.si - hardware.power.idle.si) * chips,
     )
 
 
-def _collectives(hardware: HardwareProfile, model: ModelSpec, parallelism: Parallelism) -> tuple[float, float]:
-    """Return (seconds per token, seconds of latency) of all layers' collectives.
+def _matrix_rates(
+    hardware: HardwareProfile,
+    rates: Efficiency,
+    weights: PrecisionName,
+    activations: PrecisionName,
+    compute: float | None = None,
+    memory: float | None = None,
+) -> tuple[float, float]:
+    """Return the FLOPS and the bytes per second one chip achieves in matrix multiplications of these formats."""
+    flops = hardware.compute[activations].si * (rates.compute.si if compute is None else compute)
+    bandwidth = hardware.memory.bandwidth.si * (rates.memory.si if memory is None else memory)
+    if activations in FOUR_BIT:
+        flops *= rates.four_bit_compute.si
+    if weights in FOUR_BIT:
+        bandwidth *= rates.four_bit_memory.si
+    return flops, bandwidth
 
-    Two all-reduces a layer, after attention and after the FFN: each moves
-    2 (n − 1) / n of the activations (ring) and starts in 2 · log2 n link
-    latencies (tree). With expert parallelism the second one of an MoE layer is
-    a dispatch and a combine: two all-to-alls of the active experts' inputs.
+
+def _activation_bytes(model: ModelSpec, precision: Precision, parallelism: Parallelism) -> float:
+    """Return the bytes of activations written and read per token: the hidden state on each chip, the FFN's divided."""
+    widths = float(model.dense_layers * (model.dense_ffn or 0))
+    if model.moe is not None:
+        widths += model.moe.layers * model.moe.ffn * (model.moe.active + model.moe.shared)
+    element = BYTES_PER_ELEMENT[precision.activations]
+    return element * (LIVE_HIDDEN * model.hidden * model.layers + LIVE_FFN * widths / parallelism.tensor)
+
+
+class _CacheCosts(NamedTuple):
+    """Seconds to read the cache of one token in one layer, keys and values or index keys."""
+
+    kv_s: float
+    index_s: float
+
+
+def _cache_costs(model: ModelSpec, precision: Precision, rank_chips: int, bandwidth: float) -> _CacheCosts:
+    # Each chip reads its shard at the same time; where heads are copied, so are the bytes.
+    element_s = BYTES_PER_ELEMENT[precision.kv] / bandwidth
+    shards = kv_shards(model, rank_chips)
+    return _CacheCosts(
+        model.kv_elements_per_token_per_layer * element_s / shards, model.index_elements_per_token_per_layer * element_s
+    )
+
+
+def _collectives(hardware: HardwareProfile, model: ModelSpec, parallelism: Parallelism) -> tuple[float, float]:
+    """Return (seconds per token of a rank, seconds of latency) of all layers' collectives.
+
+    With tensor parallelism alone a layer has two all-reduces, after attention
+    and after the FFN: each moves 2 (n − 1) / n of the activations (ring) and
+    takes log2 n link latencies (tree) beside its launch. Experts spread over
+    the chips change neither: every chip holds all tokens, and the second
+    all-reduce sums what the experts' owners computed. With data-parallel
+    attention only the chips of one rank reduce after attention; before and
+    after the FFN a rank's tokens go to the others and come back: to all of
+    them (all-gather and reduce-scatter) or to the owners of their experts
+    (all-to-all), whichever moves less.
     """
-    n = parallelism.tensor
+    n, ranks = parallelism.tensor, parallelism.attention_data
     if n == 1:
         return 0.0, 0.0
     link = hardware.scale_up if n <= hardware.scale_up.domain.si else hardware.scale_out
-    per_token = model.hidden * COLLECTIVE_BYTES / link.bandwidth.si
-    start = 2.0 * math.ceil(math.log2(n)) * link.latency.si
-    reduce_s = 2.0 * (n - 1) / n * per_token
+    launch = hardware.overhead.collective.si
+    per_token = model.hidden * COLLECTIVE_BYTES / (link.bandwidth.si * hardware.efficiency.link.si)
+
+    def reduce(group: int) -> tuple[float, float]:
+        if group == 1:
+            return 0.0, 0.0
+        return 2.0 * (group - 1) / group * per_token, launch + math.ceil(math.log2(group)) * link.latency.si
+
+    attention_s, attention_start = reduce(n // ranks)
+    second_s, second_start = reduce(n)
+    if ranks > 1:
+        copies = min(ranks, model.moe.active) if model.moe is not None and parallelism.expert > 1 else ranks
+        second_s, second_start = copies * second_s, 2.0 * second_start
     layers = float(model.layers)
-    bytes_s, latency_s = 2.0 * layers * reduce_s, 2.0 * layers * start
-    if parallelism.expert > 1 and model.moe is not None:
-        degree = parallelism.expert
-        # Each of the `degree` groups starts with its share of the tokens and sends them to the experts' owners.
-        exchange_s = 2.0 * (degree - 1) / degree * model.moe.active * per_token / degree
-        bytes_s += model.moe.layers * (exchange_s - reduce_s)
-        latency_s += model.moe.layers * (2.0 * link.latency.si * (degree - 1) ** 0.5 - start)
-    return bytes_s, latency_s
+    return layers * (attention_s + second_s), layers * (attention_start + second_start)

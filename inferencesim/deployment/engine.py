@@ -1,4 +1,4 @@
-"""Inference engines as data: what each adds per step and per sequence on the host."""
+"""Inference engines as data: what each adds on the host, and how it schedules."""
 
 from __future__ import annotations
 
@@ -11,10 +11,29 @@ from pydantic import BaseModel, ConfigDict
 from inferencesim.documents import read_yaml
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.hardware.quantity import Duration, Share
+from inferencesim.scenario.fleet import PrefillOrder
 
 
 class Engine(BaseModel):
-    """Host-side costs of an engine, and the share of memory it takes."""
+    """Host-side costs of an engine, how it forms its steps, and the share of memory it takes.
+
+    Attributes
+    ----------
+    id, name : str
+    step : Duration
+        Seconds per step: scheduling, input preparation, synchronisation.
+    sequence : Duration
+        Seconds per sequence of a step: sampling, detokenisation.
+    launch : Duration
+        Seconds per layer that launching a step with prefill takes on the host; no captured graph covers such a
+        step, which lasts at least as long.
+    request : Duration
+        Seconds per request between client and engine core, there and back: HTTP, tokenisation, streaming.
+    prefill : {"chunked", "first"}
+        Whether prompts join the decode batch in chunks, or are prefilled in steps of their own, decodes waiting.
+    memory_share : Share
+        Of a chip's memory, for weights, activations and KV cache.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -22,6 +41,9 @@ class Engine(BaseModel):
     name: str
     step: Duration
     sequence: Duration
+    launch: Duration
+    request: Duration
+    prefill: PrefillOrder
     memory_share: Share
 
 

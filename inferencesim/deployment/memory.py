@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: Embeddings, LM head and norms keep sixteen bits in quantised checkpoints.
 EMBEDDING_BYTES = BYTES_PER_ELEMENT["bf16"]
 
+#: Recurrent states of linear attention are kept in 32 bits.
+STATE_BYTES = 4.0
+
 #: Live activation values of a layer per token, in units of the hidden size and of the FFN width.
 LIVE_HIDDEN = 6.0
 LIVE_FFN = 2.0
@@ -30,11 +33,13 @@ class MemoryPlan:
     ----------
     usable_bytes : float
         What weights, activations and KV cache may take of one chip.
-    weight_bytes, activation_bytes : float
+    weight_bytes : float
+    activation_bytes : float
+        Live activations and logits, and the recurrent states of a full batch.
     kv_bytes_per_token : float
         KV cache of one token on one chip.
     kv_blocks : int
-        Blocks of the replica; 0 if the model does not fit.
+        Blocks of the replica, those of all attention ranks; 0 if the model does not fit.
     block_size : int
         Tokens per block.
     """
@@ -74,9 +79,8 @@ def plan_memory(
     Pipeline stages are taken as equal: each holds its share of layers,
     embedding and LM head, and one microbatch's activations.
     """
-    tensor, pipeline = parallelism.tensor, parallelism.pipeline
-    weights = model.layer_parameters * BYTES_PER_ELEMENT[precision.weights]
-    weights += model.parameters_outside_layers * EMBEDDING_BYTES
+    tensor, pipeline, ranks = parallelism.tensor, parallelism.pipeline, parallelism.attention_data
+    weights = weight_bytes(model, precision, parallelism)
     activation = BYTES_PER_ELEMENT[precision.activations]
     widest = model.dense_ffn or 0
     if model.moe is not None:
@@ -84,17 +88,27 @@ def plan_memory(
     live = activation * (LIVE_HIDDEN * model.hidden + LIVE_FFN * widest / tensor)
     logits = batching.max_sequences * model.vocab / tensor * 4.0  # fp32
     activations = (batching.token_budget * live + logits) / pipeline
-    kv = (
-        model.layers
-        / pipeline
-        * model.kv_elements_per_token_per_layer
-        * BYTES_PER_ELEMENT[precision.kv]
-        / kv_shards(model, tensor)
-    )
+    shards = pipeline * kv_shards(model, parallelism.rank_chips)
+    kv = model.attention_layers * model.cache_elements_per_token_per_layer * BYTES_PER_ELEMENT[precision.kv] / shards
+    state = batching.max_sequences / ranks * model.state_elements * STATE_BYTES / (pipeline * parallelism.rank_chips)
     usable = hardware.memory.capacity.si * memory_share
-    room = usable - weights / parallelism.chips - activations
-    blocks = max(0, int(room // (kv * batching.block_size)))
-    return MemoryPlan(usable, weights / parallelism.chips, activations, kv, blocks, batching.block_size)
+    room = usable - weights - activations - state
+    blocks = ranks * max(0, int(room // (kv * batching.block_size)))
+    return MemoryPlan(usable, weights, activations + state, kv, blocks, batching.block_size)
+
+
+def weight_bytes(model: ModelSpec, precision: Precision, parallelism: Parallelism) -> float:
+    """Return the bytes of weights on one chip: attention divided over the chips of a rank, all else over all."""
+    attention = (
+        model.attention_layers * model.attention_parameters + model.linear_layers * model.linear_attention_parameters
+    )
+    experts = model.moe_layers * model.moe.experts * model.expert_parameters if model.moe is not None else 0
+    others = model.layer_parameters - attention - experts
+    expert_weights, _ = precision.of_experts
+    element = BYTES_PER_ELEMENT[precision.weights]
+    divided = others * element + experts * BYTES_PER_ELEMENT[expert_weights]
+    divided += model.parameters_outside_layers * EMBEDDING_BYTES
+    return (attention * element / parallelism.rank_chips + divided / parallelism.tensor) / parallelism.pipeline
 
 
 def memory_share(hardware: HardwareProfile, engine: Engine, chosen: float | None) -> float:

@@ -2,15 +2,19 @@
 
 A step of a replica processes one token of each decoding sequence and a chunk of
 each sequence in prefill. It is the sum of its operators, each a roofline of its
-own: the larger of its compute and its memory time. Operators are evaluated for
-one pipeline stage and one microbatch, then put together::
+own: the larger of its compute and its memory time, and of the smaller one the
+share that is not hidden behind it. Operators are evaluated for one pipeline
+stage, one microbatch and, with data-parallel attention, one rank, then put
+together::
 
-    stage     = linear + experts + activations + attention + head + collectives + layer overheads
+    stage     = attention projections + FFN + experts + activations + attention + recurrent state
+                + head + collectives + layer overheads
     iteration = stages · stage(tokens / microbatches) + engine overheads
 
 With as many microbatches as stages the pipeline is full, and each stage streams
 its share of the weights once per microbatch; with fewer, a token still has to
-cross all stages, and the rest of the pipeline idles.
+cross all stages, and the rest of the pipeline idles. The ranks of data-parallel
+attention each hold their own sequences and meet in the FFN or the experts.
 
 All times are seconds. Every coefficient already carries its efficiency (a share
 of the datasheet peak, at most 1), so no step can beat the speed of light of its
@@ -21,6 +25,7 @@ in their total context, which lets the kernel jump over many steps at once
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -32,33 +37,46 @@ if TYPE_CHECKING:
 
 
 class StepCoefficients(NamedTuple):
-    """What the kernel knows of a deployment: seconds per unit of work on one pipeline stage."""
+    """What the kernel knows of a deployment: seconds per unit of work on one pipeline stage.
+
+    "Per token" and "per sequence" are of one rank for attention, and of all ranks for FFN and experts.
+    """
 
     stages: float  #: pipeline stages
-    linear_s_per_token: float  #: dense matrix multiplications, compute
-    linear_weight_s: float  #: streaming the dense weights of the stage once
-    microbatch_tokens: float  #: prefill tokens worth a microbatch of their own: where compute outlasts the weights
+    ranks: float  #: ranks of data-parallel attention
+    exposed: float  #: share of the shorter of compute and memory time that the longer one does not hide
     half_tokens: float  #: rows at which a matrix multiplication reaches half of its efficiency
+    microbatch_tokens: float  #: prefill tokens worth a microbatch of their own: where compute outlasts the weights
+    attention_s_per_token: float  #: projections of attention layers, compute
+    attention_weight_s: float  #: streaming their weights once
+    ffn_s_per_token: float  #: dense FFN, shared experts and routers, compute
+    ffn_weight_s: float  #: streaming their weights once
     experts: float  #: routed experts per layer (0: a dense model)
     experts_active: float  #: routed experts per token
     expert_s_per_token: float  #: expert multiplications of one token, compute
     expert_weight_s: float  #: streaming all experts of the stage once
+    expert_half_tokens: float  #: rows per expert at which its multiplication reaches half of its efficiency
+    expert_groups: float  #: groups of chips the experts are spread over (1: each expert is divided over all chips)
+    expert_spread: float  #: excess load of the busiest group, × √(token-expert pairs of a group)
     activation_s_per_token: float  #: reading and writing activations
-    decode_compute_s: float  #: attention of one query over one context token, layers with full context, compute
-    decode_memory_s: float  #: the same, reading its keys and values
-    window_compute_s: float  #: as above, layers with a sliding window
+    decode_compute_s: float  #: attention (or the indexer) of one query over one context token, whole context, compute
+    decode_memory_s: float  #: the same, reading its keys and values (or index keys)
+    window_compute_s: float  #: as above, layers that attend to `window` tokens at most
     window_memory_s: float
-    window: float  #: tokens a sliding-window layer looks back (infinite: none)
-    prefill_compute_s: float  #: attention per (query, context) pair in prefill, layers with full context
-    prefill_window_compute_s: float
+    window: float  #: tokens such a layer attends to: sliding window or top-k of sparse attention (infinite: none)
+    state_s_per_sequence: float  #: reading and writing the recurrent state of linear attention
+    prefill_compute_s: float  #: attention (or the indexer) per (query, context) pair in prefill, whole context
+    prefill_window_compute_s: float  #: attention per (query, attended) pair in prefill, layers with a window
     head_s_per_output: float  #: LM head, compute, per sampled token
     head_weight_s: float  #: streaming the LM head once
     collective_s_per_token: float  #: moving activations between the chips of a stage
     collective_latency_s: float  #: starting those collectives
     hop_s_per_token: float  #: sending activations to the next stage
     stage_overhead_s: float  #: launches, barriers and hops of one stage
+    prefill_floor_s: float  #: launching a step with prefill in it, which no captured graph covers
     engine_step_s: float  #: scheduling one step on the host
     engine_sequence_s: float  #: host work per sequence of a step
+    engine_request_s: float  #: between client and engine, there and back; it holds no seat
     compute_activity: float  #: dynamic power at full compute, as a share of peak − idle
     memory_activity: float  #: dynamic power at full memory traffic, likewise
     idle_w: float  #: the replica at rest, chips and their share of the host
@@ -92,20 +110,28 @@ def coefficients_at(table: NDArray[np.void], row: int) -> StepCoefficients:
     c = table[row]
     return StepCoefficients(
         c["stages"],
-        c["linear_s_per_token"],
-        c["linear_weight_s"],
-        c["microbatch_tokens"],
+        c["ranks"],
+        c["exposed"],
         c["half_tokens"],
+        c["microbatch_tokens"],
+        c["attention_s_per_token"],
+        c["attention_weight_s"],
+        c["ffn_s_per_token"],
+        c["ffn_weight_s"],
         c["experts"],
         c["experts_active"],
         c["expert_s_per_token"],
         c["expert_weight_s"],
+        c["expert_half_tokens"],
+        c["expert_groups"],
+        c["expert_spread"],
         c["activation_s_per_token"],
         c["decode_compute_s"],
         c["decode_memory_s"],
         c["window_compute_s"],
         c["window_memory_s"],
         c["window"],
+        c["state_s_per_sequence"],
         c["prefill_compute_s"],
         c["prefill_window_compute_s"],
         c["head_s_per_output"],
@@ -114,8 +140,10 @@ def coefficients_at(table: NDArray[np.void], row: int) -> StepCoefficients:
         c["collective_latency_s"],
         c["hop_s_per_token"],
         c["stage_overhead_s"],
+        c["prefill_floor_s"],
         c["engine_step_s"],
         c["engine_sequence_s"],
+        c["engine_request_s"],
         c["compute_activity"],
         c["memory_activity"],
         c["idle_w"],
@@ -125,8 +153,8 @@ def coefficients_at(table: NDArray[np.void], row: int) -> StepCoefficients:
 
 @inlined
 def _roofline(c: StepCoefficients, compute_s: float, memory_s: float) -> StepCost:
-    """Return the larger of the two times, and how much of it drew dynamic power."""
-    seconds = max(compute_s, memory_s)
+    """Return the larger of the two times and the exposed share of the smaller, and how much drew dynamic power."""
+    seconds = max(compute_s, memory_s) + c.exposed * min(compute_s, memory_s)
     return StepCost(seconds, min(seconds, c.compute_activity * compute_s + c.memory_activity * memory_s))
 
 
@@ -143,22 +171,44 @@ def distinct_experts(experts: float, active: float, tokens: float) -> float:
 
 
 @inlined
-def _by_tokens(c: StepCoefficients, tokens: float, outputs: float) -> StepCost:
-    """Cost of one stage and microbatch, all but attention: it depends on the number of tokens only."""
-    linear = _roofline(c, c.linear_s_per_token * (tokens + c.half_tokens), c.linear_weight_s)
-    seconds = linear.seconds
-    active = linear.active_s
+def expert_imbalance(c: StepCoefficients, tokens: float) -> float:
+    """Return the load of the busiest group of experts over the mean load: 1 without expert parallelism.
+
+    Routing at random gives a group of n groups a number of token-expert pairs
+    with mean m = tokens · active / n and deviation √m, and the largest of n
+    such numbers is about m + √(2 ln n) · √m; `expert_spread` is √(2 ln n).
+    """
+    if c.expert_groups <= 1.0:
+        return 1.0
+    pairs = max(1.0, tokens * c.experts_active / c.expert_groups)
+    return min(c.expert_groups, 1.0 + c.expert_spread / math.sqrt(pairs))
+
+
+@inlined
+def _by_tokens(c: StepCoefficients, tokens: float, rank_tokens: float, outputs: float) -> StepCost:
+    """Cost of one stage and microbatch, all but attention itself: it depends on the number of tokens only.
+
+    `tokens` are those of all ranks; `rank_tokens` and `outputs` those of the busiest rank.
+    """
+    projections = _roofline(c, c.attention_s_per_token * (rank_tokens + c.half_tokens), c.attention_weight_s)
+    ffn = _roofline(c, c.ffn_s_per_token * (tokens + c.half_tokens), c.ffn_weight_s)
+    seconds = projections.seconds + ffn.seconds
+    active = projections.active_s + ffn.active_s
     if c.experts > 0.0:
         touched = distinct_experts(c.experts, c.experts_active, tokens)
-        rows = tokens + c.half_tokens * touched / c.experts_active
-        routed = _roofline(c, c.expert_s_per_token * rows, c.expert_weight_s * touched / c.experts)
+        busiest = expert_imbalance(c, tokens)
+        rows = tokens + c.expert_half_tokens * touched / c.experts_active
+        routed = _roofline(
+            c, c.expert_s_per_token * rows * busiest, c.expert_weight_s * min(1.0, touched / c.experts * busiest)
+        )
         seconds += routed.seconds
         active += routed.active_s
-    moved = _roofline(c, 0.0, c.activation_s_per_token * tokens)
+    moved = _roofline(c, 0.0, c.activation_s_per_token * rank_tokens)
     head = _roofline(c, c.head_s_per_output * outputs, c.head_weight_s)
     seconds += moved.seconds + head.seconds
     active += moved.active_s + head.active_s
-    seconds += c.collective_latency_s + (c.collective_s_per_token + c.hop_s_per_token) * tokens + c.stage_overhead_s
+    seconds += c.collective_latency_s + (c.collective_s_per_token + c.hop_s_per_token) * rank_tokens
+    seconds += c.stage_overhead_s
     return StepCost(seconds, active)
 
 
@@ -185,22 +235,27 @@ def decode_line(c: StepCoefficients, decoding: float, context: float) -> DecodeL
         Valid from `context` up to its `limit`, where the sliding windows fill.
     """
     micro = _microbatches(c, decoding, 0.0)
-    base = _by_tokens(c, decoding / micro, decoding / micro)
+    tokens = decoding / micro
+    # Sequences are not divided: with fewer of them than ranks, each rank that has one takes as long as if all had.
+    sharing = min(c.ranks, max(1.0, tokens))
+    parts = micro * sharing
+    base = _by_tokens(c, tokens, tokens / sharing, tokens / sharing)
+    state = _roofline(c, 0.0, c.state_s_per_sequence * tokens / sharing)
     full = _roofline(c, c.decode_compute_s, c.decode_memory_s)
-    fixed = base.seconds
-    fixed_active = base.active_s
-    slope = full.seconds / micro
-    slope_active = full.active_s / micro
+    fixed = base.seconds + state.seconds
+    fixed_active = base.active_s + state.active_s
+    slope = full.seconds / parts
+    slope_active = full.active_s / parts
     limit = np.inf
     if c.window < np.inf:
         windowed = _roofline(c, c.window_compute_s, c.window_memory_s)
         if context < decoding * c.window:
-            slope += windowed.seconds / micro
-            slope_active += windowed.active_s / micro
+            slope += windowed.seconds / parts
+            slope_active += windowed.active_s / parts
             limit = decoding * c.window
         else:
-            fixed += windowed.seconds * decoding * c.window / micro
-            fixed_active += windowed.active_s * decoding * c.window / micro
+            fixed += windowed.seconds * decoding * c.window / parts
+            fixed_active += windowed.active_s * decoding * c.window / parts
     host = c.engine_step_s + c.engine_sequence_s * decoding
     return DecodeLine(
         c.stages * fixed + host,
@@ -252,33 +307,41 @@ def step_cost(
         Chunks that end their prompt, hence sample a token.
     """
     micro = _microbatches(c, decoding, prefill_tokens)
-    # The pipeline moves at the pace of its largest microbatch; a sequence is not divided, nor is prefill
-    # into pieces so small that streaming the weights outlasts them.
+    # The pipeline moves at the pace of its largest microbatch, and so do the ranks; a sequence is not divided, nor
+    # is prefill into pieces so small that streaming the weights outlasts them.
     share = min(micro, max(1.0, decoding))
     cut = min(micro, max(1.0, prefill_tokens / c.microbatch_tokens))
     tokens = max((decoding + prefill_tokens) / micro, prefill_tokens / cut)
-    outputs = max((decoding + prefill_outputs) / micro, min(prefill_outputs, 1.0))
-    base = _by_tokens(c, tokens, outputs)
-    seconds = base.seconds
-    active = base.active_s
+    decoding_ranks = min(c.ranks, max(1.0, decoding / share))
+    prefill_ranks = min(c.ranks, max(1.0, prefilling / cut))
+    rank_tokens = max(tokens / c.ranks, decoding / (share * decoding_ranks), prefill_tokens / (cut * prefill_ranks))
+    outputs = max((decoding + prefill_outputs) / (micro * c.ranks), min(prefill_outputs + decoding, 1.0))
+    base = _by_tokens(c, tokens, rank_tokens, outputs)
+    sequences = max(decoding / (share * decoding_ranks), prefilling / (cut * prefill_ranks))
+    state = _roofline(c, 0.0, c.state_s_per_sequence * sequences)
+    seconds = base.seconds + state.seconds
+    active = base.active_s + state.active_s
     if decoding > 0.0:
-        full = _roofline(c, c.decode_compute_s * context / share, c.decode_memory_s * context / share)
+        read = context / (share * decoding_ranks)
+        full = _roofline(c, c.decode_compute_s * read, c.decode_memory_s * read)
         seconds += full.seconds
         active += full.active_s
         if c.window < np.inf:
-            seen = min(context, decoding * c.window) / share
+            seen = min(context, decoding * c.window) / (share * decoding_ranks)
             windowed = _roofline(c, c.window_compute_s * seen, c.window_memory_s * seen)
             seconds += windowed.seconds
             active += windowed.active_s
     if prefill_tokens > 0.0:
-        full = _roofline(c, c.prefill_compute_s * prefill_pairs / cut, c.decode_memory_s * prefill_context / cut)
+        parts = cut * prefill_ranks
+        full = _roofline(c, c.prefill_compute_s * prefill_pairs / parts, c.decode_memory_s * prefill_context / parts)
         seconds += full.seconds
         active += full.active_s
         if c.window < np.inf:
-            seen = min(prefill_context, prefill_tokens + prefilling * c.window) / cut
-            windowed = _roofline(c, c.prefill_window_compute_s * prefill_window_pairs / cut, c.window_memory_s * seen)
+            seen = min(prefill_context, prefill_tokens + prefilling * c.window) / parts
+            windowed = _roofline(c, c.prefill_window_compute_s * prefill_window_pairs / parts, c.window_memory_s * seen)
             seconds += windowed.seconds
             active += windowed.active_s
+        seconds = max(seconds, c.prefill_floor_s)
     host = c.engine_step_s + c.engine_sequence_s * (decoding + prefilling)
     return StepCost(c.stages * seconds + host, min(micro * active, c.stages * seconds))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import functools
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from inferencesim.documents import read_yaml
 from inferencesim.hardware.quantity import (
     Bandwidth,
     ComputeRate,
@@ -21,7 +24,7 @@ from inferencesim.scenario.base import Part
 #: Number formats a chip may multiply in hardware. ``bf16`` stands for any 16-bit float.
 Precision = Literal["bf16", "fp8", "fp4", "int8", "int4"]
 
-#: A label for grouping in reports. Nothing may depend on it.
+#: What sort of chip it is: a label in reports, and the class whose priors stand for what a profile leaves out.
 Kind = Literal[
     "hbm_gpu",
     "gddr_gpu",
@@ -121,15 +124,32 @@ class Efficiency(Part):
         Of peak FLOPS, in large matrix multiplications.
     memory : Share
         Of peak bandwidth, when streaming weights.
+    cache : Share
+        Of peak bandwidth, when reading the KV cache in decode.
     attention : Share
         Of peak FLOPS, in prefill attention.
+    expert_compute, expert_memory : Share
+        Of peak FLOPS and bandwidth, in the grouped multiplications of experts.
+    four_bit_compute, four_bit_memory : Share
+        What four-bit formats reach of these shares, whose kernels unpack and rescale.
+    link : Share
+        Of link bandwidth, in large collectives.
+    overlap : Share
+        How much of the shorter of compute and memory time is hidden behind the longer.
     half_rows : Count
         Rows (tokens) at which a matrix multiplication reaches half of its efficiency: what its tiles waste.
     """
 
     compute: Share
     memory: Share
+    cache: Share
     attention: Share
+    expert_compute: Share
+    expert_memory: Share
+    four_bit_compute: Share
+    four_bit_memory: Share
+    link: Share
+    overlap: Share
     half_rows: Count
 
 
@@ -143,10 +163,16 @@ class Overhead(Part):
     layer : Duration
         Seconds per transformer layer: kernel launches and barriers; hops and synchronisation on machines that
         spread a layer over cores or chips.
+    expert_layer : Duration
+        Seconds more per layer with experts: routing, permutation and gather of its tokens.
+    collective : Duration
+        Seconds per collective beside the latency of its links.
     """
 
     step: Duration
     layer: Duration
+    expert_layer: Duration
+    collective: Duration
 
 
 class Price(Part):
@@ -164,6 +190,13 @@ class Price(Part):
     includes_power: bool = Field(strict=True)
 
 
+@functools.cache
+def _priors() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return `efficiency` and `overhead` of each kind of chip, as a profile would write them."""
+    tree: Any = read_yaml(Path(__file__).parent / "priors.yaml", "priors.yaml")
+    return dict(tree)
+
+
 class HardwareProfile(Part):
     """One kind of chip, from its datasheet, with the source of every number.
 
@@ -176,7 +209,8 @@ class HardwareProfile(Part):
     name, vendor : str
         As printed on the box.
     kind : str
-        A label for grouping in reports; no code depends on it.
+        The class of chip: a label in reports, and whose priors fill in what the profile leaves out of
+        `efficiency` and `overhead` (``priors.yaml``).
     status : {"shipping", "announced"}
         Whether it can be had.
     cooling : {"air", "liquid", "passive"}
@@ -212,6 +246,18 @@ class HardwareProfile(Part):
     price: Price
     usable_memory: Share
     notes: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_in(cls, profile: Any) -> Any:
+        """Take what the profile does not say about its kernels from the priors of its class."""
+        if not isinstance(profile, dict) or profile.get("kind") not in _priors():
+            return profile
+        filled = dict(profile)
+        for block, prior in _priors()[profile["kind"]].items():
+            own = profile.get(block, {})
+            filled[block] = {**prior, **own} if isinstance(own, dict) else own
+        return filled
 
     @model_validator(mode="after")
     def _computes_in_16_bit(self) -> HardwareProfile:

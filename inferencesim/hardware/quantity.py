@@ -13,8 +13,9 @@ from inferencesim.scenario.base import Part
 from inferencesim.units import to_si
 
 #: ``vendor``: a vendor's document. ``measured``: somebody measured it. ``secondary``: read on a page which is
-#: neither. ``assumption``: recalled, inferred or chosen; the source says how.
-Provenance = Literal["vendor", "measured", "secondary", "assumption"]
+#: neither. ``fitted``: chosen so that simulations meet measurements; the source says which. ``assumption``:
+#: recalled, inferred or chosen; the source says how.
+Provenance = Literal["vendor", "measured", "secondary", "fitted", "assumption"]
 
 
 class Quantity(Part):
@@ -36,7 +37,7 @@ class Quantity(Part):
         A unit of the subclass's dimension, as :mod:`inferencesim.units` reads it.
     source : str
         Where the number was read, or why it was assumed.
-    provenance : {"vendor", "measured", "secondary", "assumption"}
+    provenance : {"vendor", "measured", "secondary", "fitted", "assumption"}
         What kind of source that is.
     note : str or None
         What a reader must know before trusting it.

@@ -45,7 +45,10 @@ class Gateway(NamedTuple):
     """What the way in needs beside the fleet: the load, the classes, the policies' memory, the record."""
 
     stream: Records  #: ARRIVAL, in order of time: the open-loop load
-    inbox: Records  #: ARRIVAL: requests from outside, due now
+    clients: Records  #: CLIENT of all closed loops, in order of class and number
+    turns: Records  #: TURN, (clients, turns kept per client)
+    loops: Records  #: LOOP[C]
+    asking: Records  #: ARRIVAL[1]: the request of the client that asks now
     classes: Records  #: CLASS[C]
     verdicts: Integers  #: constraints settled once per class and pool, (C, P)
     pool_traits: Records  #: TRAITS[P]
@@ -148,7 +151,7 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
     s["arrived_s"] = now
     s["patience_s"] = arrival["patience_s"]
     s["cancel_after_s"] = arrival["cancel_after_s"]
-    s["watched"] = arrival["watched"]
+    s["client"] = arrival["client"]
     s["pool"] = pool
     s["replica"] = replica
     s["outcome"] = OPEN
@@ -176,9 +179,9 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
         return
     fleet.pools[pool]["arrived"] += 1
     if s["patience_s"] < np.inf:
-        add_timer(fleet, now + s["patience_s"], arrival["request_id"], slot, TIMED_OUT)
+        add_timer(fleet, now + s["patience_s"], TIMED_OUT, arrival["request_id"], slot)
     if s["cancel_after_s"] < np.inf:
-        add_timer(fleet, now + s["cancel_after_s"], arrival["request_id"], slot, CANCELLED)
+        add_timer(fleet, now + s["cancel_after_s"], CANCELLED, arrival["request_id"], slot)
     r = fleet.replicas[replica]
     blocked = r["head"] >= 0
     append_waiting(fleet, replica, slot)

@@ -1,7 +1,7 @@
-"""Two binary heaps: replicas by the end of their segment, and timers of impatient clients.
+"""Two binary heaps: replicas by the end of their segment, and timers of clients that will leave or ask.
 
-Ties are broken by identity (replica or request number), so that events at one
-instant have one order on every machine.
+Ties are broken by identity (replica, request or client number), so that events
+at one instant have one order on every machine.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferencesim.jit import inlined
+from inferencesim.kernel.tables import ASK
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet
@@ -96,30 +97,33 @@ def _timer_before(fleet: Fleet, a: int, b: int) -> bool:
     first, second = fleet.timers[a], fleet.timers[b]
     if first["at_s"] != second["at_s"]:
         return bool(first["at_s"] < second["at_s"])
-    return bool(first["request_id"] < second["request_id"])
+    if (first["kind"] == ASK) != (second["kind"] == ASK):
+        # Who leaves makes room for who asks.
+        return bool(second["kind"] == ASK)
+    return bool(first["number"] < second["number"])
 
 
 @inlined
 def _swap_timers(fleet: Fleet, a: int, b: int) -> None:
     first, second = fleet.timers[a], fleet.timers[b]
-    at_s, request_id, slot, outcome = first["at_s"], first["request_id"], first["slot"], first["outcome"]
+    at_s, kind, number, slot = first["at_s"], first["kind"], first["number"], first["slot"]
     fleet.timers[a] = second
     second["at_s"] = at_s
-    second["request_id"] = request_id
+    second["kind"] = kind
+    second["number"] = number
     second["slot"] = slot
-    second["outcome"] = outcome
 
 
 @inlined
-def add_timer(fleet: Fleet, at_s: float, request_id: int, slot: int, outcome: int) -> None:
-    """Remember that the client of a request leaves at `at_s` unless something happens before."""
+def add_timer(fleet: Fleet, at_s: float, kind: int, number: int, slot: int) -> None:
+    """Remember that at `at_s` a request's client leaves unless something happens before, or that a client asks."""
     place = fleet.clock[0]["timer_count"]
     fleet.clock[0]["timer_count"] += 1
     timer = fleet.timers[place]
     timer["at_s"] = at_s
-    timer["request_id"] = request_id
+    timer["kind"] = kind
+    timer["number"] = number
     timer["slot"] = slot
-    timer["outcome"] = outcome
     while place > 0:
         parent = (place - 1) >> 1
         if not _timer_before(fleet, place, parent):

@@ -1,13 +1,15 @@
 """The kernel's clock: replicas, clients and arrivals in one order of time.
 
 :func:`play` runs the fleet up to a moment SimPy names, and comes back earlier
-only when something outside has to be done: a table is full, or a request that
-somebody waits for has left.
+only when something outside has to be done: a table is full, or the turns drawn
+for a closed-loop client are used.
 
 Events at one instant happen in this order: ends of segments (by replica
 number), clients leaving (by request number), a refresh of the snapshot,
-arrivals (those from SimPy first, then the stream in its order). What SimPy has
-at that instant comes after all of these.
+arrivals (closed-loop clients first, by class and number, then the stream in its
+order). A client that does not think asks at the instant of its answer, hence
+after the next batch has been formed. What SimPy has at that instant comes after
+all of these.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferencesim.jit import compiled, inlined
+from inferencesim.kernel.clients import answer_clients, ask_is_due, count_ask, write_ask
 from inferencesim.kernel.decode import interrupt
 from inferencesim.kernel.gateway import (
     Gateway,
@@ -29,14 +32,14 @@ from inferencesim.kernel.gateway import (
 from inferencesim.kernel.heap import drop_first_timer, first_replica
 from inferencesim.kernel.queue import count_waiting, leave, unlink_waiting
 from inferencesim.kernel.steps import begin_segment, end_segment
-from inferencesim.kernel.tables import OPEN, TIMED_OUT, WAITING, Fleet, Records
+from inferencesim.kernel.tables import ASK, OPEN, TIMED_OUT, WAITING, Fleet, Records
 from inferencesim.kernel.views import inside_pool
 
 if TYPE_CHECKING:
     from inferencesim.kernel.views import Request
 
 #: Why :func:`play` came back.
-REACHED, TABLE_FULL, SLOTS_FULL, WATCHED_LEFT, DECIDE, BAD_CHOICE = range(6)
+REACHED, TABLE_FULL, SLOTS_FULL, TURNS_USED, DECIDE, BAD_CHOICE = range(6)
 
 
 @inlined
@@ -49,7 +52,7 @@ def _copy_records(source: Records, target: Records) -> None:
 def _client_leaves(fleet: Fleet, now: float) -> None:
     """Handle the first timer: its client leaves, unless the request has left or (a timeout) has its first token."""
     timer = fleet.timers[0]
-    request_id, slot, outcome = timer["request_id"], timer["slot"], timer["outcome"]
+    request_id, slot, outcome = timer["number"], timer["slot"], timer["kind"]
     drop_first_timer(fleet)
     s = fleet.slots[slot]
     if s["request_id"] != request_id or s["abort"] != OPEN:
@@ -93,22 +96,28 @@ def play(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, interpreted: 
     """
     clock = fleet.clock[0]
     while True:
-        if clock["watched_done"] > 0:
-            return WATCHED_LEFT
+        if clock["answered"] < clock["done_count"]:
+            if clock["timer_count"] + clock["done_count"] - clock["answered"] > fleet.timers.size:
+                return SLOTS_FULL
+            if not answer_clients(fleet, gateway):
+                return TURNS_USED
         if clock["done_count"] + fleet.seats.shape[1] + 1 > fleet.done.size:
             return TABLE_FULL
         segment_s = np.inf
         if clock["heap_count"] > 0:
             segment_s = fleet.replicas[first_replica(fleet)]["segment_end_s"]
-        timer_s = fleet.timers[0]["at_s"] if clock["timer_count"] > 0 else np.inf
+        timer_s = ask_s = np.inf
+        if clock["timer_count"] > 0:
+            if fleet.timers[0]["kind"] == ASK:
+                ask_s = fleet.timers[0]["at_s"]
+            else:
+                timer_s = fleet.timers[0]["at_s"]
         refresh_s = np.inf
         if clock["snapshot_interval_s"] > 0.0:
             refresh_s = clock["snapshot_s"] + clock["snapshot_interval_s"]
-        arrival_s = np.inf
-        if clock["next_inbox"] < clock["inbox_end"]:
-            arrival_s = clock["now_s"]
-        elif clock["next_stream"] < gateway.stream.size:
-            arrival_s = gateway.stream[clock["next_stream"]]["arrived_s"]
+        arrival_s = ask_s
+        if clock["next_stream"] < gateway.stream.size:
+            arrival_s = min(ask_s, gateway.stream[clock["next_stream"]]["arrived_s"])
         first = min(segment_s, timer_s, refresh_s, arrival_s)
         if first > until:
             clock["now_s"] = max(clock["now_s"], until)
@@ -132,6 +141,8 @@ def play(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, interpreted: 
             if clock["free_slot"] < 0 or clock["timer_count"] + 2 > fleet.timers.size:
                 return SLOTS_FULL
             clock["now_s"] = arrival_s
+            if ask_s == arrival_s and not write_ask(fleet, gateway):
+                continue
             if interpreted:
                 return DECIDE
             if not _arrive(fleet, gateway, place, balance):
@@ -140,21 +151,19 @@ def play(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, interpreted: 
 
 @compiled
 def next_arrival(fleet: Fleet, gateway: Gateway) -> Any:
-    """Return the record of the arrival that is due: from outside first, then from the stream."""
-    clock = fleet.clock[0]
-    if clock["next_inbox"] < clock["inbox_end"]:
-        return gateway.inbox[clock["next_inbox"]]
-    return gateway.stream[clock["next_stream"]]
+    """Return the record of the arrival that is due: of a client first, then of the stream."""
+    if ask_is_due(fleet):
+        return gateway.asking[0]
+    return gateway.stream[fleet.clock[0]["next_stream"]]
 
 
 @compiled
-def pass_arrival(fleet: Fleet) -> None:
-    """Count the arrival that was due as dealt with."""
-    clock = fleet.clock[0]
-    if clock["next_inbox"] < clock["inbox_end"]:
-        clock["next_inbox"] += 1
+def pass_arrival(fleet: Fleet, gateway: Gateway) -> None:
+    """Go on to the arrival after the one that is due, whose record stays as it is."""
+    if ask_is_due(fleet):
+        count_ask(fleet, gateway)
     else:
-        clock["next_stream"] += 1
+        fleet.clock[0]["next_stream"] += 1
 
 
 @compiled
@@ -163,8 +172,8 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any) -> bool:
     clock = fleet.clock[0]
     arrival = next_arrival(fleet, gateway)
     if filter_pools(fleet, gateway, arrival) == 0:
+        pass_arrival(fleet, gateway)
         admit(fleet, gateway, arrival, -1, -1)
-        pass_arrival(fleet)
         return True
     request = request_view(gateway, arrival, clock["now_s"])
     scores = gateway.decision_scores[clock["decision_count"]]
@@ -183,8 +192,8 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any) -> bool:
         )
         if chosen < 0 or chosen >= candidates.eligible.size:
             return False
+    pass_arrival(fleet, gateway)
     admit(fleet, gateway, arrival, pool, chosen)
-    pass_arrival(fleet)
     return True
 
 
@@ -199,5 +208,6 @@ def open_arrival(fleet: Fleet, gateway: Gateway) -> tuple[int, Request]:
 @compiled
 def close_arrival(fleet: Fleet, gateway: Gateway, pool: int, place: int) -> None:
     """Admit the arrival that is due to replica `place` of `pool` (−1: reject it), and pass on to the next."""
-    admit(fleet, gateway, next_arrival(fleet, gateway), pool, place)
-    pass_arrival(fleet)
+    arrival = next_arrival(fleet, gateway)
+    pass_arrival(fleet, gateway)
+    admit(fleet, gateway, arrival, pool, place)

@@ -102,10 +102,15 @@ def unlink_waiting(fleet: Fleet, replica: int, slot: int) -> None:
 
 @compiled
 def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
-    """Move a request from its slot to the table of those done, and free the slot."""
+    """Move a request from its slot to the table of those done, and free the slot.
+
+    What is completed is with its client a little later: the way back holds no seat.
+    """
     clock = fleet.clock[0]
     s = fleet.slots[slot]
     s["outcome"] = outcome
+    if outcome == COMPLETED:
+        at_s += fleet.latency.coefficients[s["pool"]]["engine_request_s"]
     s["finished_s"] = at_s
     clock["last_left_s"] = max(clock["last_left_s"], at_s)
     if s["pool"] >= 0:
@@ -113,8 +118,6 @@ def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
         pool["left"] += 1
         if outcome == COMPLETED:
             pool["completed"] += 1
-    if s["watched"]:
-        clock["watched_done"] += 1
     fleet.done[clock["done_count"]] = s
     clock["done_count"] += 1
     clock["inside"] -= 1

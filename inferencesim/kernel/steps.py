@@ -2,7 +2,8 @@
 
 A replica moves in *segments*. A mixed segment is one step with prefill in it; a
 decode segment is a run of steps over an unchanged batch
-(:mod:`inferencesim.kernel.decode`). When a segment ends, what it did is booked
+(:mod:`inferencesim.kernel.decode`). In a pool that prefills first, a mixed
+segment has no decodes in it: they wait. When a segment ends, what it did is booked
 and the next batch is formed (:mod:`inferencesim.kernel.batch`).
 """
 
@@ -18,7 +19,7 @@ from inferencesim.kernel.batch import admit_waiting, continue_prefill, preempt_n
 from inferencesim.kernel.decode import begin_decode, growth_in, growth_over
 from inferencesim.kernel.heap import reschedule, unschedule
 from inferencesim.kernel.queue import count_blocks, count_context, count_waiting, leave
-from inferencesim.kernel.tables import COMPLETED, DECODE, DECODING, IDLE, MIXED, NEVER, OPEN, PREFILLING
+from inferencesim.kernel.tables import COMPLETED, DECODE, DECODING, IDLE, MIXED, NEVER, OPEN, PREFILL, PREFILLING
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet
@@ -35,7 +36,8 @@ def begin_segment(fleet: Fleet, replica: int, now: float) -> None:
         preempt_newest(fleet, replica)
         preempted = True
         growth = growth_in(fleet, replica, r["step"])
-    budget = pool["token_budget"] - r["decoding"]
+    decoding = 0 if pool["prefill_first"] else r["decoding"]
+    budget = pool["token_budget"] - decoding
     given = 0
     if r["prefilling"] > 0:
         given = continue_prefill(fleet, replica, budget)
@@ -44,7 +46,7 @@ def begin_segment(fleet: Fleet, replica: int, now: float) -> None:
     r["segment_start_s"] = now
     model = latency_of(fleet.latency, r["pool"])
     if given > 0:
-        _begin_mixed(fleet, replica, model, given)
+        _begin_mixed(fleet, replica, model, given, decoding)
     elif r["decoding"] > 0:
         begin_decode(fleet, replica, model, preempted)
     else:
@@ -55,7 +57,7 @@ def begin_segment(fleet: Fleet, replica: int, now: float) -> None:
 
 
 @inlined
-def _begin_mixed(fleet: Fleet, replica: int, model: LatencyModel, given: int) -> None:
+def _begin_mixed(fleet: Fleet, replica: int, model: LatencyModel, given: int, decodes: int) -> None:
     r = fleet.replicas[replica]
     chunks = 0
     ending = 0
@@ -78,8 +80,8 @@ def _begin_mixed(fleet: Fleet, replica: int, model: LatencyModel, given: int) ->
                 if s["progress"] + chunk == s["target"]:
                     ending += 1
         place -= 1
-    decoding = float(r["decoding"])
-    read = float(r["context"] + r["decoding"])
+    decoding = float(decodes)
+    read = float(r["context"] + decodes) if decodes > 0 else 0.0
     cost = step_cost(model, decoding, read, float(chunks), float(given), pairs, window_pairs, context, float(ending))
     r["decode_part_s"] = 0.0
     r["decode_part_j"] = 0.0
@@ -90,7 +92,7 @@ def _begin_mixed(fleet: Fleet, replica: int, model: LatencyModel, given: int) ->
         part = StepCost(min(cost.seconds, alone.seconds), min(cost.active_s, alone.active_s))
         r["decode_part_s"] = part.seconds
         r["decode_part_j"] = step_energy_j(model.coefficients, part)
-    r["segment"] = MIXED
+    r["segment"] = PREFILL if decodes == 0 else MIXED
     r["segment_steps"] = 1
     r["chunk_tokens"] = given
     r["segment_j"] = step_energy_j(model.coefficients, cost)
@@ -104,7 +106,7 @@ def end_segment(fleet: Fleet, replica: int) -> float:
     now = r["segment_end_s"]
     steps = r["segment_steps"]
     seconds = now - r["segment_start_s"]
-    decoding = r["decoding"]
+    decoding = 0 if r["segment"] == PREFILL else r["decoding"]
     energy = r["segment_j"]
     if r["segment"] == DECODE:
         r["share_s"] += seconds / decoding
@@ -120,12 +122,12 @@ def end_segment(fleet: Fleet, replica: int) -> float:
         count_context(fleet, replica, steps * decoding)
         r["decode_tokens"] += steps * decoding
         fleet.pools[r["pool"]]["output_tokens"] += steps * decoding
-    r["step"] += steps
+        r["step"] += steps
     if r["aborts"] > 0:
         _release_aborted(fleet, replica)
     if r["next_finish"] <= r["step"]:
         _finish_decoding(fleet, replica, now)
-    if r["segment"] == MIXED:
+    if r["segment"] != DECODE:
         _end_chunks(fleet, replica, seconds, now)
     r["segment"] = IDLE
     return float(now)
@@ -207,7 +209,7 @@ def _end_chunks(fleet: Fleet, replica: int, seconds: float, now: float) -> None:
             place += 1
             continue
         if math.isnan(s["first_token_s"]):
-            s["first_token_s"] = now
+            s["first_token_s"] = now + fleet.latency.coefficients[r["pool"]]["engine_request_s"]
         s["generated_tokens"] += 1
         fleet.pools[r["pool"]]["output_tokens"] += 1
         if s["generated_tokens"] >= s["output_tokens"]:

@@ -48,7 +48,7 @@ ARRIVAL = np.dtype(
         ("arrived_s", np.float64),
         ("patience_s", np.float64),
         ("cancel_after_s", np.float64),
-        ("watched", np.int64),
+        ("client", np.int64),  # of a closed loop: its row in the table of clients; −1 if nobody waits for the answer
     ]
 )
 
@@ -98,7 +98,7 @@ REPLICA = np.dtype(
         ("blocks_used", np.int64),
         ("step", np.int64),  # steps done
         ("next_finish", np.int64),  # step at which the first decoding sequence emits its last token
-        ("segment", np.int64),  # what it is doing: IDLE, MIXED or DECODE
+        ("segment", np.int64),  # what it is doing: IDLE, MIXED, PREFILL or DECODE
         ("segment_steps", np.int64),
         ("segment_start_s", np.float64),
         ("segment_end_s", np.float64),
@@ -118,7 +118,7 @@ REPLICA = np.dtype(
         ("heap_entry", np.int64),  # the replica at this place of the heap (no matter of this replica)
     ]
 )
-IDLE, MIXED, DECODE = range(3)
+IDLE, MIXED, PREFILL, DECODE = range(4)
 
 #: One pool, as the kernel needs it.
 POOL = np.dtype(
@@ -130,6 +130,7 @@ POOL = np.dtype(
         ("block_size", np.int64),
         ("kv_blocks", np.int64),
         ("reserve", np.int64),
+        ("prefill_first", np.int64),  # prompts are prefilled in steps of their own
         ("queue_limit", np.int64),
         ("context_limit", np.int64),  # longest prompt + output
         ("arrived", np.int64),
@@ -140,8 +141,49 @@ POOL = np.dtype(
     ]
 )
 
-#: A moment at which a client loses patience; the timers form a heap.
-TIMER = np.dtype([("at_s", np.float64), ("request_id", np.int64), ("slot", np.int64), ("outcome", np.int64)])
+#: A moment at which a client leaves, or asks; the timers form a heap.
+TIMER = np.dtype(
+    [
+        ("at_s", np.float64),
+        ("kind", np.int64),  # the outcome with which a client leaves, or ASK
+        ("number", np.int64),  # of the request; of the client, if it asks
+        ("slot", np.int64),  # of the request
+    ]
+)
+#: Of a timer: a client asks. Beside TIMED_OUT and CANCELLED, and after them.
+ASK = len(OUTCOMES)
+
+#: A client of a closed loop.
+CLIENT = np.dtype(
+    [
+        ("class_index", np.int64),
+        ("number", np.int64),  # among the clients of its class
+        ("turn", np.int64),  # requests it has asked so far
+        ("drawn", np.int64),  # turns drawn so far; the latest stand in its row of the turns, turn modulo row length
+    ]
+)
+
+#: What a client does in one turn.
+TURN = np.dtype(
+    [
+        ("think_s", np.float64),  # before it asks
+        ("prompt_tokens", np.int64),
+        ("output_tokens", np.int64),
+        ("session", np.int64),
+        ("cancel_after_s", np.float64),
+    ]
+)
+
+#: What the clients of a class have in common; a row per class of the scenario.
+LOOP = np.dtype(
+    [
+        ("clients", np.int64),  # 0: the class is no closed loop
+        ("end_s", np.float64),  # nobody asks from then on
+        ("back_off_s", np.float64),  # pause of one whose request left at the instant it came
+        ("patience_s", np.float64),
+        ("left", np.int64),  # requests its clients may still ask
+    ]
+)
 
 #: A placement decision; verdicts and scores per pool stand in arrays beside it.
 DECISION = np.dtype(
@@ -174,8 +216,7 @@ CLOCK = np.dtype(
         ("snapshot_s", np.float64),  # last refresh of what policies see
         ("snapshot_interval_s", np.float64),  # 0: they see the live counts
         ("next_stream", np.int64),  # next arrival of the stream
-        ("next_inbox", np.int64),
-        ("inbox_end", np.int64),
+        ("asked", np.int64),  # requests of closed-loop clients
         ("free_slot", np.int64),
         ("done_count", np.int64),
         ("decision_count", np.int64),
@@ -184,7 +225,7 @@ CLOCK = np.dtype(
         ("arrived", np.int64),
         ("inside", np.int64),
         ("last_left_s", np.float64),  # the latest departure
-        ("watched_done", np.int64),  # requests somebody waits for, in `done` and not yet reported
+        ("answered", np.int64),  # of those in `done`: their clients know
     ]
 )
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Figures a measurement may hold. Times in seconds; rates per second; the last two count one user or one prompt.
 Metric = Literal[
@@ -31,6 +35,12 @@ class TokenRange:
         """Mean length in tokens."""
         return (self.low + self.high) / 2.0
 
+    @classmethod
+    def around(cls, mean: float, deviation: float = 0.0) -> TokenRange:
+        """Return the uniform lengths of this mean and standard deviation (half-width √3 σ), none below one token."""
+        half = math.sqrt(3.0) * deviation
+        return cls(max(round(mean - half), 1), max(round(mean + half), 1))
+
 
 @dataclass(frozen=True)
 class MeasuredLoad:
@@ -45,7 +55,7 @@ class MeasuredLoad:
     concurrency : int
         Clients (closed) or sequences (static); 0 otherwise.
     requests : int
-        Requests of the whole measurement.
+        Requests of the whole measurement; 0 where that was not stated: as many as a steady state needs.
     rate_per_s : float
         Arrivals per second (open); 0 otherwise.
     """
@@ -129,6 +139,8 @@ class Unsupported:
         As the row names them, for grouping.
     reason : str
         A short phrase; rows with the same one are counted together.
+    twins : tuple of str
+        Names of other rows that repeat this one.
     """
 
     id: str
@@ -137,3 +149,31 @@ class Unsupported:
     model: str
     engine: str
     reason: str
+    twins: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What was read from one file, or from several.
+
+    Attributes
+    ----------
+    measurements : tuple of Measurement
+    unsupported : tuple of Unsupported
+    rows : int
+        Rows (results, in a JSON file) that were read; several may be one measurement.
+    """
+
+    measurements: tuple[Measurement, ...]
+    unsupported: tuple[Unsupported, ...]
+    rows: int
+
+    @classmethod
+    def together(cls, parts: Iterable[Readings]) -> Readings:
+        """Return all readings as one, in their order."""
+        every = list(parts)
+        return cls(
+            tuple(one for part in every for one in part.measurements),
+            tuple(one for part in every for one in part.unsupported),
+            sum(part.rows for part in every),
+        )

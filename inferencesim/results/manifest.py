@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -96,7 +97,7 @@ def make_manifest(plan: Plan) -> Manifest:
     scenario = plan.scenario
     placement, balancing = scenario.routing.placement.policy, scenario.routing.balancing.policy
     versions = {"python": ".".join(str(part) for part in sys.version_info[:3])}
-    versions |= {name: metadata.version(name) for name in _PACKAGES}
+    versions |= _package_versions()
     return Manifest(
         status="incomplete",
         name=scenario.name,
@@ -119,3 +120,9 @@ def make_manifest(plan: Plan) -> Manifest:
         balancing=balancing,
         oracle=any(POLICIES.get(name, "routing").oracle for name in (placement, balancing)),
     )
+
+
+@functools.cache
+def _package_versions() -> dict[str, str]:
+    """Read the versions once: each is a file of its own, and together they take as long as a short run."""
+    return {name: metadata.version(name) for name in _PACKAGES}

@@ -62,7 +62,8 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
         model, batch, read, 1.0, chunk, chunk * seen, chunk * min(seen, model.coefficients.window), usual, chunk / usual
     ).seconds
 
-    ttft = _prefill_s(candidates, i, decoding, context, ahead + prompt, prompt / 2.0, room)
+    ttft = model.coefficients.engine_request_s
+    ttft += _prefill_s(candidates, i, decoding, context, ahead + prompt, prompt / 2.0, room)
     if running > 0.0:
         ttft += 0.5 * tpot
     # Too few seats and too little cache are one and the same wait: for enough of the running ones to leave.

@@ -14,54 +14,106 @@ PrecisionName = Literal["bf16", "fp8", "int8", "int4", "fp4"]
 BYTES_PER_ELEMENT: dict[str, float] = {"bf16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5625, "fp4": 0.5625}
 
 
+#: The format that weights of a format are multiplied in, unless another is named.
+_ARITHMETIC: dict[str, PrecisionName] = {
+    "bf16": "bf16",
+    "fp8": "fp8",
+    "int8": "int8",
+    "int4": "bf16",
+    "fp4": "fp4",
+}
+
+
 class Precision(Part):
     """Number formats of a deployment: weights, activations and KV cache each have their own.
 
     A bare name sets weights and activations and leaves the KV cache at bf16;
-    ``int4`` is weight-only, so activations stay bf16, as its kernels do.
+    ``int4`` is weight-only, so activations stay bf16, as its kernels do. Routed
+    experts may differ from the rest (MXFP4 and NVFP4 checkpoints quantise
+    little else); left out, they are as the rest.
     """
 
     weights: PrecisionName = "bf16"
     activations: PrecisionName = "bf16"
     kv: PrecisionName = "bf16"
+    expert_weights: PrecisionName | None = None
+    expert_activations: PrecisionName | None = None
+
+    @property
+    def of_experts(self) -> tuple[PrecisionName, PrecisionName]:
+        """Formats of the routed experts' weights and activations."""
+        weights = self.weights if self.expert_weights is None else self.expert_weights
+        if self.expert_activations is not None:
+            return weights, self.expert_activations
+        return weights, self.activations if self.expert_weights is None else _ARITHMETIC[weights]
 
 
 def _precision(value: Any) -> Any:
     if isinstance(value, str):
-        return {"weights": value, "activations": "bf16" if value == "int4" else value, "kv": "bf16"}
+        return {"weights": value, "activations": _ARITHMETIC.get(value, value), "kv": "bf16"}
     if isinstance(value, dict) and "weights" in value and "activations" not in value:
         weights = value["weights"]
-        return {**value, "activations": "bf16" if weights == "int4" else weights}
+        return {**value, "activations": _ARITHMETIC.get(weights, weights)}
     return value
 
 
 class Parallelism(Part):
-    """How one replica spreads its model over chips; it uses tensor × pipeline of them."""
+    """How one replica spreads its model over chips; it uses tensor × pipeline of them.
+
+    Attributes
+    ----------
+    tensor : int
+        Chips of one pipeline stage.
+    pipeline : int
+        Stages.
+    expert : int
+        Groups of those chips that hold different experts; within a group each expert is divided.
+    attention_data : int
+        Ranks of data-parallel attention: groups of those chips that each attend to sequences of their own.
+    """
 
     tensor: Annotated[int, Field(ge=1, le=1024)] = 1
     pipeline: Annotated[int, Field(ge=1, le=1024)] = 1
     expert: Annotated[int, Field(ge=1, le=1024)] = 1
+    attention_data: Annotated[int, Field(ge=1, le=1024)] = 1
 
     @property
     def chips(self) -> int:
         """Chips of one replica."""
         return self.tensor * self.pipeline
 
+    @property
+    def rank_chips(self) -> int:
+        """Chips that attend to one sequence together."""
+        return self.tensor // self.attention_data
+
     @model_validator(mode="after")
-    def _experts_share_the_tensor_group(self) -> Parallelism:
+    def _groups_divide_the_stage(self) -> Parallelism:
         if self.expert > 1 and self.tensor % self.expert:
             msg = f"expert ({self.expert}) must divide tensor ({self.tensor}): experts are spread over the same chips"
+            raise ValueError(msg)
+        if self.attention_data > 1 and self.tensor % self.attention_data:
+            msg = (
+                f"attention_data ({self.attention_data}) must divide tensor ({self.tensor}): "
+                "its ranks are groups of the same chips"
+            )
             raise ValueError(msg)
         return self
 
 
+#: ``chunked``: prompts join the decode batch in chunks. ``first``: they are prefilled in steps of their own, while
+#: decodes wait.
+PrefillOrder = Literal["chunked", "first"]
+
+
 class Batching(Part):
-    """How one replica forms its steps: continuous batching with chunked prefill."""
+    """How one replica forms its steps: continuous batching; `prefill` is the engine's own order where left out."""
 
     max_sequences: Annotated[int, Field(ge=1, le=4096)] = 256
     token_budget: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
     block_size: Annotated[int, Field(ge=1, le=1024)] = 16
     kv: Literal["on_demand", "reserve"] = "on_demand"
+    prefill: PrefillOrder | None = None
 
     @model_validator(mode="after")
     def _every_sequence_gets_its_token(self) -> Batching:
@@ -83,6 +135,8 @@ class MeasuredLatency(Part):
 class Pool(Part):
     """Identical replicas at one site.
 
+    `calibration` is ``shipped`` (what this package has of chip and engine, if it
+    has), ``none`` (the class priors) or the path of a calibration file.
     `queue_limit` bounds the requests waiting in the whole pool, those that will
     start with the next step included; `memory_share` is the share of each
     chip's memory for weights, activations and KV cache; `kv_blocks` is the KV
@@ -106,4 +160,5 @@ class Pool(Part):
     price_includes_power: bool | None = None
     memory_share: Fraction | None = None
     kv_blocks: Annotated[int, Field(ge=1)] | None = None
+    calibration: Annotated[str, Field(min_length=1)] = "shipped"
     latency: MeasuredLatency | None = None

@@ -275,7 +275,7 @@ class TraceArrivals(Part):
 
 
 _DISTRIBUTIONS = ("fixed", "uniform", "lognormal", "histogram")
-_PROCESSES = ("poisson", "gamma", "closed", "trace")
+_PROCESSES = ("poisson", "gamma", "burst", "closed", "trace")
 
 Lengths: TypeAlias = Fixed[float] | Uniform[float] | Lognormal[float] | Histogram[float] | RegisteredDistribution
 """Any length distribution, of tokens (in tokens) or of times (in seconds)."""
@@ -301,14 +301,23 @@ else:
     TimeLengths = _lengths(Time)
 
 
+class AtOnce(Part):
+    """`requests` that all arrive at one moment: when the class becomes active."""
+
+    process: Literal["burst"]
+    requests: Annotated[int, Field(gt=0)]
+
+
 class Closed(Part):
     """`clients` that each wait for their answer, think, and ask again.
 
-    Turned away at once, they first wait `back_off`.
+    They stop when they have asked `requests` together, or when the class or
+    the horizon ends. Turned away at once, they first wait `back_off`.
     """
 
     process: Literal["closed"]
     clients: Annotated[int, Field(gt=0)]
+    requests: Annotated[int, Field(gt=0)] | None = None
     think_time: TimeLengths
     back_off: PositiveTime = 1.0
 
@@ -316,6 +325,7 @@ class Closed(Part):
 Arrivals = Annotated[
     Annotated[Poisson, Tag("[poisson]")]
     | Annotated[Gamma, Tag("[gamma]")]
+    | Annotated[AtOnce, Tag("[burst]")]
     | Annotated[Closed, Tag("[closed]")]
     | Annotated[TraceArrivals, Tag("[trace]")]
     | Annotated[RegisteredArrivals, Tag("[registered]")],

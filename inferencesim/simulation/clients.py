@@ -1,84 +1,81 @@
-"""Closed-loop clients: each asks, waits for its answer, thinks, and asks again.
-
-A client that gives up while its request is in a step asks again after that
-step: until then the engine holds its connection.
-"""
+"""The tables of closed-loop clients: who they are, and what they do in their next turns."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from inferencesim.kernel.tables import ASK, CLIENT, LOOP, NEVER, TIMER, TURN
 from inferencesim.scenario.workload import Closed
-from inferencesim.workload.closed import ClosedLoopDraws
+from inferencesim.workload.closed import TURNS_PER_BLOCK, draw_turns
 
 if TYPE_CHECKING:
-    import simpy
+    from inferencesim.kernel.gateway import Gateway
+    from inferencesim.kernel.tables import Records
+    from inferencesim.scenario.scenario import Scenario
 
-    from inferencesim.scenario.workload import WorkloadClass
-
-
-class Door(Protocol):
-    """Where clients hand in requests."""
-
-    def submit(
-        self,
-        class_index: int,
-        task: int,
-        session: int,
-        prompt_tokens: int,
-        output_tokens: int,
-        patience_s: float,
-        cancel_after_s: float,
-    ) -> simpy.Event:
-        """Hand in a request now; the event succeeds with its outcome when it has left."""
+#: Blocks of turns kept per client: one it is in, and the next.
+_KEPT_BLOCKS = 2
 
 
-def start_clients(
-    env: simpy.Environment, door: Door, index: int, each: WorkloadClass, seed: int, horizon_s: float
-) -> None:
-    """Start all clients of a closed-loop class; classes of another kind have none."""
-    if not isinstance(each.arrivals, Closed):
-        return
-    draws = ClosedLoopDraws(each, seed)
-    for client in range(each.arrivals.clients):
-        env.process(_client(env, door, index, each, draws, client, horizon_s))
+class ClientTables(NamedTuple):
+    """What the kernel knows of clients; see the fields of the same names of the gateway."""
+
+    clients: Records
+    turns: Records
+    loops: Records
 
 
-def _client(
-    env: simpy.Environment,
-    door: Door,
-    index: int,
-    each: WorkloadClass,
-    draws: ClosedLoopDraws,
-    client: int,
-    horizon_s: float,
-) -> simpy.events.ProcessGenerator:
-    assert isinstance(each.arrivals, Closed)
-    clients = each.arrivals.clients
-    end_s = min(horizon_s, math.inf if each.active.to_s is None else each.active.to_s)
-    patience_s = math.inf if each.timeout is None else each.timeout
-    yield env.timeout(each.active.from_s)
-    turn = 0
-    while True:
-        draw = draws.draw(client, turn)
-        if draw.think_s > 0.0:
-            yield env.timeout(draw.think_s)
-        if env.now >= end_s:
-            return
-        # Turns of all clients share the class's task numbers: the same (client, turn) has the same one in every run.
-        asked_s = env.now
-        yield door.submit(
-            index,
-            turn * clients + client,
-            draw.session,
-            draw.prompt_tokens,
-            draw.output_tokens,
-            patience_s,
-            draw.cancel_after_s,
-        )
-        turn += 1
-        if env.now == asked_s:
-            # Turned away at once, or gone before it was served. Without a pause a client that does not think
-            # would ask again at this very instant, for ever.
-            yield env.timeout(each.arrivals.back_off)
+def new_clients(scenario: Scenario) -> ClientTables:
+    """Lay out the clients of all closed-loop classes, with their first turns drawn."""
+    loops = np.zeros(len(scenario.workload), LOOP)
+    for row, each in zip(loops, scenario.workload, strict=True):
+        if not isinstance(each.arrivals, Closed):
+            continue
+        row["clients"] = each.arrivals.clients
+        row["end_s"] = min(scenario.horizon, math.inf if each.active.to_s is None else each.active.to_s)
+        row["back_off_s"] = each.arrivals.back_off
+        row["patience_s"] = math.inf if each.timeout is None else each.timeout
+        row["left"] = NEVER if each.arrivals.requests is None else each.arrivals.requests
+    clients = np.zeros(loops["clients"].sum(), CLIENT)
+    clients["class_index"] = np.repeat(np.arange(loops.size), loops["clients"])
+    clients["number"] = np.arange(clients.size) - np.repeat(
+        np.cumsum(loops["clients"]) - loops["clients"], loops["clients"]
+    )
+    tables = ClientTables(clients, np.zeros((clients.size, _KEPT_BLOCKS * TURNS_PER_BLOCK), TURN), loops)
+    draw_next_turns(tables, scenario)
+    return tables
+
+
+def draw_next_turns(tables: ClientTables | Gateway, scenario: Scenario) -> None:
+    """Draw the next block of turns of every client that has used all but one block."""
+    clients, turns = tables.clients, tables.turns
+    has_room = clients["drawn"] - clients["turn"] <= (_KEPT_BLOCKS - 1) * TURNS_PER_BLOCK
+    for index, each in enumerate(scenario.workload):
+        of_class = np.flatnonzero(has_room & (clients["class_index"] == index))
+        blocks = clients["drawn"][of_class] // TURNS_PER_BLOCK
+        for block in np.unique(blocks):
+            rows = of_class[blocks == block]
+            numbers = clients["number"][rows]
+            drawn = draw_turns(each, scenario.seed, int(numbers[-1]) + 1, int(block), f"workload[{index}]")
+            first = int(block) % _KEPT_BLOCKS * TURNS_PER_BLOCK
+            for name in TURN.names or ():
+                turns[name][rows, first : first + TURNS_PER_BLOCK] = getattr(drawn, name)[numbers]
+            clients["drawn"][rows] += TURNS_PER_BLOCK
+
+
+def first_asks(tables: ClientTables | Gateway, scenario: Scenario) -> Records:
+    """Return the timers of all clients' first asks, after their first thought, in order: a heap."""
+    begin_s = np.array([each.active.from_s for each in scenario.workload])
+    index = tables.clients["class_index"]
+    at_s = begin_s[index] + tables.turns["think_s"][:, 0]
+    asking = np.flatnonzero(at_s < tables.loops["end_s"][index])
+    asking = asking[np.argsort(at_s[asking], kind="stable")]
+    timers = np.zeros(asking.size, TIMER)
+    timers["at_s"] = at_s[asking]
+    timers["kind"] = ASK
+    timers["number"] = asking
+    timers["slot"] = -1
+    return timers

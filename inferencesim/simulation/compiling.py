@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from inferencesim import jit
 from inferencesim.kernel.play import close_arrival, open_arrival, play
@@ -17,13 +18,23 @@ if TYPE_CHECKING:
     from inferencesim.kernel.views import Request
 
 
+#: The kernel by the types of its tables: one entry, in a process that simulates.
+_PLAY: dict[tuple[Any, ...], Callable[..., int]] = {}
+
+
 def compiled_play(fleet: Fleet, gateway: Gateway) -> Callable[..., int]:
     """Return :func:`inferencesim.kernel.play.play`, compiled; policies are passed to it as functions.
 
     Tables have the same types whatever the scenario, so that one compilation
     serves all, and later ones load it from the cache on disk.
     """
-    return _compiled(jit.array_type(fleet), jit.array_type(gateway))
+    # Numba takes milliseconds to find the types of all tables: as long as a short run takes to play.
+    layout = tuple(
+        (table.dtype, table.ndim) if isinstance(table, np.ndarray) else type(table) for table in (*fleet, *gateway)
+    )
+    if layout not in _PLAY:
+        _PLAY[layout] = _compiled(fleet, gateway)
+    return _PLAY[layout]
 
 
 def compiled_arrival(fleet: Fleet, gateway: Gateway) -> tuple[Callable[..., tuple[int, Request]], Callable[..., None]]:
@@ -39,12 +50,12 @@ def compiled_arrival(fleet: Fleet, gateway: Gateway) -> tuple[Callable[..., tupl
     return jit.entry_point(opening), jit.entry_point(closing)
 
 
-@functools.cache
-def _compiled(fleet_type: Any, gateway_type: Any) -> Callable[..., int]:
+def _compiled(fleet: Fleet, gateway: Gateway) -> Callable[..., int]:
     from numba import types
 
     policy = types.FunctionType(signature())
-    entry = types.int64(fleet_type, gateway_type, policy, policy, types.boolean, types.float64)
+    tables = (jit.array_type(fleet), jit.array_type(gateway))
+    entry = types.int64(*tables, policy, policy, types.boolean, types.float64)
     return jit.entry_point(jit.compile_for(entry, play))
 
 

@@ -2,10 +2,10 @@
 
 The kernel runs the fleet from one SimPy event to the next, in compiled code and
 without waking Python: between two events of SimPy nothing from outside can
-reach the fleet, so its arrivals, steps and impatient clients are the kernel's
-alone. It comes back earlier only to have a table emptied or an answer
-delivered. SimPy owns closed-loop clients, the series, the marks of the
-measurement window and the horizon.
+reach the fleet, so its arrivals, steps and clients are the kernel's alone. It
+comes back earlier only to have a table emptied, or more turns drawn for
+closed-loop clients. SimPy owns the series, the marks of the measurement window
+and the horizon.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from inferencesim.kernel.play import (
     REACHED,
     SLOTS_FULL,
     TABLE_FULL,
-    WATCHED_LEFT,
+    TURNS_USED,
 )
-from inferencesim.kernel.tables import ARRIVAL, OPEN, REQUEST
+from inferencesim.kernel.tables import OPEN, REQUEST
 from inferencesim.kernel.views import inside_pool
 from inferencesim.ledger.tables import decision_table, request_table
 from inferencesim.ledger.tally import Tally
 from inferencesim.routing.policy import bind, failed
-from inferencesim.simulation.clients import start_clients
+from inferencesim.simulation.clients import draw_next_turns
 from inferencesim.simulation.compiling import compiled_arrival, compiled_play
-from inferencesim.simulation.envelope import MeasuredLengths
+from inferencesim.simulation.envelope import require_measured_load, require_measured_turns
 from inferencesim.simulation.marks import Charges, Mark, series_table, take_charges, take_mark
 from inferencesim.simulation.setup import bind_policy, class_means, make_book
-from inferencesim.simulation.state import new_fleet, new_gateway, stream_of, with_more_slots
+from inferencesim.simulation.state import new_fleet, new_gateway, stream_of, with_first_asks, with_more_slots
 from inferencesim.workload.load import generate_load
 
 if TYPE_CHECKING:
@@ -120,14 +120,14 @@ class Simulation:
         scenario = plan.scenario
         load = generate_load(scenario.workload, scenario.horizon, scenario.seed, Path(), strict)
         self._malformed = load.malformed
-        self._measured = MeasuredLengths(plan)
-        self._measured.require_load(load)
+        require_measured_load(plan, load)
         means = class_means(plan, load)
         self._placement = bind_policy(plan, "placement")
         self._balancing = bind_policy(plan, "balancing")
         self._interpreted = self._placement.interpreted or self._balancing.interpreted
-        self.fleet = new_fleet(plan)
         self.gateway = new_gateway(plan, stream_of(load), means, self._placement, self._balancing)
+        require_measured_turns(self.plan, self.gateway)
+        self.fleet = with_first_asks(new_fleet(plan), self.gateway, scenario)
         self._play = compiled_play(self.fleet, self.gateway)
         self._compiled_policies = self._kernel_policies()
         self.book = make_book(plan, self.gateway.pool_traits)
@@ -135,9 +135,6 @@ class Simulation:
         self._series: list[Mark] = []
         self._window_start = take_mark(self.fleet, 0.0)
         self._charged_before = self._charges(0.0)
-        self._waiting_for: dict[int, simpy.Event] = {}
-        self._reported = 0
-        self._submitted = 0
         self._reached_s = -1.0
 
     def _kernel_policies(self) -> tuple[BoundPolicy, BoundPolicy]:
@@ -159,8 +156,6 @@ class Simulation:
         env, horizon = self.env, scenario.horizon
         env.process(self._mark(scenario.warm_up))
         env.process(self._sample(horizon))
-        for index, each in enumerate(scenario.workload):
-            start_clients(env, self, index, each, scenario.seed, horizon)
         self._run_until(horizon)
         window = (self._window_start, take_mark(self.fleet, horizon))
         charges = (self._charged_before, self._charges(horizon))
@@ -182,48 +177,6 @@ class Simulation:
             malformed=self._malformed,
         )
 
-    def submit(
-        self,
-        class_index: int,
-        task: int,
-        session: int,
-        prompt_tokens: int,
-        output_tokens: int,
-        patience_s: float,
-        cancel_after_s: float,
-    ) -> simpy.Event:
-        """Hand in a request now; the event succeeds with its outcome when it has left."""
-        self._measured.require(class_index, prompt_tokens, output_tokens)
-        clock = self.fleet.clock[0]
-        if clock["inbox_end"] == self.gateway.inbox.size:
-            self._renew_inbox()
-        arrival = self.gateway.inbox[clock["inbox_end"]]
-        request_id = self.gateway.stream.size + self._submitted
-        self._submitted += 1
-        arrival["request_id"] = request_id
-        arrival["task"] = task
-        arrival["class_index"] = class_index
-        arrival["session"] = session
-        arrival["prompt_tokens"] = prompt_tokens
-        arrival["output_tokens"] = output_tokens
-        arrival["patience_s"] = patience_s
-        arrival["cancel_after_s"] = cancel_after_s
-        arrival["watched"] = 1
-        clock["inbox_end"] += 1
-        event = self.env.event()
-        self._waiting_for[request_id] = event
-        return event
-
-    def _renew_inbox(self) -> None:
-        """Make room for requests from outside: drop those taken in, and double the table if that is not enough."""
-        clock = self.fleet.clock[0]
-        left = self.gateway.inbox[clock["next_inbox"] : clock["inbox_end"]]
-        inbox = np.zeros(max(2 * left.size, self.gateway.inbox.size), ARRIVAL)
-        inbox[: left.size] = left
-        self.gateway = self.gateway._replace(inbox=inbox)
-        clock["next_inbox"] = 0
-        clock["inbox_end"] = left.size
-
     def _run_until(self, end_s: float) -> None:
         """Alternate between the kernel and SimPy up to and including `end_s`."""
         env = self.env
@@ -235,9 +188,8 @@ class Simulation:
             env.step()
 
     def _run_kernel(self, until: float) -> None:
-        """Run the fleet up to `until`, or to the first answer somebody waits for."""
-        clock = self.fleet.clock[0]
-        if until <= self._reached_s and clock["next_inbox"] == clock["inbox_end"]:
+        """Run the fleet up to `until`."""
+        if until <= self._reached_s:
             # SimPy has several events at this instant; the fleet is there already.
             return
         placement, balancing = (policy.argument for policy in self._compiled_policies)
@@ -246,32 +198,17 @@ class Simulation:
             if reason == REACHED:
                 self._reached_s = until
                 return
-            if reason == WATCHED_LEFT:
-                self._deliver()
-                return
             if reason == TABLE_FULL:
                 self.flush()
             elif reason == SLOTS_FULL:
                 self.fleet = with_more_slots(self.fleet)
+            elif reason == TURNS_USED:
+                draw_next_turns(self.gateway, self.plan.scenario)
+                require_measured_turns(self.plan, self.gateway)
             elif reason == DECIDE:
                 self._decide()
             elif reason == BAD_CHOICE:
                 raise self._bad_choice(f"{self._placement.name} or {self._balancing.name}")
-
-    def _deliver(self) -> None:
-        """Tell those who wait that their requests have left; SimPy's clock follows to that moment."""
-        clock = self.fleet.clock[0]
-        done = self.fleet.done[self._reported : clock["done_count"]]
-        delay = max(0.0, float(clock["now_s"]) - self.env.now)
-        for record in done[done["watched"] == 1]:
-            event = self._waiting_for.pop(int(record["request_id"]))
-            self.env.process(self._succeed_in(delay, event, int(record["outcome"])))
-        self._reported = int(clock["done_count"])
-        clock["watched_done"] = 0
-
-    def _succeed_in(self, delay: float, event: simpy.Event, outcome: int) -> simpy.events.ProcessGenerator:
-        yield self.env.timeout(delay)
-        event.succeed(outcome)
 
     @functools.cached_property
     def _around_policies(self) -> tuple[Callable[..., tuple[int, Request]], Callable[..., None]]:
@@ -335,7 +272,7 @@ class Simulation:
         if count:
             self._book(self.fleet.done[:count], end_s)
             clock["done_count"] = 0
-            self._reported = 0
+            clock["answered"] = 0
         count = int(clock["decision_count"])
         if count:
             self._sink.write(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,56 +10,53 @@ from inferencesim.errors import InputError
 from inferencesim.kernel.tables import ELIGIBLE
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from inferencesim.kernel.gateway import Gateway
     from inferencesim.simulation.plan import Plan
     from inferencesim.workload.load import Load
 
 
-class MeasuredLengths:
-    """The longest request of each class that every step table it may meet covers.
+def require_measured_load(plan: Plan, load: Load) -> None:
+    """Raise if a request of the load is beyond a step table; see :func:`require_measured`."""
+    require_measured(plan, load.class_index, load.prompt_tokens, load.output_tokens)
 
-    A request that no engine would take (longer than the pool's context limit)
-    is not the table's business: it is rejected as such.
+
+def require_measured_turns(plan: Plan, gateway: Gateway) -> None:
+    """Raise if a turn drawn for a client is beyond a step table; see :func:`require_measured`."""
+    turns = gateway.turns
+    classes = np.broadcast_to(gateway.clients["class_index"][:, np.newaxis], turns.shape)
+    require_measured(plan, classes.ravel(), turns["prompt_tokens"].ravel(), turns["output_tokens"].ravel())
+
+
+def require_measured(
+    plan: Plan, classes: NDArray[np.int64], prompt_tokens: NDArray[np.int64], output_tokens: NDArray[np.int64]
+) -> None:
+    """Raise if a request is longer than the step table of a pool that may be given it.
+
+    A request longer than the pool's context limit is no business of its table:
+    the pool rejects it.
+
+    Raises
+    ------
+    InputError
+        Naming pool, axis, value and limit.
     """
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        classes = len(plan.scenario.workload)
-        self._limit = np.full(classes, math.inf)
-        self._pool = np.zeros(classes, np.int64)
-        for index, pool in enumerate(plan.pools):
-            table = pool.deployment.table
-            if table is None or table.longest_context + 1 >= pool.deployment.context_limit:
-                continue
-            # The last token is never read: prompt + output may be one more than the longest context.
-            longest = table.longest_context + 1
-            shorter = (plan.verdicts[:, index] == ELIGIBLE) & (longest < self._limit)
-            self._limit[shorter] = longest
-            self._pool[shorter] = index
-
-    def require_load(self, load: Load) -> None:
-        """Raise for the longest request of the load that is beyond a table; see :meth:`require`."""
-        excess = load.prompt_tokens + load.output_tokens - self._limit[load.class_index]
-        if excess.size and excess.max() > 0.0:
-            i = int(excess.argmax())
-            self.require(int(load.class_index[i]), int(load.prompt_tokens[i]), int(load.output_tokens[i]))
-
-    def require(self, class_index: int, prompt_tokens: int, output_tokens: int) -> None:
-        """Raise if a request is longer than what was measured.
-
-        Raises
-        ------
-        InputError
-            Naming pool, axis, value and limit.
-        """
-        limit = self._limit[class_index]
-        if prompt_tokens + output_tokens <= limit:
-            return
-        index = int(self._pool[class_index])
-        pool = self._plan.pools[index]
-        raise InputError(
-            f"pools[{index}].latency.table",
-            f"pool {pool.name!r} has no step times for a context of {prompt_tokens + output_tokens - 1} tokens, "
-            f"which a request of class {self._plan.scenario.workload[class_index].name!r} "
-            f"({prompt_tokens} + {output_tokens}) reaches; its table was measured up to {limit - 1:g}",
-            "Measure further, keep such requests away from the pool, or leave latency out for the analytic model.",
-        )
+    total = prompt_tokens + output_tokens
+    for index, pool in enumerate(plan.pools):
+        deployment = pool.deployment
+        if deployment.table is None:
+            continue
+        # The KV of the last token is never read: a request may be one token longer than its longest context.
+        longest = deployment.table.longest_context + 1
+        eligible = plan.verdicts[classes, index] == ELIGIBLE
+        beyond = np.flatnonzero(eligible & (total > longest) & (total <= deployment.context_limit))
+        if beyond.size:
+            i = beyond[total[beyond].argmax()]
+            raise InputError(
+                f"pools[{index}].latency.table",
+                f"pool {pool.name!r} has no step times for a context of {total[i] - 1} tokens, which a request of "
+                f"class {plan.scenario.workload[classes[i]].name!r} ({prompt_tokens[i]} + {output_tokens[i]}) "
+                f"reaches; its table was measured up to {longest - 1:g}",
+                "Measure further, keep such requests away from the pool, or leave latency out for the analytic model.",
+            )

@@ -163,7 +163,8 @@ def verdict(each: WorkloadClass, pool: PoolPlan) -> int:
     order = PRECISION_ORDER
     if each.precision is not None:
         precision = pool.deployment.precision
-        coarsest = min(order.index(name) for name in (precision.weights, precision.activations, precision.kv))
+        formats = (precision.weights, precision.activations, precision.kv, *precision.of_experts)
+        coarsest = min(order.index(name) for name in formats)
         if coarsest < order.index(each.precision):
             return PRECISION_TOO_LOW
     if each.residency is not None and pool.site.zone not in each.residency:

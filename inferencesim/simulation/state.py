@@ -27,18 +27,19 @@ from inferencesim.kernel.tables import (
 )
 from inferencesim.kernel.views import TRAITS
 from inferencesim.routing.policy import MEMORY_SIZE
+from inferencesim.simulation.clients import first_asks, new_clients
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inferencesim.routing.policy import BoundPolicy
+    from inferencesim.scenario.scenario import Scenario
     from inferencesim.simulation.plan import Plan
     from inferencesim.workload.load import Load as Requests
 
 #: Rows of the tables that are flushed when full: large enough that a flush costs little per row.
 CHUNK_ROWS = 65536
 _FIRST_SLOTS = 4096
-_INBOX_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def stream_of(load: Requests) -> Records:
     """Return a load's requests as the kernel's arrivals, numbered in order of time."""
     stream = np.zeros(len(load), ARRIVAL)
     stream["request_id"] = np.arange(len(load))
+    stream["client"] = -1
     for name in (
         "task",
         "class_index",
@@ -97,6 +99,7 @@ def new_fleet(plan: Plan, *, done_rows: int = CHUNK_ROWS) -> Fleet:
         row["block_size"] = batching.block_size
         row["kv_blocks"] = deployment.memory.kv_blocks
         row["reserve"] = batching.kv == "reserve"
+        row["prefill_first"] = deployment.prefills_first
         row["queue_limit"] = -1 if pool.spec.queue_limit is None else pool.spec.queue_limit
         row["context_limit"] = deployment.context_limit
         replica_table["pool"][first : first + pool.replicas] = index
@@ -136,6 +139,16 @@ def with_more_slots(fleet: Fleet) -> Fleet:
     return fleet._replace(slots=slots, timers=timers)
 
 
+def with_first_asks(fleet: Fleet, gateway: Gateway, scenario: Scenario) -> Fleet:
+    """Return the fleet at rest with the timers of its closed-loop clients set."""
+    asks = first_asks(gateway, scenario)
+    while fleet.timers.size < asks.size:
+        fleet = with_more_slots(fleet)
+    fleet.timers[: asks.size] = asks
+    fleet.clock["timer_count"] = asks.size
+    return fleet
+
+
 def new_gateway(
     plan: Plan,
     stream: Records,
@@ -167,9 +180,13 @@ def new_gateway(
     replica_traits["target_rate"] /= replica_traits["replicas"]
     replica_traits["replicas"] = 1
     rows = CHUNK_ROWS if scenario.recording.decisions else 1
+    clients, turns, loops = new_clients(scenario)
     return Gateway(
         stream=stream,
-        inbox=np.zeros(_INBOX_ROWS, ARRIVAL),
+        clients=clients,
+        turns=turns,
+        loops=loops,
+        asking=np.zeros(1, ARRIVAL),
         classes=classes,
         verdicts=plan.verdicts,
         pool_traits=pool_traits,

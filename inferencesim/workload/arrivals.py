@@ -1,4 +1,4 @@
-"""Arrival times of the open-loop processes: a unit-rate process, warped through the rate profile."""
+"""Arrival times of the open-loop processes: a unit-rate process, warped through the rate profile; or all at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from inferencesim.errors import InputError
 from inferencesim.registry import Registry
-from inferencesim.scenario.workload import Gamma, Poisson, RegisteredArrivals
+from inferencesim.scenario.workload import AtOnce, Gamma, Poisson, RegisteredArrivals
 from inferencesim.workload.profiles import intensity
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ MOST_ARRIVALS = 5e8
 
 
 def arrival_times(
-    spec: RateProcess,
+    spec: RateProcess | AtOnce,
     active: Active,
     horizon_s: float,
     generator: np.random.Generator,
@@ -45,14 +45,15 @@ def arrival_times(
 ) -> NDArray[np.float64]:
     """Return the arrival times of one class.
 
-    A point at x of the unit-rate process arrives at ``Λ⁻¹(Λ(from) + x/rate)``,
+    A burst arrives when its class becomes active. Of the other processes, a
+    point at x of the unit-rate process arrives at ``Λ⁻¹(Λ(from) + x/rate)``,
     the exact time change of a point process (Çinlar 1975, "Introduction to
     Stochastic Processes", ch. 4.7), where Λ is the integral of the profile.
 
     Parameters
     ----------
-    spec : Poisson, Gamma or RegisteredArrivals
-        The process, its rate in 1/s and its profile.
+    spec : AtOnce, Poisson, Gamma or RegisteredArrivals
+        The process, its rate in 1/s and its profile; or the number of a burst.
     active : Active
         When the class exists; the process starts at its beginning.
     horizon_s : float
@@ -74,19 +75,26 @@ def arrival_times(
     """
     begin_s = active.from_s
     end_s = horizon_s if active.to_s is None else min(active.to_s, horizon_s)
+    if isinstance(spec, AtOnce):
+        _check_memory(spec.requests, where)
+        return np.full(spec.requests if begin_s < end_s else 0, begin_s)
     process = PROCESSES.get(spec.process, where)
     if end_s <= begin_s:
         return np.empty(0, dtype=np.float64)
     rate_profile = intensity(spec.profile, end_s)
     first, last = (float(level) for level in rate_profile.cumulative(np.array([begin_s, end_s])))
     expected = (last - first) * spec.rate
-    if expected > MOST_ARRIVALS:
-        remedy = f"Lower the rate or the horizon; a class may have {MOST_ARRIVALS:.0e} arrivals."
-        raise InputError(where, f"about {expected:.3g} arrivals are more than memory holds", remedy)
+    _check_memory(expected, where)
     points = process(spec, expected, generator)
     times = rate_profile.inverse(first + points / spec.rate)
     # Rounding in the inverse may put the last point on the end itself, which is outside.
     return np.asarray(times[(times >= begin_s) & (times < end_s)])
+
+
+def _check_memory(expected: float, where: str) -> None:
+    if expected > MOST_ARRIVALS:
+        remedy = f"Ask for fewer, or for a shorter horizon; a class may have {MOST_ARRIVALS:.0e} arrivals."
+        raise InputError(where, f"about {expected:.3g} arrivals are more than memory holds", remedy)
 
 
 @PROCESSES.register("poisson")

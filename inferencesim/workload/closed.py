@@ -17,35 +17,26 @@ if TYPE_CHECKING:
 
     from inferencesim.scenario.workload import WorkloadClass
 
-_BLOCK = 64
+#: Turns of a client that are drawn together. Another number gives other draws.
+TURNS_PER_BLOCK = 16
 
 
 @dataclass(frozen=True)
-class Draw:
-    """One turn of one client.
+class Turns:
+    """One block of turns of some clients; columns of shape (clients, TURNS_PER_BLOCK).
 
     Parameters
     ----------
-    think_s : float
-        Seconds the client thinks before it asks.
-    prompt_tokens, output_tokens : int
-        Lengths of the request.
-    session : int
-        −1 where the class has no sessions.
-    cancel_after_s : float
-        Seconds from arrival until the client cancels; inf if it does not.
+    think_s : numpy.ndarray
+        float64, seconds a client thinks before it asks.
+    prompt_tokens, output_tokens : numpy.ndarray
+        int64, lengths of its request.
+    session : numpy.ndarray
+        int64, −1 where the class has no sessions.
+    cancel_after_s : numpy.ndarray
+        float64, seconds from arrival until the client cancels; inf if it does not.
     """
 
-    think_s: float
-    prompt_tokens: int
-    output_tokens: int
-    session: int
-    cancel_after_s: float
-
-
-@dataclass(frozen=True)
-class _Block:
-    number: int
     think_s: NDArray[np.float64]
     prompt_tokens: NDArray[np.int64]
     output_tokens: NDArray[np.int64]
@@ -53,69 +44,64 @@ class _Block:
     cancel_after_s: NDArray[np.float64]
 
 
-class ClosedLoopDraws:
-    """All that the clients of a closed-loop class draw.
+def draw_turns(each: WorkloadClass, seed: int, clients: int, block: int, where: str = "workload") -> Turns:
+    """Draw what the first `clients` of a closed-loop class do in turns [16 `block`, 16 (`block` + 1)).
 
     A draw depends on seed, class, client and turn alone, so that two policies
     meet the same clients although their turns come at other times and in
-    another order. Turns are drawn in blocks; each client keeps its latest.
+    another order. A block has one stream per quantity, in which every client
+    has its place: how many clients are drawn makes no difference to any.
 
     Parameters
     ----------
-    cls : WorkloadClass
+    each : WorkloadClass
         A class whose arrivals are closed.
     seed : int
         The scenario's seed.
+    clients : int
+        How many, counted from client 0.
+    block : int
+        Which block of turns.
+    where : str
+        Place of the class, named if a distribution is not registered.
+
+    Returns
+    -------
+    Turns
 
     Raises
     ------
     ValueError
         If the class is not a closed-loop one.
+    InputError
+        If a distribution is not registered.
     """
+    if not isinstance(each.arrivals, Closed) or each.prompt_tokens is None or each.output_tokens is None:
+        msg = f"class {each.name!r} is no closed loop"
+        raise ValueError(msg)
+    shape = (clients, TURNS_PER_BLOCK)
+    n = clients * TURNS_PER_BLOCK
 
-    def __init__(self, cls: WorkloadClass, seed: int) -> None:
-        if not isinstance(cls.arrivals, Closed) or cls.prompt_tokens is None or cls.output_tokens is None:
-            msg = f"class {cls.name!r} is no closed loop"
-            raise ValueError(msg)
-        self._cls = cls
-        self._think = cls.arrivals.think_time
-        self._prompt, self._output = cls.prompt_tokens, cls.output_tokens
-        self._seed = seed
-        self._blocks: dict[int, _Block] = {}
+    def named(purpose: str) -> np.random.Generator:
+        return stream(seed, each.name, purpose, "turns", block)
 
-    def draw(self, client: int, turn: int) -> Draw:
-        """Return what `client` does in its `turn`, both counted from 0."""
-        number, place = divmod(turn, _BLOCK)
-        block = self._blocks.get(client)
-        if block is None or block.number != number:
-            block = self._blocks[client] = self._draw_block(client, number)
-        return Draw(
-            think_s=float(block.think_s[place]),
-            prompt_tokens=int(block.prompt_tokens[place]),
-            output_tokens=int(block.output_tokens[place]),
-            session=int(block.session[place]),
-            cancel_after_s=float(block.cancel_after_s[place]),
-        )
-
-    def _draw_block(self, client: int, number: int) -> _Block:
-        cls = self._cls
-
-        def named(purpose: str) -> np.random.Generator:
-            return stream(self._seed, cls.name, purpose, client, number)
-
-        session = np.full(_BLOCK, -1, dtype=np.int64)
-        if cls.sessions is not None:
-            session = session_base(cls.name) + named("session").integers(0, cls.sessions.active, _BLOCK)
-        cancel_after_s = np.full(_BLOCK, math.inf)
-        if cls.cancellation is not None:
-            cancelled = named("cancelled").random(_BLOCK) < cls.cancellation.share
-            after_s = sample_seconds(cls.cancellation.after, _BLOCK, named("cancel_after"))
-            cancel_after_s = np.where(cancelled, after_s, math.inf)
-        return _Block(
-            number=number,
-            think_s=sample_seconds(self._think, _BLOCK, named("think_time")),
-            prompt_tokens=sample(self._prompt, _BLOCK, named("prompt_tokens")),
-            output_tokens=sample(self._output, _BLOCK, named("output_tokens")),
-            session=session,
-            cancel_after_s=cancel_after_s,
-        )
+    session = np.full(n, -1, dtype=np.int64)
+    if each.sessions is not None:
+        session = session_base(each.name) + named("session").integers(0, each.sessions.active, n)
+    cancel_after_s = np.full(n, math.inf)
+    if each.cancellation is not None:
+        cancelled = named("cancelled").random(n) < each.cancellation.share
+        place = f"{where}.cancellation.after.distribution"
+        after_s = sample_seconds(each.cancellation.after, n, named("cancel_after"), place)
+        cancel_after_s = np.where(cancelled, after_s, math.inf)
+    think = each.arrivals.think_time
+    think_s = sample_seconds(think, n, named("think_time"), f"{where}.arrivals.think_time.distribution")
+    prompt = sample(each.prompt_tokens, n, named("prompt_tokens"), f"{where}.prompt_tokens.distribution")
+    output = sample(each.output_tokens, n, named("output_tokens"), f"{where}.output_tokens.distribution")
+    return Turns(
+        think_s=think_s.reshape(shape),
+        prompt_tokens=prompt.reshape(shape),
+        output_tokens=output.reshape(shape),
+        session=session.reshape(shape),
+        cancel_after_s=cancel_after_s.reshape(shape),
+    )

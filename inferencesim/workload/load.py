@@ -82,7 +82,7 @@ def generate_load(
     what is drawn, and read in order of task numbers: task i keeps its lengths
     when the arrival process changes, and a class keeps all of its load when
     another one changes. Closed-loop classes have no rows here, see
-    :class:`inferencesim.workload.closed.ClosedLoopDraws`.
+    :func:`inferencesim.workload.closed.draw_turns`.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from oracle.compare import assert_same, run_both
-from oracle.small import DATA, pool, scenario, work
+from oracle.small import DATA, closed, pool, scenario, work
 
 PLACEMENTS = ("round_robin", "least_outstanding", "least_normalised_load", "least_tokens")
 MEASURED = {"table": str(DATA / "small-table.yaml")}
@@ -57,13 +57,25 @@ def classes(draw, index, served):
         after = {"distribution": "uniform", "low": 0.0, "high": draw(st.sampled_from([0.05, 0.5, 3.0]))}
         said["cancellation"] = {"share": draw(st.sampled_from([0.2, 0.9])), "after": after}
     models = draw(st.lists(st.sampled_from(served), min_size=1, unique=True))
-    return work(
+    each = work(
         f"c{index}",
         rate=draw(st.sampled_from([5.0, 30.0, 100.0])),
         prompt=draw(lengths(120)),
         output=draw(lengths(60)),
         models=models,
         **said,
+    )
+    return each | {"arrivals": draw(loops())} if draw(st.booleans()) else each
+
+
+@st.composite
+def loops(draw):
+    high = draw(st.sampled_from([0.02, 0.3]))
+    return closed(
+        draw(st.integers(1, 12)),
+        draw(st.sampled_from([0.0, 0.0171, {"distribution": "uniform", "low": 0.0, "high": high}])),
+        back_off=draw(st.sampled_from([0.0113, 1.0])),
+        requests=draw(st.one_of(st.none(), st.none(), st.integers(1, 50))),
     )
 
 
@@ -133,6 +145,48 @@ def test_the_twin_agrees_when_kv_is_short(kind):
     preempted = real.requests["preemptions"].sum()
     # On demand the cache overflows, and newest go back to the queue; reserved, it cannot.
     assert preempted == 0 if kind == "reserve" else preempted > 20
+
+
+def test_the_twin_agrees_on_clients_that_are_rejected_give_up_and_cancel():
+    """Closed and open classes at once; a client that is gone at the instant it asked backs off."""
+    mixed = {"distribution": "uniform", "low": 1, "high": 20}
+    gone = {"share": 0.3, "after": {"distribution": "uniform", "low": 0.0, "high": 0.2}}
+    at_once = {"share": 0.5, "after": 0.0}
+    one = {"max_sequences": 3, "token_budget": 40, "block_size": 8}
+    described = scenario(
+        [pool(queue_limit=5, kv_blocks=30, batching=one)],
+        [
+            work("open", 20.0, mixed, mixed),
+            work("eager", prompt=mixed, output=mixed, cancellation=gone) | {"arrivals": closed(5, back_off=0.0107)},
+            work("hasty", prompt=mixed, output=mixed, cancellation=at_once) | {"arrivals": closed(2, back_off=0.0507)},
+            work("slow", prompt=mixed, output=mixed, timeout=0.0207)
+            | {"arrivals": closed(7, {"distribution": "uniform", "low": 0.0, "high": 0.05}, requests=50)},
+        ],
+        horizon=2.0,
+        recording={"series_interval": 2.0},
+    )
+    real, twin = run_both(described)
+    assert_same(real, twin)
+    requests = real.requests
+    assert (requests["class"] == "slow").sum() == 50
+    for outcome in ("completed", "rejected", "timed_out"):
+        assert ((requests["class"] == "slow") & (requests["outcome"] == outcome)).sum() > 10, outcome
+    assert ((requests["class"] == "eager") & (requests["outcome"] == "cancelled")).sum() > 10
+    hasty = requests[(requests["class"] == "hasty") & (requests["finished_s"] == requests["arrived_s"])]
+    assert (hasty["outcome"] == "cancelled").sum() > 5
+
+
+def test_the_twin_agrees_when_all_clients_ask_at_the_same_instants():
+    """Fixed lengths and no thought: all ties are broken by number."""
+    described = scenario(
+        [pool(batching={"max_sequences": 4, "token_budget": 100})],
+        [work("a", prompt=20, output=9) | {"arrivals": closed(5)}, work("b", output=9) | {"arrivals": closed(3)}],
+        horizon=1.0,
+        recording={"series_interval": 1.0},
+    )
+    real, twin = run_both(described)
+    assert_same(real, twin)
+    assert real.requests["arrived_s"].duplicated().sum() > 50
 
 
 def test_the_twin_agrees_on_every_way_to_leave():

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from oracle.small import pool, run, scenario, share_of_memory
+from oracle.small import closed, pool, run, scenario, share_of_memory, work
 
 #: Every step takes exactly this long.
 STEP_S = 0.01
@@ -30,6 +30,40 @@ def replayed(tmp_path, arrivals, batching=None, fleet=None, **said):
 def test_arrivals_at_one_instant_come_in_the_order_of_the_load(tmp_path):
     done = replayed(tmp_path, [(0.0, 1, 2), (0.0, 1, 2), (0.0, 1, 2)], ONE)
     np.testing.assert_allclose(done["scheduled_s"], [0.0, 2 * STEP_S, 4 * STEP_S], rtol=1e-6)
+
+
+def test_clients_ask_by_class_and_number_and_before_the_load_from_outside():
+    one = {"prompt": 1, "output": 1}
+    outside = work("outside", **one) | {"arrivals": {"process": "burst", "requests": 2}}
+    first = work("first", **one) | {"arrivals": closed(2, requests=2)}
+    second = work("second", **one) | {"arrivals": closed(2, requests=2)}
+    fleet = [pool(hardware="constant-chip", batching=ONE)]
+    done = run(scenario(fleet, [outside, first, second])).requests.sort_values("scheduled_s")
+    assert done["class"].tolist() == ["first", "first", "second", "second", "outside", "outside"]
+    assert done["task"].tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_who_leaves_at_an_instant_makes_room_for_the_client_that_asks_then():
+    """A queue of one: it is free again at the very moment its only request is cancelled."""
+    holds = work("holds", prompt=1, output=1000) | {"arrivals": {"process": "burst", "requests": 1}}
+    waits = work("waits", prompt=1, output=1, cancellation={"share": 1.0, "after": 0.5}, active={"from": 0.25})
+    waits |= {"arrivals": {"process": "burst", "requests": 1}}
+    asks = work("asks", prompt=1, output=1) | {"arrivals": closed(1, 0.75, requests=1)}
+    fleet = [pool(hardware="constant-chip", batching=ONE, queue_limit=1)]
+    done = run(scenario(fleet, [holds, waits, asks])).requests.set_index("class")
+    assert done.loc["waits", "finished_s"] == done.loc["asks", "arrived_s"] == 0.75
+    assert done.loc["waits", "outcome"] == "cancelled"
+    assert done.loc["asks", "outcome"] == "completed"
+
+
+def test_a_client_that_does_not_think_asks_after_the_next_batch_was_formed():
+    """Its answer ends a step; the other sequence is in the next one already, which the client has to wait for."""
+    short = work("short", prompt=1, output=1) | {"arrivals": closed(1, requests=2)}
+    long = work("long", prompt=1, output=9) | {"arrivals": {"process": "burst", "requests": 1}}
+    done = run(scenario([pool(hardware="constant-chip")], [short, long])).requests
+    asked = done[done["class"] == "short"]
+    np.testing.assert_allclose(asked["arrived_s"], [0.0, STEP_S], rtol=1e-6)
+    np.testing.assert_allclose(asked["scheduled_s"], [0.0, 2 * STEP_S], rtol=1e-6)
 
 
 def test_equally_loaded_replicas_are_chosen_by_number(tmp_path):

@@ -43,7 +43,7 @@ def assert_same(real, twin):
 
 
 def _assert_same_requests(table, calls):
-    for column in ("outcome", "preemptions"):
+    for column in ("task", "outcome", "preemptions"):
         assert table[column].tolist() == [getattr(call, column) for call in calls], column
     assert table["generated_tokens"].tolist() == [call.generated for call in calls]
     assert table["reason"].astype(object).where(table["reason"].notna(), None).tolist() == [
@@ -51,7 +51,7 @@ def _assert_same_requests(table, calls):
     ]
     replicas = [math.nan if call.replica is None else call.replica for call in calls]
     np.testing.assert_array_equal(table["replica"].astype(float), replicas, err_msg="replica")
-    for column in ("scheduled_s", "first_token_s", "finished_s"):
+    for column in ("arrived_s", "scheduled_s", "first_token_s", "finished_s"):
         theirs = [math.nan if getattr(call, column) is None else getattr(call, column) for call in calls]
         np.testing.assert_allclose(table[column].astype(float), theirs, rtol=TIMES, err_msg=column)
     for column in ("busy_s", "energy_j"):

@@ -63,8 +63,8 @@ def work(name="c", rate=50.0, prompt=40, output=20, models=("small-model",), **s
     }
 
 
-def closed(clients, think_time=0.0):
-    return {"process": "closed", "clients": clients, "think_time": think_time}
+def closed(clients, think_time=0.0, **said):
+    return {"process": "closed", "clients": clients, "think_time": think_time, **said}
 
 
 def scenario(pools, workload, horizon=2.0, **said):

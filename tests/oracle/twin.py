@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inferencesim.deployment.latency import decode_line, step_cost
+from inferencesim.workload.lengths import mean
 from inferencesim.workload.load import generate_load
+from oracle.clients import clients_of
 
 WAITING, PREFILL, DECODE, GONE = "waiting", "prefill", "decode", "gone"
 
@@ -23,6 +25,7 @@ class Call:
     """A request, with all that happens to it."""
 
     request_id: int
+    task: int
     class_index: int
     prompt: int
     output: int
@@ -247,7 +250,7 @@ class View:
 
 
 class Twin:
-    """The whole fleet under the open-loop load of a plan."""
+    """The whole fleet under the load of a plan; closed-loop clients ask as they go."""
 
     def __init__(self, plan, target_rates):
         described = plan.scenario
@@ -255,10 +258,12 @@ class Twin:
         expected = {
             index: load.output_tokens[load.class_index == index].mean() for index in set(load.class_index.tolist())
         }
+        self.clients = clients_of(described)
         self.models = [each.models for each in described.workload]
         self.arrivals = [
             Call(
                 i,
+                int(load.task[i]),
                 int(load.class_index[i]),
                 int(load.prompt_tokens[i]),
                 int(load.output_tokens[i]),
@@ -308,9 +313,12 @@ class Twin:
             timers.sort(key=lambda timer: timer[:2])
             first_timer = timers[0][0] if timers else math.inf
             refresh = self.snapshot_s + self.snapshot_age if self.snapshot_age else math.inf
+            # Ties by class and number, which is their order in the list.
+            asking = min(self.clients, key=lambda client: client.asks_s, default=None)
+            ask = asking.asks_s if asking else math.inf
             arrival = ahead[0].arrived_s if ahead else math.inf
-            now = min(first_end[0], first_timer, refresh, arrival)
-            if now > until or (not ahead and not ends):
+            now = min(first_end[0], first_timer, refresh, ask, arrival)
+            if now > until or (not ahead and not ends and ask == math.inf):
                 return
             if first_end[0] == now:
                 replica = self.replicas[first_end[1]]
@@ -323,10 +331,34 @@ class Twin:
                 self.snapshot_s = now
                 self.snapshot = self.look()
             else:
-                call = ahead.pop(0)
-                if self.arrive(call, now):
+                call = self.asked(asking, now) if ask == now else ahead.pop(0)
+                if call and self.arrive(call, now):
                     timers.append((now + call.patience_s, call.request_id, call, "timed_out"))
                     timers.append((now + call.cancel_after_s, call.request_id, call, "cancelled"))
+            for client in self.clients:
+                if client.call and client.call.phase == GONE:
+                    client.answered(now)
+
+    def asked(self, client, now):
+        """Return the request a client asks now, if it still may."""
+        turn = client.ask()
+        if turn is None:
+            return None
+        described = client.loop.described
+        client.call = Call(
+            len(self.arrivals),
+            turn["task"],
+            client.loop.index,
+            int(turn["prompt_tokens"]),
+            int(turn["output_tokens"]),
+            now,
+            math.inf if described.timeout is None else described.timeout,
+            float(turn["cancel_after_s"]),
+            mean(described.output_tokens),
+            to_prefill=int(turn["prompt_tokens"]),
+        )
+        self.arrivals.append(client.call)
+        return client.call
 
     def client_leaves(self, call, outcome, now):
         if call.phase == GONE or call.client_left or (outcome == "timed_out" and call.first_token_s is not None):

@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from inferencesim.scenario.workload import (
+    AtOnce,
     Closed,
     Fixed,
     Histogram,
@@ -80,6 +81,8 @@ def test_what_is_optional_may_be_left_out():
 def test_every_process_is_told_apart():
     closed = {"process": "closed", "clients": 5, "think_time": "10s"}
     assert isinstance(WorkloadClass.model_validate(chat(arrivals=closed)).arrivals, Closed)
+    burst = {"process": "burst", "requests": 500}
+    assert isinstance(WorkloadClass.model_validate(chat(arrivals=burst)).arrivals, AtOnce)
     trace = chat(arrivals={"process": "trace", "file": "a.csv", "window": {"from": "1h", "length": "10min"}})
     for name in ("prompt_tokens", "output_tokens", "sessions"):
         del trace[name]
@@ -124,6 +127,9 @@ def test_three_ways_to_say_one_lognormal_agree(spec, sigma):
         ({"arrivals": {"process": "gamma", "rate": 4, "cv": 0}}, "greater than 0"),
         ({"arrivals": {"process": "poisson", "rate": 4, "cv": 2}}, "Extra inputs"),
         ({"arrivals": {"process": "closed", "clients": 0, "think_time": 1}}, "greater than 0"),
+        ({"arrivals": {"process": "closed", "clients": 1, "think_time": 1, "requests": 0}}, "greater than 0"),
+        ({"arrivals": {"process": "burst", "requests": 0}}, "greater than 0"),
+        ({"arrivals": {"process": "burst", "rate": 4}}, "requests"),
         ({"arrivals": {"process": "trace", "file": "a.csv"}}, "brings its own lengths"),
         ({"output_tokens": None}, "output_tokens is missing"),
         ({"output_tokens": 0}, "greater than 0"),

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from oracle.small import closed, number_inside, pool, run, scenario, work
 
+from inferencesim.workload.closed import TURNS_PER_BLOCK, draw_turns
+
 MIXED = {"distribution": "uniform", "low": 1, "high": 60}
 
 
-def loop(clients, think_time=0.0, **said):
-    return work(prompt=MIXED, output=MIXED, **said) | {"arrivals": closed(clients, think_time)}
+def loop(clients, think_time=0.0, requests=None, **said):
+    return work(prompt=MIXED, output=MIXED, **said) | {"arrivals": closed(clients, think_time, requests=requests)}
 
 
 def of_clients(requests, clients):
@@ -65,6 +67,64 @@ def test_nobody_asks_after_the_horizon_but_all_are_answered():
     assert done.requests["arrived_s"].max() < 1.0
     assert done.requests["finished_s"].max() > 1.0
     assert (done.requests["outcome"] == "completed").all()
+
+
+def test_clients_stop_when_they_have_asked_all_they_may():
+    """As a benchmark tool with a number of prompts: the first clients to be free ask the last of them."""
+    limited = run(scenario([pool(replicas=2)], [loop(7, requests=50)])).requests
+    unlimited = run(scenario([pool(replicas=2)], [loop(7)])).requests
+    assert len(limited) == 50
+    assert (limited["outcome"] == "completed").all()
+    columns = ["task", "arrived_s", "prompt_tokens", "output_tokens"]
+    assert limited[columns].equals(unlimited[columns][:50])
+
+
+def test_the_horizon_ends_what_the_number_of_requests_does_not():
+    done = run(scenario([pool()], [loop(4, requests=10_000)], horizon=0.5))
+    assert 10 < len(done.requests) < 10_000
+    assert done.requests["arrived_s"].max() < 0.5
+
+
+def test_a_rejected_request_counts_among_those_asked():
+    one = {"max_sequences": 1, "token_budget": 8}
+    done = run(scenario([pool(queue_limit=2, batching=one)], [loop(8, requests=20)], horizon=60.0)).requests
+    assert (done["outcome"] == "rejected").sum() > 3
+    assert len(done) == 20
+
+
+def test_when_all_are_answered_the_simulation_ends_at_its_horizon():
+    """The window of the statistics is the scenario's, whether or not anybody asks in it."""
+    done = run(scenario([pool()], [loop(4, requests=20)], horizon=30.0, drain=30.0))
+    assert done.requests["finished_s"].max() < 5.0
+    assert done.result.end.at_s == 30.0
+
+
+def test_every_client_meets_the_turns_drawn_for_it_however_many_it_takes():
+    """One class is fast and one is slow, and both outlast the turns that are drawn at once."""
+    quick = work("quick", prompt=MIXED, output={"distribution": "uniform", "low": 1, "high": 3})
+    slow = work("slow", prompt=MIXED, output=MIXED) | {"arrivals": closed(2, 0.005)}
+    described = scenario([pool(replicas=2)], [quick | {"arrivals": closed(3)}, slow], horizon=3.0)
+    requests = run(described).requests
+    for each, blocks in zip(described.workload, (8, 3), strict=True):
+        clients = each.arrivals.clients
+        rows = requests[requests["class"] == each.name]
+        turn, client = np.divmod(rows["task"].to_numpy(), clients)
+        assert turn.max() > blocks * TURNS_PER_BLOCK
+        assert not rows["task"].duplicated().any()
+        drawn = [draw_turns(each, described.seed, clients, block) for block in range(turn.max() // TURNS_PER_BLOCK + 1)]
+        for column in ("prompt_tokens", "output_tokens"):
+            expected = np.concatenate([getattr(turns, column) for turns in drawn], axis=1)
+            np.testing.assert_array_equal(rows[column], expected[client, turn])
+
+
+def test_more_clients_than_the_first_tables_hold_all_ask():
+    """The tables of requests inside and of timers grow while nobody is answered yet."""
+    clients = 20_000
+    brief = work(prompt=1, output=1, cancellation={"share": 1.0, "after": 0.5}, timeout=0.4)
+    done = run(scenario([pool()], [brief | {"arrivals": closed(clients)}], horizon=0.01, drain=1.0))
+    assert len(done.requests) >= clients
+    assert set(done.requests["task"]) >= set(range(clients))
+    assert (done.requests["outcome"] != "open").all()
 
 
 def test_an_impatient_client_asks_again_when_it_gave_up():

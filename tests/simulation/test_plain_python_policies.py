@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle.small import pool, run, scenario, work
+from oracle.small import closed, pool, run, scenario, work
 
 from inferencesim.errors import InputError
 from inferencesim.routing.policy import POLICIES, Policy
 
 MIXED = {"distribution": "uniform", "low": 1, "high": 80}
+GONE = {"share": 0.5, "after": 0.0}
 
 
 @pytest.fixture
@@ -35,6 +36,8 @@ def described(**routing):
         [
             work("small", 150.0, MIXED, MIXED),
             work("either", 100.0, MIXED, MIXED, models=["small-model", "windowed-model"]),
+            # Clients that are gone before they are served: their timers come due while the policies decide.
+            work("agent", prompt=MIXED, output=MIXED, cancellation=GONE) | {"arrivals": closed(5, requests=40)},
         ],
         horizon=1.0,
         routing=routing,
@@ -120,5 +123,6 @@ def test_a_policy_remembers_between_calls(register):
 
     register("count", count, compiled=False)
     done = run(described(placement="count", balancing="least_outstanding"))
-    placed = done.decisions[done.decisions["pool"].notna()].sort_values("request_id")
+    made = done.frame("decisions")
+    placed = made[made["pool"].notna()]
     assert placed["score_a"].tolist() == list(range(1, len(placed) + 1))

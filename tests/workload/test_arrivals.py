@@ -148,3 +148,15 @@ def test_an_unregistered_process_is_an_error_at_its_place():
     spec = RegisteredArrivals(process="poison", rate=2.0, parameters={})
     with pytest.raises(InputError, match="here: unknown arrival process 'poison'"):
         arrival_times(spec, Active(), 2.0, stream(1), "here")
+
+
+def test_a_burst_arrives_whole_when_its_class_becomes_active(make_class):
+    burst = {"process": "burst", "requests": 500}
+    assert times_of(make_class(arrivals=burst)).tolist() == [0.0] * 500
+    assert times_of(make_class(arrivals=burst, active={"from": "10s"})).tolist() == [10.0] * 500
+    assert times_of(make_class(arrivals=burst, active={"from": "1h"})).size == 0
+
+
+def test_a_burst_beyond_memory_is_refused_before_it_is_drawn(make_class):
+    with pytest.raises(InputError, match="more than memory holds"):
+        times_of(make_class(arrivals={"process": "burst", "requests": 10**12}))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import random
 
 import numpy as np
 import pytest
 
-from inferencesim.workload.closed import ClosedLoopDraws
+from inferencesim.errors import InputError
+from inferencesim.workload.closed import TURNS_PER_BLOCK, draw_turns
 from inferencesim.workload.streams import session_base
 
 CLOSED = {
@@ -16,49 +16,64 @@ CLOSED = {
     "clients": 5,
     "think_time": {"distribution": "lognormal", "median": "10s", "sigma": 1},
 }
-KEYS = [(client, turn) for client in range(4) for turn in range(0, 200, 7)]
+CANCELLED = {"share": 0.5, "after": {"distribution": "uniform", "low": "1s", "high": "9s"}}
 
 
-def draws_of(cls, keys=KEYS, seed=3):
-    draws = ClosedLoopDraws(cls, seed)
-    return {key: draws.draw(*key) for key in keys}
+def columns(drawn, clients=None):
+    return {name: column[:clients] for name, column in vars(drawn).items()}
 
 
-def test_draws_do_not_depend_on_the_order_of_asking(make_class):
-    cls = make_class(arrivals=CLOSED, sessions={"active": 9}, cancellation={"share": 0.5, "after": "1s"})
-    shuffled = KEYS.copy()
-    random.Random(1).shuffle(shuffled)
-    assert draws_of(cls) == draws_of(cls, shuffled)
-    assert draws_of(cls) != draws_of(cls, seed=4)
+def same(first, second):
+    return all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_clients_and_turns_differ(make_class):
-    thinks = [draw.think_s for draw in draws_of(make_class(arrivals=CLOSED)).values()]
-    assert len(set(thinks)) == len(thinks)
+def test_a_client_draws_the_same_among_few_and_among_many(make_class):
+    cls = make_class(arrivals=CLOSED, sessions={"active": 9}, cancellation=CANCELLED)
+    for block in (0, 3):
+        few, many = draw_turns(cls, 3, 4, block), draw_turns(cls, 3, 40, block)
+        assert same(columns(few), columns(many, 4))
+    assert not same(columns(draw_turns(cls, 3, 4, 0)), columns(draw_turns(cls, 4, 4, 0)))
+
+
+def test_clients_turns_and_blocks_differ(make_class):
+    cls = make_class(arrivals=CLOSED)
+    thinks = np.concatenate([draw_turns(cls, 3, 6, block).think_s for block in range(4)])
+    assert thinks.shape == (24, TURNS_PER_BLOCK)
+    assert np.unique(thinks).size == thinks.size
 
 
 def test_changing_one_quantity_leaves_the_others(make_class):
-    before, after = (draws_of(make_class(arrivals=CLOSED, output_tokens=n)) for n in (5, 6))
-    assert all(d.output_tokens == 5 for d in before.values())
-    for key, draw in before.items():
-        assert (draw.think_s, draw.prompt_tokens) == (after[key].think_s, after[key].prompt_tokens)
+    before, after = (
+        columns(draw_turns(make_class(arrivals=CLOSED, cancellation=CANCELLED, output_tokens=n), 3, 8, 1))
+        for n in (5, 6)
+    )
+    assert (before.pop("output_tokens") == 5).all()
+    assert (after.pop("output_tokens") == 6).all()
+    assert same(before, after)
 
 
 def test_draws_follow_their_distributions(make_class):
     cls = make_class(arrivals=CLOSED, sessions={"active": 5}, cancellation={"share": 0.3, "after": "2s"})
-    drawn = list(draws_of(cls, [(client, turn) for client in range(30) for turn in range(64)]).values())
-    assert np.median([d.think_s for d in drawn]) == pytest.approx(10, rel=0.1)
-    assert np.median([d.prompt_tokens for d in drawn]) == pytest.approx(1000, rel=0.1)
-    assert {d.session - session_base("chat") for d in drawn} == set(range(5))
-    assert {d.cancel_after_s for d in drawn} == {2.0, math.inf}
-    assert np.mean([d.cancel_after_s == 2.0 for d in drawn]) == pytest.approx(0.3, abs=0.05)
+    drawn = draw_turns(cls, 3, 120, 0)
+    assert np.median(drawn.think_s) == pytest.approx(10, rel=0.1)
+    assert np.median(drawn.prompt_tokens) == pytest.approx(1000, rel=0.1)
+    assert set((drawn.session - session_base("chat")).ravel()) == set(range(5))
+    assert set(drawn.cancel_after_s.ravel()) == {2.0, math.inf}
+    assert np.mean(drawn.cancel_after_s == 2.0) == pytest.approx(0.3, abs=0.05)
 
 
 def test_without_sessions_or_cancellation_there_are_none(make_class):
-    draw = ClosedLoopDraws(make_class(arrivals=CLOSED), 1).draw(0, 0)
-    assert (draw.session, draw.cancel_after_s) == (-1, math.inf)
+    drawn = draw_turns(make_class(arrivals=CLOSED), 1, 1, 0)
+    assert (drawn.session == -1).all()
+    assert np.isinf(drawn.cancel_after_s).all()
 
 
 def test_an_open_class_is_refused(make_class):
     with pytest.raises(ValueError, match="no closed loop"):
-        ClosedLoopDraws(make_class(), 1)
+        draw_turns(make_class(), 1, 1, 0)
+
+
+def test_an_unknown_distribution_is_named_with_its_place(make_class):
+    cls = make_class(arrivals=CLOSED, output_tokens={"distribution": "zpf", "parameters": {}})
+    with pytest.raises(InputError, match=r"workload\[2\]\.output_tokens\.distribution"):
+        draw_turns(cls, 1, 1, 0, "workload[2]")

@@ -1,0 +1,93 @@
+"""Closed-loop clients: each asks, waits for its answer, thinks, and asks again.
+
+A client that gives up while its request is in a step asks again after that
+step: until then the engine holds its connection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inferencesim.jit import compiled, inlined
+from inferencesim.kernel.heap import add_timer, drop_first_timer
+from inferencesim.kernel.tables import ASK
+
+if TYPE_CHECKING:
+    from inferencesim.kernel.gateway import Gateway
+    from inferencesim.kernel.tables import Fleet
+
+
+@compiled
+def answer_clients(fleet: Fleet, gateway: Gateway) -> bool:
+    """Tell the clients whose requests have left, which then think; return False once one has no turn drawn."""
+    clock = fleet.clock[0]
+    while clock["answered"] < clock["done_count"]:
+        record = fleet.done[clock["answered"]]
+        if record["client"] >= 0 and not _think(fleet, gateway, record["client"], record["arrived_s"]):
+            return False
+        clock["answered"] += 1
+    return True
+
+
+@inlined
+def _think(fleet: Fleet, gateway: Gateway, row: int, asked_s: float) -> bool:
+    """Set the timer of a client's next ask, if it will ask; return False if that turn has not been drawn."""
+    at_s = fleet.clock[0]["now_s"]
+    client = gateway.clients[row]
+    loop = gateway.loops[client["class_index"]]
+    if at_s >= loop["end_s"] or loop["left"] == 0:
+        return True
+    if client["turn"] == client["drawn"]:
+        return False
+    if at_s == asked_s:
+        # Turned away at once, or gone before it was served. Without a pause a client that does not think
+        # would ask again at this very instant, for ever.
+        at_s += loop["back_off_s"]
+    at_s += gateway.turns[row, client["turn"] % gateway.turns.shape[1]]["think_s"]
+    if at_s < loop["end_s"]:
+        add_timer(fleet, at_s, ASK, row, -1)
+    return True
+
+
+@inlined
+def ask_is_due(fleet: Fleet) -> bool:
+    """Tell whether a client asks now, everything that comes before at this instant being done."""
+    clock = fleet.clock[0]
+    return bool(
+        clock["timer_count"] > 0 and fleet.timers[0]["kind"] == ASK and fleet.timers[0]["at_s"] <= clock["now_s"]
+    )
+
+
+@compiled
+def write_ask(fleet: Fleet, gateway: Gateway) -> bool:
+    """Write the request of the client that asks now; return False, and forget it, if its class has asked enough."""
+    row = fleet.timers[0]["number"]
+    client = gateway.clients[row]
+    loop = gateway.loops[client["class_index"]]
+    if loop["left"] == 0:
+        drop_first_timer(fleet)
+        return False
+    turn = gateway.turns[row, client["turn"] % gateway.turns.shape[1]]
+    arrival = gateway.asking[0]
+    arrival["request_id"] = gateway.stream.size + fleet.clock[0]["asked"]
+    # Turns of all clients share the class's task numbers: the same (client, turn) has the same one in every run.
+    arrival["task"] = client["turn"] * loop["clients"] + client["number"]
+    arrival["class_index"] = client["class_index"]
+    arrival["session"] = turn["session"]
+    arrival["prompt_tokens"] = turn["prompt_tokens"]
+    arrival["output_tokens"] = turn["output_tokens"]
+    arrival["arrived_s"] = fleet.timers[0]["at_s"]
+    arrival["patience_s"] = loop["patience_s"]
+    arrival["cancel_after_s"] = turn["cancel_after_s"]
+    arrival["client"] = row
+    return True
+
+
+@inlined
+def count_ask(fleet: Fleet, gateway: Gateway) -> None:
+    """Count the ask that was due as made."""
+    client = gateway.clients[fleet.timers[0]["number"]]
+    client["turn"] += 1
+    gateway.loops[client["class_index"]]["left"] -= 1
+    fleet.clock[0]["asked"] += 1
+    drop_first_timer(fleet)
