@@ -107,7 +107,6 @@ def test_llama_on_an_rtx_4090_with_the_kv_capacity_it_had(tmp_path):
         batching={"max_sequences": 256, "token_budget": 2048},
     )
     error = errors(real, simulated)
-    print(error)
     assert abs(error["tpot"]) < 0.03
     assert abs(error["e2e"]) < 0.04
     assert abs(error["ttft"]) < 0.05
@@ -125,7 +124,6 @@ def test_qwen_on_two_rtx_pro_6000(tmp_path):
         batching={"max_sequences": 128, "token_budget": 2048},
     )
     error = errors(real, simulated)
-    print(error)
     assert abs(error["tpot"]) < 0.04
     assert abs(error["e2e"]) < 0.03
     assert abs(error["ttft"]) < 0.05
