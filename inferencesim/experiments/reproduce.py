@@ -1,0 +1,181 @@
+"""A measurement played again: its setup deployed, its load run through the kernel, its figures taken the same way."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inferencesim.deployment.deployment import deploy
+from inferencesim.documents import validated
+from inferencesim.kernel.tables import COMPLETED
+from inferencesim.ledger.sink import MemorySink
+from inferencesim.scenario.scenario import Scenario
+from inferencesim.simulation.engine import Simulation
+from inferencesim.simulation.plan import make_plan
+
+if TYPE_CHECKING:
+    from inferencesim.deployment.engine import Engine
+    from inferencesim.hardware.profile import HardwareProfile
+    from inferencesim.kernel.tables import Records
+    from inferencesim.measurements.measurement import Measurement, Metric, TokenRange
+    from inferencesim.simulation.plan import Plan
+
+#: Prefill tokens of one step where a measurement does not say, per engine: what public benchmark scripts set
+#: (vLLM's default for servers; TensorRT-LLM's and SGLang's are between 8,192 and 32,768).
+TOKEN_BUDGETS = {"vllm": 8192}
+TOKEN_BUDGET = 16384
+
+#: Sequences a replica runs together, unless more clients ask.
+MAX_SEQUENCES = 256
+
+#: Of a closed loop that does not say how many requests it sent: requests per client.
+REQUESTS_PER_CLIENT = 10
+
+#: Longer than any measurement: a run ends when its requests have left.
+HORIZON_S = 1e7
+
+#: Requests of an offline measurement that are played at most, in full batches: its steady state is compared.
+OFFLINE_BATCHES = 6
+
+#: Completions between these shares of an offline run are its steady state.
+STEADY = (0.25, 0.75)
+
+
+class Reproduction:
+    """One measurement, ready to be simulated.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    calibration : str
+        As a pool of a scenario takes it: ``shipped``, ``none`` or a path.
+
+    Raises
+    ------
+    InputError
+        If its model does not fit its hardware, or its precision or parallelism is impossible.
+    """
+
+    def __init__(self, measurement: Measurement, calibration: str = "shipped") -> None:
+        self.measurement = measurement
+        tree = _scenario(measurement, calibration)
+        self._plan: Plan = make_plan(validated(tree, Scenario, measurement.id))
+        if measurement.load.kind == "offline":
+            self._plan = self._shortened(tree)
+
+    @property
+    def plan(self) -> Plan:
+        """The scenario, resolved."""
+        return self._plan
+
+    @property
+    def expected_error(self) -> str:
+        """What is known about the accuracy of its deployment."""
+        return self._plan.pools[0].deployment.expected_error
+
+    def simulate(self, hardware: HardwareProfile | None = None, engine: Engine | None = None) -> dict[Metric, float]:
+        """Simulate the measurement and return its figures, as :data:`Metric` names and defines them.
+
+        Parameters
+        ----------
+        hardware, engine : optional
+            Take the place of the measurement's own: calibration varies their parameters.
+        """
+        plan = self._plan
+        if hardware is not None and engine is not None:
+            pool = plan.pools[0]
+            deployment = deploy(hardware, pool.deployment.model, engine, pool.spec, "pools[0]")
+            plan = dataclasses.replace(plan, pools=(dataclasses.replace(pool, deployment=deployment),))
+        rows = Simulation(plan, MemorySink()).run().requests
+        return _figures(rows[rows["outcome"] == COMPLETED], self.measurement.load.kind == "offline")
+
+    def _shortened(self, tree: dict[str, Any]) -> Plan:
+        """Return the plan of an offline measurement with a few full batches of requests, if it had more."""
+        load, deployment = self.measurement.load, self._plan.pools[0].deployment
+        batch = deployment.saturated_batch(load.prompt_tokens.mean, load.output_tokens.mean)
+        most = int(np.ceil(OFFLINE_BATCHES * batch)) * self.measurement.setup.replicas
+        requests = min(load.requests or most, most)
+        tree["workload"][0]["arrivals"]["requests"] = requests
+        return make_plan(validated(tree, Scenario, self.measurement.id))
+
+
+def _scenario(measurement: Measurement, calibration: str) -> dict[str, Any]:
+    setup, load = measurement.setup, measurement.load
+    per_replica = -(-max(load.concurrency, 1) // setup.replicas)
+    sequences = min(4096, max(MAX_SEQUENCES, per_replica))
+    budget = max(TOKEN_BUDGETS.get(setup.engine, TOKEN_BUDGET), sequences)
+    return {
+        "schema": 1,
+        "name": "reproduction",
+        "question": f"What does {measurement.id} measure?",
+        "horizon": HORIZON_S,
+        "warm_up": 0,
+        "pools": [
+            {
+                "name": "measured",
+                "hardware": setup.hardware,
+                "model": setup.model,
+                "engine": setup.engine,
+                "replicas": setup.replicas,
+                "precision": setup.precision,
+                "parallelism": setup.parallelism,
+                "batching": {"max_sequences": sequences, "token_budget": budget},
+                "calibration": calibration,
+            }
+        ],
+        "workload": [
+            {
+                "name": "load",
+                "arrivals": _arrivals(measurement),
+                "prompt_tokens": _lengths(load.prompt_tokens),
+                "output_tokens": _lengths(load.output_tokens),
+                "models": [setup.model],
+            }
+        ],
+        "recording": {"requests": False, "decisions": False},
+    }
+
+
+def _arrivals(measurement: Measurement) -> dict[str, Any]:
+    load = measurement.load
+    if load.kind == "closed":
+        requests = load.requests or REQUESTS_PER_CLIENT * load.concurrency
+        return {"process": "closed", "clients": load.concurrency, "requests": requests, "think_time": 0}
+    if load.kind == "open":
+        return {"process": "poisson", "rate": load.rate_per_s}
+    return {"process": "burst", "requests": load.requests or load.concurrency or 1}
+
+
+def _lengths(tokens: TokenRange) -> dict[str, Any] | int:
+    if tokens.low == tokens.high:
+        return tokens.low
+    return {"distribution": "uniform", "low": tokens.low, "high": tokens.high}
+
+
+def _figures(rows: Records, offline: bool) -> dict[Metric, float]:
+    """Return the figures of completed requests; rates of an offline run are those of its steady state."""
+    if rows.size == 0:
+        return {}
+    left = np.sort(rows["left_s"])
+    start = float(rows["arrived_s"].min())
+    makespan = float(left[-1]) - start
+    rate = rows.size / makespan
+    if offline:
+        first, last = (int(share * (rows.size - 1)) for share in STEADY)
+        if left[last] > left[first]:
+            rate = (last - first) / float(left[last] - left[first])
+    prompt, output = float(rows["prompt_tokens"].mean()), float(rows["generated_tokens"].mean())
+    ttft, tpot = float(rows["ttft_s"].mean()), float(np.nanmean(rows["tpot_s"])) if output > 1 else float("nan")
+    return {
+        "ttft_s": ttft,
+        "tpot_s": tpot,
+        "e2e_s": float(rows["e2e_s"].mean()),
+        "makespan_s": makespan,
+        "output_tokens_per_s": rate * output,
+        "total_tokens_per_s": rate * (prompt + output),
+        "requests_per_s": rate,
+        "output_tokens_per_s_per_user": 1.0 / tpot if output > 1 else float("nan"),
+        "prefill_tokens_per_s": prompt / ttft,
+    }
