@@ -28,9 +28,10 @@ pytestmark = pytest.mark.skipif(
     not TRACES.is_dir(), reason="the measurements are not beside the project (../shared/measurements)"
 )
 
-#: Two cards without peer access stage an all-reduce in the host's memory: 12.5 GB/s for 20 MB is published for such a
-#: pair (github:sgl-project/sglang#39605), 5 µs a message is what the trace's last request, alone in its batch, allows.
-HOST_STAGED = Link(12.5e9, 5e-6)
+#: Fitted to this very trace, so its errors are those of a fit: how the two cards were linked is not recorded. Between 12
+#: and 14.5 GB/s the targets are met, whereas PCIe 5 by its datasheet (64 GB/s) would be far too fast. For size: another
+#: pair of cards, staging in host memory, is reported at 12.5 GB/s for 20 MB (github:sgl-project/sglang#39605).
+FITTED_LINK = Link(12.5e9, 5e-6)
 
 
 def measured(place):
@@ -120,7 +121,7 @@ def test_qwen_on_two_rtx_pro_6000(tmp_path):
         "nvidia-rtx-pro-6000-se",
         "qwen3-32b",
         2,
-        HOST_STAGED,
+        FITTED_LINK,
         batching={"max_sequences": 128, "token_budget": 2048},
     )
     error = errors(real, simulated)
