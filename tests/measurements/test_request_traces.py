@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
     not TRACES.is_dir(), reason="the measurements are not beside the project (../shared/measurements)"
 )
 
-#: Fitted to this very trace, so its errors are those of a fit: how the two cards were linked is not recorded. From 12 to
+#: Fitted to this very trace, so its errors are those of a fit: how the cards were linked is not recorded. From 12 to
 #: 14.5 GB/s the targets are met; 64 GB/s, the datasheet of PCIe 5, would be far too fast. For size: another pair of
 #: cards, staging in host memory, is reported at 12.5 GB/s for 20 MB (github:sgl-project/sglang#39605).
 FITTED_LINK = Link(12.5e9, 5e-6)
