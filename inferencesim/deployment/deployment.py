@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferencesim.deployment.calibration import UNVALIDATED, Calibration, apply, find_calibration
+from inferencesim.deployment.envelope import require_batching, require_same_deployment
+from inferencesim.deployment.latency import (
+    LatencyModel,
+    alone_seconds,
+    decode_line,
+    latency_models,
+    latency_of,
+    prefill_seconds,
+    step_cost,
+)
 from inferencesim.deployment.memory import (
     EMBEDDING_BYTES,
     LIVE_FFN,
@@ -19,14 +30,10 @@ from inferencesim.deployment.memory import (
     plan_memory,
     require_fit,
 )
-from inferencesim.deployment.step_time import (
-    StepCoefficients,
-    alone_seconds,
-    decode_line,
-    prefill_seconds,
-    step_cost,
-)
+from inferencesim.deployment.step_table import StepTable, load_step_table
+from inferencesim.deployment.step_time import StepCoefficients
 from inferencesim.errors import InputError
+from inferencesim.jit import plain
 from inferencesim.scenario.fleet import BYTES_PER_ELEMENT
 
 if TYPE_CHECKING:
@@ -65,6 +72,8 @@ class Deployment:
         How.
     coefficients : StepCoefficients
         Seconds per unit of work.
+    table : StepTable or None
+        Measured step times, which take the place of the analytic ones.
     memory : MemoryPlan
     usd_per_s : float
         Price of the replica's chips, per second.
@@ -79,9 +88,15 @@ class Deployment:
     parallelism: Parallelism
     batching: Batching
     coefficients: StepCoefficients
+    table: StepTable | None
     memory: MemoryPlan
     usd_per_s: float
     price_includes_power: bool
+
+    @cached_property
+    def latency(self) -> LatencyModel:
+        """How long its steps take."""
+        return plain(latency_of)(latency_models([(self.coefficients, self.table)]), 0)
 
     @property
     def chips(self) -> int:
@@ -115,17 +130,17 @@ class Deployment:
 
     def decode_s(self, batch: int, context: float) -> float:
         """Return the time of one decode step of `batch` sequences with `context` tokens each."""
-        line = decode_line(self.coefficients, float(batch), batch * context)
+        line = decode_line(self.latency, float(batch), batch * context)
         return line.fixed_s + line.slope_s * batch * context
 
     def prefill_s(self, tokens: int) -> float:
         """Return the time to prefill one prompt of `tokens` alone, in chunks of the token budget."""
-        return prefill_seconds(self.coefficients, self.batching.token_budget, tokens)
+        return prefill_seconds(self.latency, self.batching.token_budget, tokens)
 
     def alone_s(self, prompt_tokens: int, output_tokens: int) -> float:
         """Return the E2E of a request of these lengths that is alone on a replica."""
-        c = self.coefficients
-        return c.engine_request_s + alone_seconds(c, self.batching.token_budget, prompt_tokens, output_tokens)
+        seconds = alone_seconds(self.latency, self.batching.token_budget, prompt_tokens, output_tokens)
+        return self.coefficients.engine_request_s + seconds
 
     def saturated_rate(self, prompt_tokens: float, output_tokens: float) -> float:
         """Return the requests per second one replica completes at most, in steady state.
@@ -135,7 +150,7 @@ class Deployment:
         either those in which somebody left (Poisson) or as many as the budget
         needs for their prompts, whichever is more.
         """
-        c = self.coefficients
+        model = self.latency
         budget = self.batching.token_budget
         batch = self.saturated_batch(prompt_tokens, output_tokens)
         batch = min(batch, budget / (1.0 + prompt_tokens / output_tokens))
@@ -148,9 +163,17 @@ class Deployment:
         read = prompts * (seen + min(chunk, prompt_tokens) / 2.0)
         context = batch * (prompt_tokens + output_tokens / 2.0)
         mixed_s = step_cost(
-            c, batch, context, prompts, chunk, chunk * seen, chunk * min(seen, c.window), read, leaving / mixed
+            model,
+            batch,
+            context,
+            prompts,
+            chunk,
+            chunk * seen,
+            chunk * min(seen, self.coefficients.window),
+            read,
+            leaving / mixed,
         ).seconds
-        line = decode_line(c, batch, context)
+        line = decode_line(model, batch, context)
         decode_s = line.fixed_s + line.slope_s * context
         return leaving / (mixed * mixed_s + (1.0 - mixed) * decode_s)
 
@@ -176,7 +199,8 @@ def deploy(hardware: HardwareProfile, model: ModelSpec, engine: Engine, pool: Po
     ------
     InputError
         If the chip cannot compute in that precision, the parallelism does not
-        divide the model, or the model does not fit.
+        divide the model, the model does not fit, or the step table is of another
+        deployment.
     """
     precision, parallelism, batching = pool.precision, pool.parallelism, pool.batching
     _require_precision(hardware, precision, f"{where}.precision")
@@ -186,8 +210,11 @@ def deploy(hardware: HardwareProfile, model: ModelSpec, engine: Engine, pool: Po
         hardware, engine = apply(calibration, hardware, engine)
     share = memory_share(hardware, engine, pool.memory_share)
     memory = plan_memory(hardware, model, precision, parallelism, batching, share)
+    if pool.kv_blocks is not None:
+        memory = replace(memory, kv_blocks=pool.kv_blocks)
     require_fit(memory, hardware, model, precision, parallelism, batching, share, where)
     coefficients = step_coefficients(hardware, model, engine, precision, parallelism)
+    table = _step_table(hardware, model, pool, where)
     price = pool.price if pool.price is not None else hardware.price.per_chip.si
     includes = pool.price_includes_power
     return Deployment(
@@ -199,10 +226,21 @@ def deploy(hardware: HardwareProfile, model: ModelSpec, engine: Engine, pool: Po
         parallelism=parallelism,
         batching=batching,
         coefficients=coefficients,
+        table=table,
         memory=memory,
         usd_per_s=price * parallelism.chips,
         price_includes_power=hardware.price.includes_power if includes is None else includes,
     )
+
+
+def _step_table(hardware: HardwareProfile, model: ModelSpec, pool: Pool, where: str) -> StepTable | None:
+    """Return the step table a pool names, after checking that it was measured on such a pool."""
+    if pool.latency is None:
+        return None
+    table = load_step_table(pool.latency.table, f"{where}.latency.table")
+    require_same_deployment(table, hardware.id, model.id, pool, where)
+    require_batching(table, pool, where)
+    return table
 
 
 def _require_precision(hardware: HardwareProfile, precision: Precision, where: str) -> None:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from inferencesim.jit import compiled, inlined
+from inferencesim.jit import inlined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -351,45 +351,3 @@ def step_cost(
 def step_energy_j(c: StepCoefficients, cost: StepCost) -> float:
     """Return the energy of a step, or of several: idle power throughout, dynamic power while active."""
     return c.idle_w * cost.seconds + c.dynamic_w * cost.active_s
-
-
-@compiled
-def prefill_seconds(c: StepCoefficients, token_budget: int, tokens: int) -> float:
-    """Return the time to prefill one prompt that is alone, in chunks of the token budget."""
-    seconds = 0.0
-    before = 0
-    while before < tokens:
-        chunk = min(token_budget, tokens - before)
-        seen = before + chunk / 2.0
-        after = before + chunk
-        ends = 1.0 if after == tokens else 0.0
-        seconds += step_cost(
-            c,
-            0.0,
-            0.0,
-            1.0,
-            float(chunk),
-            chunk * seen,
-            chunk * min(seen, c.window),
-            float(after),
-            ends,
-        ).seconds
-        before = after
-    return seconds
-
-
-@compiled
-def alone_seconds(c: StepCoefficients, token_budget: int, prompt_tokens: int, output_tokens: int) -> float:
-    """Return the E2E of a request that is alone on its replica: prefill, then one decode step per further token."""
-    seconds = prefill_seconds(c, token_budget, prompt_tokens)
-    context = float(prompt_tokens)
-    left = output_tokens - 1
-    while left > 0:
-        line = decode_line(c, 1.0, context + 1.0)
-        steps = left
-        if line.limit < np.inf:
-            steps = min(left, max(1, int(line.limit - context)))
-        seconds += line_cost(line, float(steps), steps * context + steps * (steps + 1.0) / 2.0).seconds
-        context += steps
-        left -= steps
-    return seconds

@@ -1,8 +1,8 @@
 """A run of decode steps over an unchanged batch, however long, in one go.
 
-The run lasts until its first member ends, the KV cache fills or a sliding
-window does. The time of a step is a line in the total context
-(:func:`inferencesim.deployment.step_time.decode_line`), so the time of many is
+The run lasts until its first member ends, the KV cache fills, or the line of
+its step times ends (a sliding window fills; a measured table bends). The time of a step is a line in the total context
+(:func:`inferencesim.deployment.latency.decode_line`), so the time of many is
 a sum in closed form. An arrival shortens the run to the end of the step under
 way.
 """
@@ -14,15 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.deployment.step_time import (
-    DecodeLine,
-    StepCoefficients,
-    StepCost,
-    coefficients_at,
-    decode_line,
-    line_cost,
-    step_energy_j,
-)
+from inferencesim.deployment.latency import LatencyModel, decode_line, latency_of
+from inferencesim.deployment.step_time import DecodeLine, StepCost, line_cost, step_energy_j
 from inferencesim.jit import compiled, inlined
 from inferencesim.kernel.heap import reschedule
 from inferencesim.kernel.tables import DECODE
@@ -79,13 +72,13 @@ def _cost_of(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> StepCo
 
 
 @inlined
-def _plan_decode(fleet: Fleet, replica: int, c: StepCoefficients, line: DecodeLine, steps: int) -> None:
+def _plan_decode(fleet: Fleet, replica: int, model: LatencyModel, line: DecodeLine, steps: int) -> None:
     """Set end and energy of a decode segment of so many steps."""
     r = fleet.replicas[replica]
     cost = _cost_of(fleet, replica, line, steps)
     r["segment_steps"] = steps
     r["segment_end_s"] = r["segment_start_s"] + cost.seconds
-    r["segment_j"] = step_energy_j(c, cost)
+    r["segment_j"] = step_energy_j(model.coefficients, cost)
 
 
 @inlined
@@ -94,7 +87,7 @@ def _decode_end_s(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> f
 
 
 @inlined
-def begin_decode(fleet: Fleet, replica: int, c: StepCoefficients, preempted: bool) -> None:
+def begin_decode(fleet: Fleet, replica: int, model: LatencyModel, preempted: bool) -> None:
     """Plan the longest run of decode steps in which nothing changes; after a preemption, a single step."""
     r = fleet.replicas[replica]
     decoding, context = r["decoding"], r["context"]
@@ -102,11 +95,11 @@ def begin_decode(fleet: Fleet, replica: int, c: StepCoefficients, preempted: boo
     if preempted:
         # Admission resumes in the next step.
         steps = 1
-    line = decode_line(c, float(decoding), float(context + decoding))
+    line = decode_line(model, float(decoding), float(context + decoding))
     if line.limit < np.inf:
         steps = min(steps, max(1, int((line.limit - context) / decoding)))
     r["segment"] = DECODE
-    _plan_decode(fleet, replica, c, line, steps)
+    _plan_decode(fleet, replica, model, line, steps)
 
 
 @inlined
@@ -130,8 +123,8 @@ def _steps_reaching(fleet: Fleet, replica: int, line: DecodeLine, moment: float)
 @inlined
 def _segment_line(fleet: Fleet, replica: int) -> DecodeLine:
     r = fleet.replicas[replica]
-    c = coefficients_at(fleet.coefficients, r["pool"])
-    return decode_line(c, float(r["decoding"]), float(r["context"] + r["decoding"]))
+    model = latency_of(fleet.latency, r["pool"])
+    return decode_line(model, float(r["decoding"]), float(r["context"] + r["decoding"]))
 
 
 @compiled
@@ -143,7 +136,7 @@ def interrupt(fleet: Fleet, replica: int, now: float) -> None:
     line = _segment_line(fleet, replica)
     steps = _steps_reaching(fleet, replica, line, now)
     if steps < r["segment_steps"]:
-        _plan_decode(fleet, replica, coefficients_at(fleet.coefficients, r["pool"]), line, steps)
+        _plan_decode(fleet, replica, latency_of(fleet.latency, r["pool"]), line, steps)
         reschedule(fleet, replica)
 
 
@@ -162,6 +155,6 @@ def decode_share(fleet: Fleet, replica: int, steps: int) -> tuple[float, float]:
     """Return one sequence's share of the first `steps` steps of the decode segment: seconds and joules."""
     r = fleet.replicas[replica]
     line = _segment_line(fleet, replica)
-    c = coefficients_at(fleet.coefficients, r["pool"])
+    model = latency_of(fleet.latency, r["pool"])
     cost = _cost_of(fleet, replica, line, steps)
-    return cost.seconds / r["decoding"], step_energy_j(c, cost) / r["decoding"]
+    return cost.seconds / r["decoding"], step_energy_j(model.coefficients, cost) / r["decoding"]

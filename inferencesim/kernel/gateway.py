@@ -107,7 +107,7 @@ def filter_pools(fleet: Fleet, gateway: Gateway, arrival: Any) -> int:
 @inlined
 def pool_candidates(fleet: Fleet, gateway: Gateway) -> Candidates:
     """Return the pools as candidates; :func:`filter_pools` has set which are eligible."""
-    return Candidates(gateway.pool_eligible, fleet.seen_pools, gateway.pool_traits, fleet.coefficients)
+    return Candidates(gateway.pool_eligible, fleet.seen_pools, gateway.pool_traits, fleet.latency)
 
 
 @inlined
@@ -119,7 +119,7 @@ def replica_candidates(fleet: Fleet, gateway: Gateway, pool: int) -> Candidates:
         gateway.replica_eligible[first:last],
         fleet.seen[first:last],
         gateway.replica_traits[first:last],
-        fleet.coefficients,
+        fleet.latency,
     )
 
 

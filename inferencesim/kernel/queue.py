@@ -110,7 +110,7 @@ def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
     s = fleet.slots[slot]
     s["outcome"] = outcome
     if outcome == COMPLETED:
-        at_s += fleet.coefficients[s["pool"]]["engine_request_s"]
+        at_s += fleet.latency.coefficients[s["pool"]]["engine_request_s"]
     s["finished_s"] = at_s
     clock["last_left_s"] = max(clock["last_left_s"], at_s)
     if s["pool"] >= 0:

@@ -12,15 +12,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from inferencesim.deployment.step_time import (
-    StepCoefficients,
-    StepCost,
-    coefficients_at,
-    decode_line,
-    line_cost,
-    step_cost,
-    step_energy_j,
-)
+from inferencesim.deployment.latency import LatencyModel, decode_line, latency_of, step_cost
+from inferencesim.deployment.step_time import StepCost, line_cost, step_energy_j
 from inferencesim.jit import compiled, inlined
 from inferencesim.kernel.batch import admit_waiting, continue_prefill, preempt_newest, stop_running
 from inferencesim.kernel.decode import begin_decode, growth_in, growth_over
@@ -51,11 +44,11 @@ def begin_segment(fleet: Fleet, replica: int, now: float) -> None:
     if not preempted and r["head"] >= 0:
         given += admit_waiting(fleet, replica, growth, budget - given, now)
     r["segment_start_s"] = now
-    c = coefficients_at(fleet.coefficients, r["pool"])
+    model = latency_of(fleet.latency, r["pool"])
     if given > 0:
-        _begin_mixed(fleet, replica, c, given, decoding)
+        _begin_mixed(fleet, replica, model, given, decoding)
     elif r["decoding"] > 0:
-        begin_decode(fleet, replica, c, preempted)
+        begin_decode(fleet, replica, model, preempted)
     else:
         r["segment"] = IDLE
         unschedule(fleet, replica)
@@ -64,7 +57,7 @@ def begin_segment(fleet: Fleet, replica: int, now: float) -> None:
 
 
 @inlined
-def _begin_mixed(fleet: Fleet, replica: int, c: StepCoefficients, given: int, decodes: int) -> None:
+def _begin_mixed(fleet: Fleet, replica: int, model: LatencyModel, given: int, decodes: int) -> None:
     r = fleet.replicas[replica]
     chunks = 0
     ending = 0
@@ -82,27 +75,27 @@ def _begin_mixed(fleet: Fleet, replica: int, c: StepCoefficients, given: int, de
                 chunks += 1
                 seen = s["progress"] + chunk / 2.0
                 pairs += chunk * seen
-                window_pairs += chunk * min(seen, c.window)
+                window_pairs += chunk * min(seen, model.coefficients.window)
                 context += s["progress"] + chunk
                 if s["progress"] + chunk == s["target"]:
                     ending += 1
         place -= 1
     decoding = float(decodes)
     read = float(r["context"] + decodes) if decodes > 0 else 0.0
-    cost = step_cost(c, decoding, read, float(chunks), float(given), pairs, window_pairs, context, float(ending))
+    cost = step_cost(model, decoding, read, float(chunks), float(given), pairs, window_pairs, context, float(ending))
     r["decode_part_s"] = 0.0
     r["decode_part_j"] = 0.0
     if decoding > 0.0:
         # Decoding sequences are charged what the step would have taken without the prefill, the prefill the rest.
-        line = decode_line(c, decoding, read)
+        line = decode_line(model, decoding, read)
         alone = line_cost(line, 1.0, read)
         part = StepCost(min(cost.seconds, alone.seconds), min(cost.active_s, alone.active_s))
         r["decode_part_s"] = part.seconds
-        r["decode_part_j"] = step_energy_j(c, part)
+        r["decode_part_j"] = step_energy_j(model.coefficients, part)
     r["segment"] = PREFILL if decodes == 0 else MIXED
     r["segment_steps"] = 1
     r["chunk_tokens"] = given
-    r["segment_j"] = step_energy_j(c, cost)
+    r["segment_j"] = step_energy_j(model.coefficients, cost)
     r["segment_end_s"] = r["segment_start_s"] + cost.seconds
 
 
@@ -216,7 +209,7 @@ def _end_chunks(fleet: Fleet, replica: int, seconds: float, now: float) -> None:
             place += 1
             continue
         if math.isnan(s["first_token_s"]):
-            s["first_token_s"] = now + fleet.coefficients[r["pool"]]["engine_request_s"]
+            s["first_token_s"] = now + fleet.latency.coefficients[r["pool"]]["engine_request_s"]
         s["generated_tokens"] += 1
         fleet.pools[r["pool"]]["output_tokens"] += 1
         if s["generated_tokens"] >= s["output_tokens"]:

@@ -9,10 +9,13 @@ every compiled function it is passed to.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from inferencesim.deployment.latency import LatencyModels
 
 Records = NDArray[np.void]
 Floats = NDArray[np.float64]
@@ -242,7 +245,7 @@ class Fleet(NamedTuple):
     pools: Records  #: POOL[P]
     seats: Records  #: SEAT of each running request in order of admission, (R, widest batch)
     residues: Integers  #: decoding sequences by KV length modulo block size, (R, largest block)
-    coefficients: Records  #: StepCoefficients of each pool, [P]
+    latency: LatencyModels  #: step times of each pool, [P]
     timers: Records  #: TIMER, a heap
     live: Records  #: LOAD[R], exact
     live_pools: Records  #: LOAD[P], exact

@@ -16,6 +16,7 @@ from inferencesim.jit import inlined
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from inferencesim.deployment.latency import LatencyModels
     from inferencesim.kernel.tables import Records
 
 _MASK = 0x7FFFFFFF
@@ -39,7 +40,7 @@ class Request(NamedTuple):
 TRAITS = np.dtype(
     [
         ("identity", np.int64),  # unique among all pools and replicas of the fleet
-        ("deployment", np.int64),  # row of the coefficients
+        ("deployment", np.int64),  # row of the latency models
         ("replicas", np.int64),  # engine instances behind the candidate
         ("seats", np.int64),  # sequences one of them runs together at most
         ("token_budget", np.int64),  # tokens per step of one of them
@@ -59,7 +60,7 @@ class Candidates(NamedTuple):
     eligible: NDArray[np.uint8]  #: 1 if no filter rejected it
     load: Records  #: LOAD: ``load[i]["waiting"]`` …
     traits: Records  #: TRAITS
-    coefficients: Records  #: StepCoefficients, by ``traits[i]["deployment"]``
+    latency: LatencyModels  #: step times, by ``traits[i]["deployment"]``
 
 
 @inlined

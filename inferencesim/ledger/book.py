@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.deployment.step_time import alone_seconds, coefficients_at
+from inferencesim.deployment.latency import LatencyModels, alone_seconds, latency_of
 from inferencesim.jit import compiled
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class Book:
     promises : Promises
     reference_pool : ndarray of int64, shape (classes,)
         The fastest eligible pool: where a request's uncontended run is imagined. −1 without any.
-    coefficients : Records
-        StepCoefficients of each pool.
+    latency : LatencyModels
+        Step times of each pool.
     token_budget : ndarray of int64, shape (pools,)
     usd_per_s : ndarray of float64, shape (pools,)
         Price of one replica's time, without power paid apart.
@@ -49,7 +49,7 @@ class Book:
     pools: tuple[str, ...]
     promises: Promises
     reference_pool: NDArray[np.int64]
-    coefficients: Records
+    latency: LatencyModels
     token_budget: NDArray[np.int64]
     usd_per_s: NDArray[np.float64]
     usd_per_j: NDArray[np.float64]
@@ -58,13 +58,13 @@ class Book:
         """Return what each request would take alone on its class's reference pool; NaN without one."""
         pools = self.reference_pool[records["class_index"]]
         seconds = np.full(records.size, np.nan)
-        _uncontended_e2e(self.coefficients, self.token_budget, pools, records, seconds)
+        _uncontended_e2e(self.latency, self.token_budget, pools, records, seconds)
         return seconds
 
 
 @compiled
 def _uncontended_e2e(
-    coefficients: Records,
+    latency: LatencyModels,
     token_budget: NDArray[np.int64],
     pools: NDArray[np.int64],
     records: Records,
@@ -75,7 +75,7 @@ def _uncontended_e2e(
         if pools[i] < 0:
             continue
         seconds_of[i] = alone_seconds(
-            coefficients_at(coefficients, pools[i]),
+            latency_of(latency, pools[i]),
             token_budget[pools[i]],
             records[i]["prompt_tokens"],
             records[i]["output_tokens"],

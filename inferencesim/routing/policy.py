@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferencesim import jit
-from inferencesim.deployment.step_time import COEFFICIENTS
+from inferencesim.deployment.latency import latency_models
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.kernel.tables import LOAD
 from inferencesim.kernel.views import TRAITS, Candidates, Request
@@ -169,5 +169,4 @@ def _sample_request() -> Request:
 
 
 def _sample_candidates() -> Candidates:
-    tables = (np.zeros(1, dtype) for dtype in (LOAD, TRAITS, COEFFICIENTS))
-    return Candidates(np.ones(1, np.uint8), *tables)
+    return Candidates(np.ones(1, np.uint8), np.zeros(1, LOAD), np.zeros(1, TRAITS), latency_models([]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferencesim.deployment.step_time import coefficients_at, step_cost
+from inferencesim.deployment.latency import latency_of, step_cost
 from inferencesim.jit import compiled
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     replica's time: its own prefill, and one seat of each decode step.
     """
     load, traits = candidates.load, candidates.traits
-    c = coefficients_at(candidates.coefficients, traits[i]["deployment"])
+    model = latency_of(candidates.latency, traits[i]["deployment"])
     replicas = float(traits[i]["replicas"])
     running = load[i]["running"] / replicas
     waiting = load[i]["waiting"] / replicas
@@ -59,10 +59,10 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     chunk = min(room, batch / usual_output * usual)
     seen = usual / 2.0
     tpot = step_cost(
-        c, batch, read, 1.0, chunk, chunk * seen, chunk * min(seen, c.window), usual, chunk / usual
+        model, batch, read, 1.0, chunk, chunk * seen, chunk * min(seen, model.coefficients.window), usual, chunk / usual
     ).seconds
 
-    ttft = c.engine_request_s
+    ttft = model.coefficients.engine_request_s
     ttft += _prefill_s(candidates, i, decoding, context, ahead + prompt, prompt / 2.0, room)
     if running > 0.0:
         ttft += 0.5 * tpot
@@ -85,8 +85,9 @@ def _prefill_s(
     candidates: Candidates, i: int, decoding: float, context: float, tokens: float, seen: float, room: float
 ) -> float:
     """Return the time of the steps that prefill `tokens`, each looking back on `seen`, beside `decoding` sequences."""
-    c = coefficients_at(candidates.coefficients, candidates.traits[i]["deployment"])
+    model = latency_of(candidates.latency, candidates.traits[i]["deployment"])
     steps = max(1.0, tokens / room)
     chunk = tokens / steps
-    cost = step_cost(c, decoding, context, 1.0, chunk, chunk * seen, chunk * min(seen, c.window), 2.0 * seen, 1.0)
+    windowed = chunk * min(seen, model.coefficients.window)
+    cost = step_cost(model, decoding, context, 1.0, chunk, chunk * seen, windowed, 2.0 * seen, 1.0)
     return steps * cost.seconds

@@ -126,6 +126,12 @@ class Batching(Part):
         return self
 
 
+class MeasuredLatency(Part):
+    """Step times from a table that was measured on this very deployment."""
+
+    table: Annotated[str, Field(min_length=1)]
+
+
 class Pool(Part):
     """Identical replicas at one site.
 
@@ -133,7 +139,9 @@ class Pool(Part):
     has), ``none`` (the class priors) or the path of a calibration file.
     `queue_limit` bounds the requests waiting in the whole pool, those that will
     start with the next step included; `memory_share` is the share of each
-    chip's memory for weights, activations and KV cache.
+    chip's memory for weights, activations and KV cache; `kv_blocks` is the KV
+    capacity of a replica where the engine has reported it. `latency` names a step
+    table; without it, step times are analytic.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_\-]*$")]
@@ -151,4 +159,6 @@ class Pool(Part):
     price: PricePerTime | None = None
     price_includes_power: bool | None = None
     memory_share: Fraction | None = None
+    kv_blocks: Annotated[int, Field(ge=1)] | None = None
     calibration: Annotated[str, Field(min_length=1)] = "shipped"
+    latency: MeasuredLatency | None = None

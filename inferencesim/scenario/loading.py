@@ -85,6 +85,9 @@ def _with_absolute_files(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
             name = entry.get(key)
             if isinstance(name, str) and name.endswith((".yaml", ".yml", ".json")):
                 entry[key] = str((folder / Path(name).expanduser()).resolve())
+        latency = entry.get("latency")
+        if isinstance(latency, dict) and isinstance(latency.get("table"), str):
+            latency["table"] = str((folder / Path(latency["table"]).expanduser()).resolve())
     return tree
 
 

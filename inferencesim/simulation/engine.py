@@ -14,7 +14,7 @@ import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
@@ -32,12 +32,13 @@ from inferencesim.kernel.play import (
     TURNS_USED,
 )
 from inferencesim.kernel.tables import OPEN, REQUEST
-from inferencesim.kernel.views import Candidates, inside_pool
+from inferencesim.kernel.views import inside_pool
 from inferencesim.ledger.tables import decision_table, request_table
 from inferencesim.ledger.tally import Tally
 from inferencesim.routing.policy import bind, failed
 from inferencesim.simulation.clients import draw_next_turns
 from inferencesim.simulation.compiling import compiled_arrival, compiled_play
+from inferencesim.simulation.envelope import require_measured_load, require_measured_turns
 from inferencesim.simulation.marks import Charges, Mark, series_table, take_charges, take_mark
 from inferencesim.simulation.setup import bind_policy, class_means, make_book
 from inferencesim.simulation.state import new_fleet, new_gateway, stream_of, with_first_asks, with_more_slots
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inferencesim.kernel.tables import Records
-    from inferencesim.kernel.views import Request
+    from inferencesim.kernel.views import Candidates, Request
     from inferencesim.ledger.book import Book
     from inferencesim.ledger.sink import Sink
     from inferencesim.routing.policy import BoundPolicy
@@ -119,11 +120,13 @@ class Simulation:
         scenario = plan.scenario
         load = generate_load(scenario.workload, scenario.horizon, scenario.seed, Path(), strict)
         self._malformed = load.malformed
+        require_measured_load(plan, load)
         means = class_means(plan, load)
         self._placement = bind_policy(plan, "placement")
         self._balancing = bind_policy(plan, "balancing")
         self._interpreted = self._placement.interpreted or self._balancing.interpreted
         self.gateway = new_gateway(plan, stream_of(load), means, self._placement, self._balancing)
+        require_measured_turns(self.plan, self.gateway)
         self.fleet = with_first_asks(new_fleet(plan), self.gateway, scenario)
         self._play = compiled_play(self.fleet, self.gateway)
         self._compiled_policies = self._kernel_policies()
@@ -201,6 +204,7 @@ class Simulation:
                 self.fleet = with_more_slots(self.fleet)
             elif reason == TURNS_USED:
                 draw_next_turns(self.gateway, self.plan.scenario)
+                require_measured_turns(self.plan, self.gateway)
             elif reason == DECIDE:
                 self._decide()
             elif reason == BAD_CHOICE:
@@ -242,7 +246,7 @@ class Simulation:
         memory: np.ndarray,
     ) -> int:
         # Plain Python must not write to the live tables; compiled policies take no read-only arrays.
-        seen = Candidates(*(_read_only(table) for table in candidates)) if policy.interpreted else candidates
+        seen = _read_only(candidates) if policy.interpreted else candidates
         try:
             chosen = int(policy.choose(request, seen, scores, policy.parameters, memory))
         except InputError:
@@ -333,7 +337,10 @@ class Simulation:
                 self._progress(min(now.at_s, horizon), horizon)
 
 
-def _read_only(table: np.ndarray) -> np.ndarray:
+def _read_only(table: Any) -> Any:
+    """Return tables, an array or a tuple of them, that cannot be written to."""
+    if isinstance(table, tuple):
+        return type(table)(*map(_read_only, table))
     view = table.view()
     view.flags.writeable = False
     return view

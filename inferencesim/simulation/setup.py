@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.deployment.step_time import COEFFICIENTS
+from inferencesim.deployment.latency import latency_models
 from inferencesim.ledger.book import Book, Promises
 from inferencesim.routing.policy import bind
 from inferencesim.scenario.workload import Closed
@@ -68,7 +68,7 @@ def make_book(plan: Plan, traits: Records) -> Book:
             limits([each.slowdown for each in promises]),
         ),
         reference_pool=reference_pools(plan, traits),
-        coefficients=np.array([tuple(each.coefficients) for each in deployments], dtype=COEFFICIENTS),
+        latency=latency_models([(each.coefficients, each.table) for each in deployments]),
         token_budget=np.array([each.batching.token_budget for each in deployments], dtype=np.int64),
         usd_per_s=np.array([each.usd_per_s for each in deployments]),
         usd_per_j=np.array([pool.usd_per_j for pool in plan.pools]),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.deployment.step_time import COEFFICIENTS
+from inferencesim.deployment.latency import latency_models
 from inferencesim.kernel.gateway import CLASS, Gateway
 from inferencesim.kernel.tables import (
     ARRIVAL,
@@ -88,7 +88,6 @@ def new_fleet(plan: Plan, *, done_rows: int = CHUNK_ROWS) -> Fleet:
         replica_table[name] = -1
     replica_table["next_finish"] = NEVER
     pool_table = np.zeros(pools, POOL)
-    coefficients = np.zeros(pools, COEFFICIENTS)
     first = 0
     for index, pool in enumerate(plan.pools):
         batching, deployment = pool.spec.batching, pool.deployment
@@ -103,7 +102,6 @@ def new_fleet(plan: Plan, *, done_rows: int = CHUNK_ROWS) -> Fleet:
         row["prefill_first"] = deployment.prefills_first
         row["queue_limit"] = -1 if pool.spec.queue_limit is None else pool.spec.queue_limit
         row["context_limit"] = deployment.context_limit
-        coefficients[index] = tuple(deployment.coefficients)
         replica_table["pool"][first : first + pool.replicas] = index
         first += pool.replicas
     live, live_pools = np.zeros(replicas, LOAD), np.zeros(pools, LOAD)
@@ -115,7 +113,7 @@ def new_fleet(plan: Plan, *, done_rows: int = CHUNK_ROWS) -> Fleet:
         pools=pool_table,
         seats=np.zeros((replicas, widest), SEAT),
         residues=np.zeros((replicas, largest_block), np.int64),
-        coefficients=coefficients,
+        latency=latency_models([(pool.deployment.coefficients, pool.deployment.table) for pool in plan.pools]),
         timers=np.zeros(0, TIMER),
         live=live,
         live_pools=live_pools,

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from oracle.compare import assert_same, run_both
-from oracle.small import closed, pool, scenario, work
+from oracle.small import DATA, closed, pool, scenario, work
 
 PLACEMENTS = ("round_robin", "least_outstanding", "least_normalised_load", "least_tokens")
+MEASURED = {"table": str(DATA / "small-table.yaml")}
 BALANCINGS = ("round_robin", "least_outstanding", "join_shortest_queue", "least_tokens")
 
 
@@ -22,12 +23,17 @@ def lengths(most):
 
 @st.composite
 def pools(draw, index):
+    said: dict[str, object] = {}
     seats = draw(st.integers(1, 12))
     block = draw(st.sampled_from([1, 3, 8, 16]))
+    hardware = draw(st.sampled_from(["small-chip", "fast-chip"]))
+    serves = draw(st.sampled_from(["small-model", "windowed-model"]))
+    if (hardware, serves) == ("small-chip", "small-model") and draw(st.booleans()):
+        said["latency"] = MEASURED
     return pool(
         f"p{index}",
-        hardware=draw(st.sampled_from(["small-chip", "fast-chip"])),
-        serves=draw(st.sampled_from(["small-model", "windowed-model"])),
+        hardware=hardware,
+        serves=serves,
         replicas=draw(st.integers(1, 3)),
         engine=draw(st.sampled_from(["generic", "vllm"])),
         kv_blocks=draw(st.integers(60, 400)) // block + 1,
@@ -38,6 +44,7 @@ def pools(draw, index):
             "block_size": block,
             "kv": draw(st.sampled_from(["on_demand", "on_demand", "reserve"])),
         },
+        **said,
     )
 
 
@@ -109,6 +116,9 @@ def test_every_request_meets_the_same_fate_in_many_longer_runs(described):
 CROWDED = {
     "on_demand": pool(replicas=2, kv_blocks=24, batching={"max_sequences": 8, "token_budget": 40, "block_size": 8}),
     "reserve": pool(kv_blocks=24, batching={"max_sequences": 8, "token_budget": 40, "block_size": 8, "kv": "reserve"}),
+    "measured": pool(
+        kv_blocks=24, batching={"max_sequences": 8, "token_budget": 40, "block_size": 8}, latency=MEASURED
+    ),
     "windowed": pool(
         serves="windowed-model", kv_blocks=40, batching={"max_sequences": 20, "token_budget": 64, "block_size": 5}
     ),

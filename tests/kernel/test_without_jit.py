@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from oracle.small import closed, pool, run, scenario, work
+from oracle.small import DATA, closed, pool, run, scenario, work
 
 from inferencesim import jit
 
@@ -39,7 +39,13 @@ def open_loop(**routing):
     cancelled = {"share": 0.5, "after": {"distribution": "uniform", "low": 0.0, "high": 0.3}}
     return scenario(
         [
-            pool("a", replicas=2, kv_blocks=20, batching={"max_sequences": 8, "token_budget": 24, "block_size": 8}),
+            pool(
+                "a",
+                replicas=2,
+                kv_blocks=20,
+                batching={"max_sequences": 8, "token_budget": 24, "block_size": 8},
+                latency={"table": str(DATA / "small-table.yaml")},
+            ),
             pool("b", "fast-chip", "windowed-model", kv_blocks=30, batching={"max_sequences": 4, "token_budget": 40}),
         ],
         [

@@ -2,7 +2,7 @@
 
 Written from the documentation (what a step does, the order of events at one
 instant, who is charged for what), not from the kernel. Durations of single steps come
-from :mod:`inferencesim.deployment.step_time`, which has tests of its own; all else is
+from :mod:`inferencesim.deployment.latency`, which has tests of its own; all else is
 counted afresh wherever it is needed.
 """
 
@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inferencesim.deployment.step_time import decode_line, step_cost
+from inferencesim.deployment.latency import decode_line, step_cost
 from inferencesim.workload.lengths import mean
 from inferencesim.workload.load import generate_load
 from oracle.clients import clients_of
@@ -142,13 +142,14 @@ class Replica:
 
     def timed(self, now, decoding, chunks):
         """How long the step takes, and what of that is the decoding sequences'."""
-        c = self.pool.coefficients
+        latency = self.pool.latency
+        c = latency.coefficients
         n = float(len(decoding))
         # The token of a decode step reads itself too.
         read = float(sum(call.kv_tokens + 1 for call in decoding))
         alone_s = alone_j = 0.0
         if decoding:
-            line = decode_line(c, n, read)
+            line = decode_line(latency, n, read)
             alone_s = line.fixed_s + line.slope_s * read
             alone_active = line.fixed_active_s + line.slope_active_s * read
             alone_j = c.idle_w * alone_s + c.dynamic_w * alone_active
@@ -156,7 +157,7 @@ class Replica:
             return Step(now + alone_s, alone_s, alone_j, alone_s, alone_j, decoding, chunks)
         pairs = [(tokens, call.prefilled + tokens / 2.0) for call, tokens in chunks]
         cost = step_cost(
-            c,
+            latency,
             n,
             read,
             float(len(chunks)),
@@ -232,7 +233,7 @@ class Pool:
     reserve: bool
     queue_limit: int | None
     context_limit: int
-    coefficients: object
+    latency: object
     target_rate: float
     replicas: list[Replica] = field(default_factory=list)
     output_tokens: int = 0
@@ -287,7 +288,7 @@ class Twin:
                 batching.kv == "reserve",
                 each.spec.queue_limit,
                 min(deployment.model.max_context, deployment.memory.kv_tokens + 1),
-                deployment.coefficients,
+                deployment.latency,
                 rate,
             )
             for _ in range(each.spec.replicas):

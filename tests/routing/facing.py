@@ -10,7 +10,7 @@ import numpy as np
 import inferencesim.routing.policies  # noqa: F401 - files the built-in policies
 from inferencesim.deployment.deployment import deploy
 from inferencesim.deployment.engine import load_engine
-from inferencesim.deployment.step_time import COEFFICIENTS
+from inferencesim.deployment.latency import latency_models
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.kernel.tables import LOAD
 from inferencesim.kernel.views import TRAITS, Candidates, Request
@@ -88,9 +88,9 @@ def candidates(
         }
         for name, value in row.items():
             table[i][name] = traits[name][i] if name in traits else value
-    coefficients = np.array([tuple(deployment.coefficients) for deployment in built], dtype=COEFFICIENTS)
+    latency = latency_models([(deployment.coefficients, deployment.table) for deployment in built])
     open_to = np.ones(n, np.uint8) if eligible is None else np.array(eligible, np.uint8)
-    return Candidates(open_to, load, table, coefficients)
+    return Candidates(open_to, load, table, latency)
 
 
 def outstanding(*counts: int) -> list[dict[str, float]]:
