@@ -104,6 +104,9 @@ class Calibration(Part):
 #: What reports print of a deployment that nothing was fitted to.
 UNVALIDATED = "unvalidated: class prior"
 
+#: What they print of a deployment whose step times are measured.
+MEASURED_TABLE = "measured step table"
+
 
 def find_calibration(choice: str, hardware: HardwareProfile, engine: Engine, where: str) -> Calibration | None:
     """Return the calibration a pool asks for.

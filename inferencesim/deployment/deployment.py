@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferencesim.deployment.calibration import UNVALIDATED, Calibration, apply, find_calibration
+from inferencesim.deployment.calibration import MEASURED_TABLE, UNVALIDATED, Calibration, apply, find_calibration
 from inferencesim.deployment.envelope import require_batching, require_same_deployment
 from inferencesim.deployment.latency import (
     LatencyModel,
@@ -106,6 +106,8 @@ class Deployment:
     @property
     def expected_error(self) -> str:
         """The error of TPOT to expect, as reports print it."""
+        if self.table is not None:
+            return MEASURED_TABLE
         return UNVALIDATED if self.calibration is None else self.calibration.expected_error
 
     @property
@@ -257,11 +259,11 @@ def _require_precision(hardware: HardwareProfile, precision: Precision, where: s
 
 
 def _require_division(model: ModelSpec, parallelism: Parallelism, where: str) -> None:
-    if model.heads % parallelism.tensor:
+    if model.heads % parallelism.rank_chips:
         valid = [n for n in (1, 2, 4, 8, 16, 32, 64) if model.heads % n == 0]
         raise InputError(
             f"{where}.tensor",
-            f"{parallelism.tensor} does not divide the {model.heads} attention heads of {model.id}",
+            f"{parallelism.rank_chips} does not divide the {model.heads} attention heads of {model.id}",
             f"Possible: {', '.join(map(str, valid))}.",
         )
     if parallelism.pipeline > model.layers:
