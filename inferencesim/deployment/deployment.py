@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 COMPUTE_ACTIVITY = 0.85
 MEMORY_ACTIVITY = 0.45
 
+#: Weight matrices of a plain transformer layer (QKV, output, gate and up, down): what `overhead.layer` is the overhead
+#: of. Latent, sparse and linear attention and shared experts launch more kernels, by their matrices.
+PLAIN_MATRICES = 4.0
+
 #: Rows at which grouped multiplications of experts reach half of their efficiency, at most: their kernels pick
 #: tiles of 16 rows and fewer for small groups.
 GROUPED_HALF_ROWS = 8.0
@@ -344,7 +348,8 @@ def step_coefficients(
 
     chips = parallelism.chips
     overhead = hardware.overhead
-    layers_s = overhead.layer.si * model.layers + overhead.expert_layer.si * model.moe_layers
+    matrices = sum(matrix.layers for matrix in model.gemms)
+    layers_s = overhead.layer.si * matrices / PLAIN_MATRICES + overhead.expert_layer.si * model.moe_layers
     ffn_s_per_token = 2.0 * ffn / stages / (dense_flops * tensor)
     attention_s_per_token = 2.0 * attention / stages / (dense_flops * rank_chips)
     ffn_weight_s = ffn * BYTES_PER_ELEMENT[precision.weights] / stages / (dense_bandwidth * tensor)

@@ -9,6 +9,7 @@ import numpy as np
 
 from inferencesim.deployment.deployment import deploy
 from inferencesim.documents import validated
+from inferencesim.errors import InputError
 from inferencesim.kernel.tables import COMPLETED
 from inferencesim.ledger.sink import MemorySink
 from inferencesim.scenario.scenario import Scenario
@@ -32,6 +33,9 @@ MAX_SEQUENCES = 256
 
 #: Of a closed loop that does not say how many requests it sent: requests per client.
 REQUESTS_PER_CLIENT = 10
+
+#: Share of memory of a measurement whose model would not fit in the engine's default.
+LARGEST_SHARE = 0.98
 
 #: Longer than any measurement: a run ends when its requests have left.
 HORIZON_S = 1e7
@@ -61,7 +65,7 @@ class Reproduction:
     def __init__(self, measurement: Measurement, calibration: str = "shipped") -> None:
         self.measurement = measurement
         tree = _scenario(measurement, calibration)
-        self._plan: Plan = make_plan(validated(tree, Scenario, measurement.id))
+        self._plan = _fitting_plan(tree, measurement)
         self._steady = False
         if measurement.load.kind == "offline":
             self._shorten(tree)
@@ -102,6 +106,16 @@ class Reproduction:
         self._steady = True
         tree["workload"][0]["arrivals"]["requests"] = most
         self._plan = make_plan(validated(tree, Scenario, self.measurement.id))
+
+
+def _fitting_plan(tree: dict[str, Any], measurement: Measurement) -> Plan:
+    """Return the plan, with more of the chips' memory than engines take by default if that is what it takes to fit."""
+    try:
+        return make_plan(validated(tree, Scenario, measurement.id))
+    except InputError:
+        # The measurement ran, so the model fitted.
+        tree["pools"][0]["memory_share"] = LARGEST_SHARE
+        return make_plan(validated(tree, Scenario, measurement.id))
 
 
 def _scenario(measurement: Measurement, calibration: str) -> dict[str, Any]:

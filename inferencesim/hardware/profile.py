@@ -163,8 +163,9 @@ class Overhead(Part):
     step : Duration
         Seconds per forward pass: launch and synchronisation by hardware and driver.
     layer : Duration
-        Seconds per transformer layer: kernel launches and barriers; hops and synchronisation on machines that
-        spread a layer over cores or chips.
+        Seconds per plain transformer layer of four weight matrices: kernel launches and barriers; hops and
+        synchronisation on machines that spread a layer over cores or chips. A layer with more matrices takes
+        more in proportion.
     expert_layer : Duration
         Seconds more per layer with experts: routing, permutation and gather of its tokens.
     collective : Duration
