@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -86,7 +87,6 @@ class Manifest(Record):
 def make_manifest(plan: Plan) -> Manifest:
     """Return the manifest of a plan that has not been played yet."""
     import json
-    import sys
 
     from inferencesim.documents import canonical_json, document_digest
     from inferencesim.hardware.catalog import profile_digest
@@ -96,15 +96,13 @@ def make_manifest(plan: Plan) -> Manifest:
 
     scenario = plan.scenario
     placement, balancing = scenario.routing.placement.policy, scenario.routing.balancing.policy
-    versions = {"python": ".".join(str(part) for part in sys.version_info[:3])}
-    versions |= _package_versions()
     return Manifest(
         status="incomplete",
         name=scenario.name,
         scenario=json.loads(canonical_json(scenario)),
         scenario_digest=document_digest(scenario),
         seed=scenario.seed,
-        versions=versions,
+        versions=package_versions(),
         profiles=tuple(
             PoolProfile(
                 pool=pool.name,
@@ -123,6 +121,8 @@ def make_manifest(plan: Plan) -> Manifest:
 
 
 @functools.cache
-def _package_versions() -> dict[str, str]:
-    """Read the versions once: each is a file of its own, and together they take as long as a short run."""
-    return {name: metadata.version(name) for name in _PACKAGES}
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that can change a result."""
+    # Read once: each is a file of its own, and together they take as long as a short run.
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    return {"python": python} | {name: metadata.version(name) for name in _PACKAGES}
