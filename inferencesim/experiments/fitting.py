@@ -192,6 +192,8 @@ def evaluate(point: Point, reproductions: Sequence[Reproduction]) -> Errors:
     for i, reproduction in enumerate(reproductions):
         figures = reproduction.simulate(point.hardware, point.engine)
         for target in targets(reproduction):
+            if target.metric not in figures:
+                continue
             ratio = math.log(figures[target.metric] / target.observed)
             if target.metric == "ttft_s":
                 ttft[i] = ratio

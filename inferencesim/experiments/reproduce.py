@@ -31,6 +31,9 @@ TOKEN_BUDGET = 16384
 #: Sequences a replica runs together, unless more clients ask.
 MAX_SEQUENCES = 256
 
+#: The same in an offline run, which is made to fill the chip.
+OFFLINE_SEQUENCES = 1024
+
 #: Of a closed loop that does not say how many requests it sent: requests per client.
 REQUESTS_PER_CLIENT = 10
 
@@ -87,6 +90,11 @@ class Reproduction:
         ----------
         hardware, engine : optional
             Take the place of the measurement's own: calibration varies their parameters.
+
+        Returns
+        -------
+        dict
+            Empty if no request was completed: the model's context may be too short for them.
         """
         plan = self._plan
         if hardware is not None and engine is not None:
@@ -94,7 +102,10 @@ class Reproduction:
             deployment = deploy(hardware, pool.deployment.model, engine, pool.spec, "pools[0]")
             plan = dataclasses.replace(plan, pools=(dataclasses.replace(pool, deployment=deployment),))
         rows = Simulation(plan, MemorySink()).run().requests
-        return _figures(rows[rows["outcome"] == COMPLETED], self._steady)
+        completed = rows[rows["outcome"] == COMPLETED]
+        if completed.size == 0:
+            return {}
+        return _of_a_batch(completed) if self.measurement.load.kind == "static" else _figures(completed, self._steady)
 
     def _shorten(self, tree: dict[str, Any]) -> None:
         """Play a few full batches of an offline measurement, if it had more, and compare their steady state."""
@@ -121,8 +132,9 @@ def _fitting_plan(tree: dict[str, Any], measurement: Measurement) -> Plan:
 def _scenario(measurement: Measurement, calibration: str) -> dict[str, Any]:
     setup, load = measurement.setup, measurement.load
     per_replica = -(-max(load.concurrency, 1) // setup.replicas)
-    sequences = min(4096, max(MAX_SEQUENCES, per_replica))
-    budget = max(TOKEN_BUDGETS.get(setup.engine, TOKEN_BUDGET), sequences)
+    usual = OFFLINE_SEQUENCES if load.kind == "offline" else MAX_SEQUENCES
+    sequences = setup.batching.get("max_sequences", min(4096, max(usual, per_replica)))
+    budget = setup.batching.get("token_budget", TOKEN_BUDGETS.get(setup.engine, TOKEN_BUDGET))
     return {
         "schema": 1,
         "name": "reproduction",
@@ -138,8 +150,14 @@ def _scenario(measurement: Measurement, calibration: str) -> dict[str, Any]:
                 "replicas": setup.replicas,
                 "precision": setup.precision,
                 "parallelism": setup.parallelism,
-                "batching": {"max_sequences": sequences, "token_budget": budget},
+                "batching": {
+                    "max_sequences": sequences,
+                    "token_budget": max(budget, sequences),
+                    "admission_interval": max(1, round(2.0 * setup.admission_steps)),
+                    "prefill": "first" if load.kind == "static" else None,
+                },
                 "calibration": calibration,
+                "memory_share": setup.memory_share,
             }
         ],
         "workload": [
@@ -173,8 +191,6 @@ def _lengths(tokens: TokenRange) -> dict[str, Any] | int:
 
 def _figures(rows: Records, steady: bool) -> dict[Metric, float]:
     """Return the figures of completed requests, the rates over all of them or in their steady state only."""
-    if rows.size == 0:
-        return {}
     left = np.sort(rows["left_s"])
     start = float(rows["arrived_s"].min())
     makespan = float(left[-1]) - start
@@ -196,3 +212,24 @@ def _figures(rows: Records, steady: bool) -> dict[Metric, float]:
         "output_tokens_per_s_per_user": 1.0 / tpot if output > 1 else float("nan"),
         "prefill_tokens_per_s": prompt / ttft,
     }
+
+
+def _of_a_batch(rows: Records) -> dict[Metric, float]:
+    """Return the figures of one static batch: all prompts are prefilled, then all sequences decode together."""
+    batch = rows.size
+    prompt, output = float(rows["prompt_tokens"].mean()), float(rows["generated_tokens"].mean())
+    makespan = float((rows["left_s"] - rows["arrived_s"]).max())
+    prefilled = float(rows["ttft_s"].max())
+    figures: dict[Metric, float] = {
+        "ttft_s": prefilled,
+        "e2e_s": makespan,
+        "makespan_s": makespan,
+        "output_tokens_per_s": batch * output / makespan,
+        "total_tokens_per_s": batch * (prompt + output) / makespan,
+        "requests_per_s": batch / makespan,
+        "prefill_tokens_per_s": batch * prompt / prefilled,
+    }
+    if output > 1.0:
+        figures["tpot_s"] = (makespan - prefilled) / (output - 1.0)
+        figures["output_tokens_per_s_per_user"] = 1.0 / figures["tpot_s"]
+    return figures

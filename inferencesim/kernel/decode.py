@@ -92,9 +92,13 @@ def begin_decode(fleet: Fleet, replica: int, model: LatencyModel, preempted: boo
     r = fleet.replicas[replica]
     decoding, context = r["decoding"], r["context"]
     steps = _steps_with_room(fleet, replica, r["next_finish"] - r["step"])
+    interval = fleet.pools[r["pool"]]["admission_interval"]
     if preempted:
         # Admission resumes in the next step.
         steps = 1
+    elif interval > 1 and r["head"] >= 0:
+        # Who waits is looked at again then.
+        steps = min(steps, interval - r["step"] % interval)
     line = decode_line(model, float(decoding), float(context + decoding))
     if line.limit < np.inf:
         steps = min(steps, max(1, int((line.limit - context) / decoding)))

@@ -41,7 +41,8 @@ def begin_segment(fleet: Fleet, replica: int, now: float) -> None:
     given = 0
     if r["prefilling"] > 0:
         given = continue_prefill(fleet, replica, budget)
-    if not preempted and r["head"] >= 0:
+    looks = r["decoding"] == 0 or r["step"] % pool["admission_interval"] == 0
+    if not preempted and looks and r["head"] >= 0:
         given += admit_waiting(fleet, replica, growth, budget - given, now)
     r["segment_start_s"] = now
     model = latency_of(fleet.latency, r["pool"])

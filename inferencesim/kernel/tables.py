@@ -130,6 +130,7 @@ POOL = np.dtype(
         ("block_size", np.int64),
         ("kv_blocks", np.int64),
         ("reserve", np.int64),
+        ("admission_interval", np.int64),  # decode steps from one look at the queue to the next
         ("prefill_first", np.int64),  # prompts are prefilled in steps of their own
         ("queue_limit", np.int64),
         ("context_limit", np.int64),  # longest prompt + output

@@ -107,13 +107,18 @@ PrefillOrder = Literal["chunked", "first"]
 
 
 class Batching(Part):
-    """How one replica forms its steps: continuous batching; `prefill` is the engine's own order where left out."""
+    """How one replica forms its steps: continuous batching; `prefill` is the engine's own order where left out.
+
+    While sequences decode, waiting prompts are looked at every
+    `admission_interval` steps (SGLang's ``--scheduler-recv-interval``).
+    """
 
     max_sequences: Annotated[int, Field(ge=1, le=4096)] = 256
     token_budget: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
     block_size: Annotated[int, Field(ge=1, le=1024)] = 16
     kv: Literal["on_demand", "reserve"] = "on_demand"
     prefill: PrefillOrder | None = None
+    admission_interval: Annotated[int, Field(ge=1, le=1000)] = 1
 
     @model_validator(mode="after")
     def _every_sequence_gets_its_token(self) -> Batching:

@@ -99,6 +99,7 @@ def new_fleet(plan: Plan, *, done_rows: int = CHUNK_ROWS) -> Fleet:
         row["block_size"] = batching.block_size
         row["kv_blocks"] = deployment.memory.kv_blocks
         row["reserve"] = batching.kv == "reserve"
+        row["admission_interval"] = batching.admission_interval
         row["prefill_first"] = deployment.prefills_first
         row["queue_limit"] = -1 if pool.spec.queue_limit is None else pool.spec.queue_limit
         row["context_limit"] = deployment.context_limit
