@@ -85,6 +85,13 @@ class MeasuredSetup:
         ``tensor`` (chips of one pipeline stage), ``pipeline``, ``expert``, ``attention_data``.
     replicas : int
         Identical copies behind a balancer.
+    batching : dict of str to int
+        ``token_budget`` and ``max_sequences``, as a pool's `batching` takes them; absent where not stated.
+    memory_share : float or None
+        Share of a chip's memory the engine may use; None if not stated.
+    admission_steps : float
+        Decode steps that a prompt waits, on average, before the engine considers it: engines that poll for prompts
+        only every few steps, or gather some, do that. One that finds no sequence decoding does not wait.
     """
 
     hardware: str
@@ -94,6 +101,9 @@ class MeasuredSetup:
     precision: dict[str, str]
     parallelism: dict[str, int]
     replicas: int = 1
+    batching: dict[str, int] = field(default_factory=dict)
+    memory_share: float | None = None
+    admission_steps: float = 0.0
 
 
 @dataclass(frozen=True)

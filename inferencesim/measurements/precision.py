@@ -25,7 +25,8 @@ KV cache, after the launch scripts of the public nightly benchmark
 
 from __future__ import annotations
 
-_BLACKWELL = ("b200", "b300", "gb10", "dgx-spark", "rtx-pro-6000", "rtx-5090", "thor")
+#: Parts of the hardware ids of one generation.
+BLACKWELL = ("b200", "b300", "gb200", "gb300", "gb10", "dgx-spark", "rtx-pro-6000", "rtx-5090", "thor")
 #: Models whose four-bit checkpoints quantise the experts and leave attention alone.
 _EXPERTS_ONLY = ("deepseek", "kimi", "glm", "minimax", "qwen3.5")
 _FOUR_BITS = ("fp4", "int4")
@@ -43,7 +44,7 @@ def served_precision(weights: str, model: str, hardware: str, engine: str, kv: s
     kv : str, optional
         Format of the KV cache, where it is stated.
     """
-    blackwell = any(name in hardware for name in _BLACKWELL)
+    blackwell = any(name in hardware for name in BLACKWELL)
     formats = {"weights": weights, "activations": _activations(weights)}
     if model.startswith("gpt-oss"):
         formats = {"weights": "bf16", "activations": "bf16", "expert_weights": "fp4"}

@@ -3,7 +3,8 @@
 Load
     ``_cN`` in the id is the concurrency; without it, ``batch_size`` × ``attention_dp_size``. Lengths are uniform
     in [0.8, 1.0] × nominal and a run has ten requests per client, as the public nightly benchmark has it
-    (``--random-range-ratio 0.8 --num-prompts $((CONC * 10))``). SGLang's rows with ``epnone`` in the id come from
+    (``--random-range-ratio 0.8 --num-prompts $((CONC * 10))``); how its servers were set up is in
+    :mod:`~inferencesim.measurements.nightly`. SGLang's rows with ``epnone`` in the id come from
     another benchmark, of fixed lengths: SGLang prefills first, so its clients run in lock-step, and TTFT is
     that of a whole wave of prompts, linear in concurrency (played so, TTFT of H100 and Qwen3-32B agrees to 6 %,
     with drawn lengths it is 80 % too low). vLLM's and TensorRT-LLM's rows of that benchmark show no lock-step.
@@ -32,6 +33,7 @@ Speculation
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inferencesim.measurements.cells import Row, read_rows
@@ -45,6 +47,7 @@ from inferencesim.measurements.measurement import (
     Unsupported,
 )
 from inferencesim.measurements.names import engine_id, hardware_id, model_id
+from inferencesim.measurements.nightly import REQUESTS_PER_CLIENT, Run, settings
 from inferencesim.measurements.precision import served_precision
 
 if TYPE_CHECKING:
@@ -74,7 +77,6 @@ COLUMNS = (
     "silicon_tpot_ms",
     "source",
 )
-REQUESTS_PER_CLIENT = 10
 SHORTEST_SHARE = 0.8
 CHIPS_OF_A_NODE = 8
 
@@ -158,6 +160,8 @@ def _read(row: Row, twins: tuple[str, ...], exported: bool) -> Measurement | Uns
             msg = "speculative decoding cannot be ruled out"
             raise _NotReproducibleError(msg)
         setup, load = _setup(row), _load(row)
+        if not _another_benchmark(row):
+            setup, load = _as_the_nightly(setup, load)
         observed = _observed(row)
     except _NotReproducibleError as problem:
         hardware = hardware_id(row.text("system")) or row.text("system")
@@ -212,7 +216,7 @@ def _load(row: Row) -> MeasuredLoad:
     if not prompt or not output:
         msg = "lengths not stated"
         raise _NotReproducibleError(msg)
-    shortest = 1.0 if "epnone" in row.text("id") and row.text("backend") == "sglang" else SHORTEST_SHARE
+    shortest = 1.0 if _another_benchmark(row) and row.text("backend") == "sglang" else SHORTEST_SHARE
     return MeasuredLoad(
         "closed",
         TokenRange(round(shortest * prompt), prompt),
@@ -220,6 +224,30 @@ def _load(row: Row) -> MeasuredLoad:
         concurrency,
         REQUESTS_PER_CLIENT * concurrency,
     )
+
+
+def _another_benchmark(row: Row) -> bool:
+    return "epnone" in row.text("id")
+
+
+def _as_the_nightly(setup: MeasuredSetup, load: MeasuredLoad) -> tuple[MeasuredSetup, MeasuredLoad]:
+    """Add to setup and load what the launch script of the nightly states."""
+    stated = settings(
+        Run(
+            setup.model,
+            setup.engine,
+            setup.hardware,
+            setup.precision.get("expert_weights", setup.precision["weights"]),
+            load.prompt_tokens.high,
+            load.output_tokens.high,
+            setup.parallelism["tensor"],
+            load.concurrency,
+        )
+    )
+    known = replace(
+        setup, batching=stated.batching, memory_share=stated.memory_share, admission_steps=stated.admission_steps
+    )
+    return known, replace(load, requests=stated.requests_per_client * load.concurrency)
 
 
 def _concurrency(row: Row) -> int:
