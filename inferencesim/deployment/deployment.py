@@ -388,7 +388,7 @@ def step_coefficients(
         collective_latency_s=collective_latency_s / stages,
         hop_s_per_token=hop_s_per_token,
         stage_overhead_s=overhead.step.si + hop_latency_s + layers_s / stages,
-        prefill_floor_s=engine.launch.si * model.layers / stages,
+        prefill_launch_s=engine.launch.si * model.layers / stages,
         engine_step_s=engine.step.si,
         engine_sequence_s=engine.sequence.si,
         engine_request_s=engine.request.si,

@@ -25,8 +25,7 @@ class Engine(BaseModel):
     sequence : Duration
         Seconds per sequence of a step: sampling, detokenisation.
     launch : Duration
-        Seconds per layer that launching a step with prefill takes on the host; no captured graph covers such a
-        step, which lasts at least as long.
+        Seconds per layer that launching a step with prefill adds; no captured graph covers such a step.
     request : Duration
         Seconds per request between client and engine core, there and back: HTTP, tokenisation, streaming.
     prefill : {"chunked", "first"}

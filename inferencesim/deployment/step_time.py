@@ -73,7 +73,7 @@ class StepCoefficients(NamedTuple):
     collective_latency_s: float  #: starting those collectives
     hop_s_per_token: float  #: sending activations to the next stage
     stage_overhead_s: float  #: launches, barriers and hops of one stage
-    prefill_floor_s: float  #: launching a step with prefill in it, which no captured graph covers
+    prefill_launch_s: float  #: what launching a step with prefill adds: no captured graph covers it
     engine_step_s: float  #: scheduling one step on the host
     engine_sequence_s: float  #: host work per sequence of a step
     engine_request_s: float  #: between client and engine, there and back; it holds no seat
@@ -140,7 +140,7 @@ def coefficients_at(table: NDArray[np.void], row: int) -> StepCoefficients:
         c["collective_latency_s"],
         c["hop_s_per_token"],
         c["stage_overhead_s"],
-        c["prefill_floor_s"],
+        c["prefill_launch_s"],
         c["engine_step_s"],
         c["engine_sequence_s"],
         c["engine_request_s"],
@@ -342,7 +342,7 @@ def step_cost(
             windowed = _roofline(c, c.prefill_window_compute_s * prefill_window_pairs / parts, c.window_memory_s * seen)
             seconds += windowed.seconds
             active += windowed.active_s
-        seconds = max(seconds, c.prefill_floor_s)
+        seconds += c.prefill_launch_s
     host = c.engine_step_s + c.engine_sequence_s * (decoding + prefilling)
     return StepCost(c.stages * seconds + host, min(micro * active, c.stages * seconds))
 
