@@ -48,7 +48,7 @@ COMPUTE_ACTIVITY = 0.85
 MEMORY_ACTIVITY = 0.45
 
 #: Weight matrices of a plain transformer layer (QKV, output, gate and up, down): what `overhead.layer` is the overhead
-#: of. Latent, sparse and linear attention and shared experts launch more kernels, by their matrices.
+#: of. Experts and latent, sparse and linear attention launch more kernels, by their matrices.
 PLAIN_MATRICES = 4.0
 
 #: Rows at which grouped multiplications of experts reach half of their efficiency, at most: their kernels pick
@@ -348,8 +348,9 @@ def step_coefficients(
 
     chips = parallelism.chips
     overhead = hardware.overhead
-    matrices = sum(matrix.layers for matrix in model.gemms)
-    layers_s = overhead.layer.si * matrices / PLAIN_MATRICES + overhead.expert_layer.si * model.moe_layers
+    matrices = sum(matrix.layers for matrix in (*model.gemms, *model.expert_gemms))
+    plain_layers = matrices / PLAIN_MATRICES
+    layers_s = overhead.layer.si * plain_layers + overhead.expert_layer.si * model.moe_layers
     ffn_s_per_token = 2.0 * ffn / stages / (dense_flops * tensor)
     attention_s_per_token = 2.0 * attention / stages / (dense_flops * rank_chips)
     ffn_weight_s = ffn * BYTES_PER_ELEMENT[precision.weights] / stages / (dense_bandwidth * tensor)
@@ -388,7 +389,7 @@ def step_coefficients(
         collective_latency_s=collective_latency_s / stages,
         hop_s_per_token=hop_s_per_token,
         stage_overhead_s=overhead.step.si + hop_latency_s + layers_s / stages,
-        prefill_launch_s=engine.launch.si * model.layers / stages,
+        prefill_launch_s=engine.launch.si * plain_layers / stages,
         engine_step_s=engine.step.si,
         engine_sequence_s=engine.sequence.si,
         engine_request_s=engine.request.si,

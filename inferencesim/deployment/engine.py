@@ -25,7 +25,8 @@ class Engine(BaseModel):
     sequence : Duration
         Seconds per sequence of a step: sampling, detokenisation.
     launch : Duration
-        Seconds per layer that launching a step with prefill adds; no captured graph covers such a step.
+        Seconds per plain layer that launching a step with prefill adds, which no captured graph covers; a layer with
+        more than four matrices takes more in proportion.
     request : Duration
         Seconds per request between client and engine core, there and back: HTTP, tokenisation, streaming.
     prefill : {"chunked", "first"}
