@@ -6,7 +6,7 @@ step: until then the engine holds its connection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inferencesim.jit import compiled, inlined
 from inferencesim.kernel.heap import add_timer, drop_first_timer
@@ -23,23 +23,25 @@ def answer_clients(fleet: Fleet, gateway: Gateway) -> bool:
     clock = fleet.clock[0]
     while clock["answered"] < clock["done_count"]:
         record = fleet.done[clock["answered"]]
-        if record["client"] >= 0 and not _think(fleet, gateway, record["client"], record["arrived_s"]):
+        if record["client"] >= 0 and not _think(fleet, gateway, record):
             return False
         clock["answered"] += 1
     return True
 
 
 @inlined
-def _think(fleet: Fleet, gateway: Gateway, row: int, asked_s: float) -> bool:
+def _think(fleet: Fleet, gateway: Gateway, record: Any) -> bool:
     """Set the timer of a client's next ask, if it will ask; return False if that turn has not been drawn."""
-    at_s = fleet.clock[0]["now_s"]
+    row = record["client"]
+    # A completed request is with its client a little later than it leaves the engine.
+    at_s = max(fleet.clock[0]["now_s"], record["finished_s"])
     client = gateway.clients[row]
     loop = gateway.loops[client["class_index"]]
     if at_s >= loop["end_s"] or loop["left"] == 0:
         return True
     if client["turn"] == client["drawn"]:
         return False
-    if at_s == asked_s:
+    if at_s == record["arrived_s"]:
         # Turned away at once, or gone before it was served. Without a pause a client that does not think
         # would ask again at this very instant, for ever.
         at_s += loop["back_off_s"]

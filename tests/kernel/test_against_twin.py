@@ -22,20 +22,36 @@ def lengths(most):
 
 
 @st.composite
+def parallelisms(draw, serves):
+    tensor = draw(st.sampled_from([1, 1, 2, 4]))
+    ranks = draw(st.sampled_from([n for n in (1, 2, 4) if tensor % n == 0]))
+    groups = draw(st.sampled_from([n for n in (1, 2, 4) if tensor % n == 0])) if serves == "expert-model" else 1
+    return {"tensor": tensor, "pipeline": draw(st.sampled_from([1, 1, 2])), "attention_data": ranks, "expert": groups}
+
+
+def precisions(serves):
+    weights = st.sampled_from(["bf16", "int4"]) if serves == "expert-model" else st.none()
+    return st.fixed_dictionaries({"kv": st.sampled_from(["bf16", "fp8"]), "expert_weights": weights})
+
+
+@st.composite
 def pools(draw, index):
     said: dict[str, object] = {}
     seats = draw(st.integers(1, 12))
     block = draw(st.sampled_from([1, 3, 8, 16]))
     hardware = draw(st.sampled_from(["small-chip", "fast-chip"]))
-    serves = draw(st.sampled_from(["small-model", "windowed-model"]))
+    serves = draw(st.sampled_from(["small-model", "windowed-model", "expert-model"]))
     if (hardware, serves) == ("small-chip", "small-model") and draw(st.booleans()):
         said["latency"] = MEASURED
+    else:
+        said["parallelism"] = draw(parallelisms(serves))
+        said["precision"] = draw(precisions(serves))
     return pool(
         f"p{index}",
         hardware=hardware,
         serves=serves,
         replicas=draw(st.integers(1, 3)),
-        engine=draw(st.sampled_from(["generic", "vllm"])),
+        engine=draw(st.sampled_from(["generic", "vllm", "sglang"])),
         kv_blocks=draw(st.integers(60, 400)) // block + 1,
         queue_limit=draw(st.one_of(st.none(), st.none(), st.integers(1, 6))),
         batching={
@@ -43,6 +59,8 @@ def pools(draw, index):
             "token_budget": seats + draw(st.integers(0, 60)),
             "block_size": block,
             "kv": draw(st.sampled_from(["on_demand", "on_demand", "reserve"])),
+            # None: the engine's own order, which is to prefill first with sglang.
+            "prefill": draw(st.sampled_from([None, None, "first", "chunked"])),
         },
         **said,
     )
@@ -70,10 +88,10 @@ def classes(draw, index, served):
 
 @st.composite
 def loops(draw):
-    high = draw(st.sampled_from([0.02, 0.3]))
+    # No two clients think equally long: equal replicas would serve them at one instant but for rounding.
     return closed(
         draw(st.integers(1, 12)),
-        draw(st.sampled_from([0.0, 0.0171, {"distribution": "uniform", "low": 0.0, "high": high}])),
+        {"distribution": "uniform", "low": 0.0, "high": draw(st.sampled_from([0.001, 0.02, 0.3]))},
         back_off=draw(st.sampled_from([0.0113, 1.0])),
         requests=draw(st.one_of(st.none(), st.none(), st.integers(1, 50))),
     )

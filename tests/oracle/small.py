@@ -26,10 +26,13 @@ def model(name="small-model"):
     return str(DATA / f"{name}.yaml")
 
 
-def share_of_memory(hardware, spec, batching, kv_blocks):
-    """Return the memory share that leaves room for exactly so many KV blocks."""
+def share_of_memory(hardware, spec, batching, kv_blocks, precision=None, parallelism=None):
+    """Return the memory share that leaves room for exactly so many KV blocks on each rank."""
     profile = load_profile(hardware, "hardware")
-    plan = plan_memory(profile, load_model(spec, "model"), Precision(), Parallelism(), Batching(**batching), 1.0)
+    spread = Parallelism(**(parallelism or {}))
+    plan = plan_memory(
+        profile, load_model(spec, "model"), Precision(**(precision or {})), spread, Batching(**batching), 1.0
+    )
     block_bytes = plan.kv_bytes_per_token * plan.block_size
     wanted = plan.weight_bytes + plan.activation_bytes + (kv_blocks + 0.5) * block_bytes
     return wanted / profile.memory.capacity.si
@@ -47,7 +50,8 @@ def pool(name="p", hardware="small-chip", serves="small-model", kv_blocks=None, 
         **said,
     }
     if kv_blocks is not None:
-        tree["memory_share"] = share_of_memory(tree["hardware"], tree["model"], batching, kv_blocks)
+        formats, spread = said.get("precision"), said.get("parallelism")
+        tree["memory_share"] = share_of_memory(tree["hardware"], tree["model"], batching, kv_blocks, formats, spread)
     return tree
 
 

@@ -117,7 +117,7 @@ class Replica:
             self.preempt_newest()
             preempted = True
         decoding = [call for call in self.running if call.phase == DECODE]
-        budget = pool.token_budget - len(decoding)
+        budget = pool.token_budget - (0 if pool.prefill_first else len(decoding))
         growth = self.growth()
         chunks = []
         for call in self.running:
@@ -137,6 +137,9 @@ class Replica:
             chunks.append((call, min(budget, call.to_prefill)))
             budget -= chunks[-1][1]
         chunks = [(call, tokens) for call, tokens in chunks if tokens > 0]
+        if pool.prefill_first and chunks:
+            # Decodes wait until nothing is left to prefill.
+            decoding = []
         self.step = self.timed(now, decoding, chunks) if decoding or chunks else None
         self.most_blocks = max(self.most_blocks, self.blocks_used() + growth)
 
@@ -206,13 +209,14 @@ class Replica:
                 call.generated += 1
                 self.pool.output_tokens += 1
                 if call.first_token_s is None:
-                    call.first_token_s = now
+                    call.first_token_s = now + self.pool.request_s
                 self.done_if_complete(call, now)
 
     def done_if_complete(self, call, now):
         if call.generated == call.output:
             self.running.remove(call)
-            depart(call, "completed", now)
+            # The way back to the client holds no seat.
+            depart(call, "completed", now + self.pool.request_s)
 
 
 def depart(call, outcome, at_s):
@@ -231,6 +235,8 @@ class Pool:
     block_size: int
     kv_blocks: int
     reserve: bool
+    prefill_first: bool
+    request_s: float
     queue_limit: int | None
     context_limit: int
     latency: object
@@ -286,6 +292,8 @@ class Twin:
                 batching.block_size,
                 deployment.memory.kv_blocks,
                 batching.kv == "reserve",
+                (batching.prefill or deployment.engine.prefill) == "first",
+                deployment.engine.request.si,
                 each.spec.queue_limit,
                 min(deployment.model.max_context, deployment.memory.kv_tokens + 1),
                 deployment.latency,
@@ -337,7 +345,8 @@ class Twin:
                     timers.append((now + call.cancel_after_s, call.request_id, call, "cancelled"))
             for client in self.clients:
                 if client.call and client.call.phase == GONE:
-                    client.answered(now)
+                    # Who gave up in the midst of a step knows it at its end, who is served once the answer is back.
+                    client.answered(max(now, client.call.finished_s))
 
     def asked(self, client, now):
         """Return the request a client asks now, if it still may."""

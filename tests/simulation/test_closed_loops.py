@@ -26,9 +26,11 @@ def of_clients(requests, clients):
 
 
 @pytest.mark.parametrize("think", [0.0, {"distribution": "uniform", "low": 0.0, "high": 0.05}])
-def test_a_client_never_has_two_requests_in_flight(think):
+@pytest.mark.parametrize("engine", ["generic", "vllm"])
+def test_a_client_never_has_two_requests_in_flight(think, engine):
+    """Also where an answer takes its time from the engine to the client."""
     clients = 7
-    done = run(scenario([pool(replicas=2)], [loop(clients, think)]))
+    done = run(scenario([pool(replicas=2, engine=engine)], [loop(clients, think)]))
     for rows in of_clients(done.requests, clients):
         assert rows["task"].tolist() == list(range(rows["task"].iloc[0], rows["task"].iloc[-1] + 1, clients))
         assert (np.diff(rows["arrived_s"]) > 0).all()
@@ -47,8 +49,9 @@ def test_without_thinking_all_clients_are_always_inside():
         np.testing.assert_allclose(gaps, 0.0, atol=1e-12)
 
 
-def test_clients_think_as_long_as_they_are_told():
-    done = run(scenario([pool(replicas=4)], [loop(3, 0.125)], horizon=3.0))
+@pytest.mark.parametrize("engine", ["generic", "vllm"])
+def test_clients_think_as_long_as_they_are_told(engine):
+    done = run(scenario([pool(replicas=4, engine=engine)], [loop(3, 0.125)], horizon=3.0))
     for rows in of_clients(done.requests, 3):
         assert rows["arrived_s"].iloc[0] == pytest.approx(0.125)
         gaps = rows["arrived_s"].to_numpy()[1:] - rows["finished_s"].to_numpy()[:-1]
