@@ -52,8 +52,8 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     batch = min(seats, running + waiting + 1.0)
     decoding = min(running, seats)
     room = max(1.0, traits[i]["token_budget"] - decoding)
-    # Of those that wait, only who finds a seat and KV blocks reads its context in the steps to come.
-    joining = min(ahead, (batch - decoding) * (usual + usual_output / 2.0))
+    # Whoever waits reads its context in the steps to come, as far as a batch of usual requests holds that much.
+    joining = min(ahead, max(0.0, batch * (usual + usual_output / 2.0) - context))
     read = min(kv_tokens, context + joining + prompt + output / 2.0)
     # Whoever leaves the batch is replaced: each step carries that much prefill.
     chunk = min(room, batch / usual_output * usual)
