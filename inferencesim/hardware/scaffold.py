@@ -32,8 +32,8 @@ schema: 1
 id: {identifier}            # lower-case words joined by hyphens
 name: {quoted}
 vendor: Unknown
-kind: custom_accelerator    # a label for grouping: hbm_gpu, gddr_gpu, custom_accelerator, lpddr_card,
-                            # wafer_scale, lpu, tpu, trainium, edge or cpu
+kind: custom_accelerator    # whose priors stand for what is left out: hbm_gpu, gddr_gpu, custom_accelerator,
+                            # lpddr_card, wafer_scale, lpu, tpu, trainium, edge or cpu
 status: announced           # shipping or announced
 cooling: air                # air, liquid or passive: what the site must provide
 
@@ -70,20 +70,10 @@ scale_out:
 
 chips_per_node: {{value: 8, unit: chips, source: "fill in", provenance: assumption}}
 
-# Shares of the peaks that real kernels reach: large matrix multiplications, streaming weights, and
-# prefill attention.
-efficiency:
-  compute: {{value: 0.6, unit: fraction, source: "class prior", provenance: assumption}}
-  memory: {{value: 0.8, unit: fraction, source: "class prior", provenance: assumption}}
-  attention: {{value: 0.35, unit: fraction, source: "class prior", provenance: assumption}}
-  # Rows (tokens) at which a matrix multiplication reaches half of that: what its tiles waste.
-  half_rows: {{value: 32, unit: rows, source: "class prior", provenance: assumption}}
-
-# Time that passes whatever the batch: per forward pass, and per transformer layer (kernel launches,
-# barriers, hops).
-overhead:
-  step: {{value: 40, unit: us, source: "class prior", provenance: assumption}}
-  layer: {{value: 6, unit: us, source: "class prior", provenance: assumption}}
+# What real kernels reach of these peaks (`efficiency`) and the time that passes whatever the batch (`overhead`) come
+# from the priors of its kind, until you measure: `inferencesim calibrate`, or single numbers here, such as
+#   efficiency:
+#     memory: {{value: 0.8, unit: fraction, source: "streaming 16 GB of weights", provenance: measured}}
 
 # Per chip, its share of the host included. A cloud's price includes power; owned hardware pays
 # electricity besides.

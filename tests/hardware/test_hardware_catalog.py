@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 import yaml
 
 from inferencesim.errors import InputError
 from inferencesim.hardware.catalog import load_profile, profile_digest, profile_names
+from inferencesim.hardware.profile import Kind
 from inferencesim.hardware.scaffold import CLASS_PRIOR, FILL_IN, hardware_template
 from inferencesim.package_data import data_folder
 from inferencesim.report.profiles import quantities
@@ -132,7 +133,7 @@ def test_the_digest_changes_with_any_number_and_with_nothing_else(tmp_path: Path
     same = tmp_path / "same.yaml"
     same.write_text("# a comment\n" + shipped_text("nvidia-h100-sxm"), encoding="utf-8")
     assert profile_digest(load_profile(same, "here")) == h100
-    file = write_changed(tmp_path, "overhead.layer.value", 5.5)
+    file = write_changed(tmp_path, "power.idle.value", 81.5)
     assert profile_digest(load_profile(file, "here")) != h100
     assert len({profile_digest(load_profile(name, "here")) for name in profile_names()}) == len(profile_names())
 
@@ -146,15 +147,34 @@ def test_the_template_loads_as_it_stands(tmp_path: Path, name: str) -> None:
     assert profile.status == "announced"
 
 
-def test_the_template_asks_for_every_key_there_is(tmp_path: Path) -> None:
+def test_the_template_asks_for_every_key_that_its_kind_does_not_fill_in(tmp_path: Path) -> None:
     template = yaml.safe_load(hardware_template("acme"))
     h100 = yaml.safe_load(shipped_text("nvidia-h100-sxm"))
+
+    for profile in (template, h100):
+        profile.pop("efficiency", None)
+        profile.pop("overhead", None)
 
     def keys(data: Any) -> set[str]:
         nested = {f"{key}.{inner}" for key, value in data.items() if isinstance(value, dict) for inner in value}
         return set(data) | {key for key in nested if key.split(".")[0] != "compute" and "note" not in key}
 
     assert keys(template) == keys(h100)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_the_template_takes_what_datasheets_leave_out_from_its_kind(tmp_path: Path, kind: str) -> None:
+    text = hardware_template("acme").replace("kind: custom_accelerator", f"kind: {kind}")
+    file = tmp_path / "chip.yaml"
+    file.write_text(text, encoding="utf-8")
+    one = load_profile(file, "here")
+    assert one.kind == kind
+    # A number of its own replaces that of its kind, and no other.
+    own = "{value: 0.5, unit: fraction, source: tried, provenance: measured}"
+    file.write_text(f"{text}efficiency:\n  link: {own}\n", encoding="utf-8")
+    changed = load_profile(file, "here").efficiency
+    assert changed.link.si == 0.5
+    assert changed.model_dump(exclude={"link"}) == one.efficiency.model_dump(exclude={"link"})
 
 
 def test_the_template_marks_what_a_datasheet_says_and_what_only_a_class_of_chips_does(tmp_path: Path) -> None:
