@@ -318,7 +318,11 @@ def step_cost(
     rank_tokens = max(tokens / c.ranks, decoding / (share * decoding_ranks), prefill_tokens / (cut * prefill_ranks))
     outputs = max((decoding + prefill_outputs) / (micro * c.ranks), min(prefill_outputs + decoding, 1.0))
     base = _by_tokens(c, tokens, rank_tokens, outputs)
-    sequences = max(decoding / (share * decoding_ranks), prefilling / (cut * prefill_ranks))
+    sequences = max(
+        (decoding + prefilling) / (micro * c.ranks),
+        decoding / (share * decoding_ranks),
+        prefilling / (cut * prefill_ranks),
+    )
     state = _roofline(c, 0.0, c.state_s_per_sequence * sequences)
     seconds = base.seconds + state.seconds
     active = base.active_s + state.active_s

@@ -44,9 +44,11 @@ def test_weights_activations_and_cache_never_exceed_what_is_usable(data):
 
     # All chips together hold at least one copy of every weight and of the cache.
     spec = deployment.model
-    always, routed, _ = layer_matrices(spec)
+    matrices = layer_matrices(spec)
     ends = spec.vocab * spec.hidden * (1 if spec.tied else 2)
-    assert plan.weight_bytes * fit.chips >= ((always + routed) * BYTES[activations] + ends * 2.0) * (1 - 1e-12)
+    assert plan.weight_bytes * fit.chips >= ((matrices.always + matrices.experts) * BYTES[activations] + ends * 2.0) * (
+        1 - 1e-12
+    )
     cache = spec.kv_elements_per_token * BYTES[precision["kv"]]
     assert plan.kv_bytes_per_token * fit.chips >= cache * (1 - 1e-12)
 
