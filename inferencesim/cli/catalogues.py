@@ -35,16 +35,19 @@ def list_hardware(output: FormatOption = Format.TABLE) -> None:
 @hardware.command("show")
 @guarded
 def show_hardware(name: NameArgument, output: FormatOption = Format.TABLE) -> None:
-    """Show every number of a profile with unit, provenance and source."""
+    """Show every number of a profile with unit, provenance and source, and the calibrations it comes with."""
+    from inferencesim.deployment.calibration import calibrations_of
     from inferencesim.hardware.catalog import load_profile
 
     profile = load_profile(name, "hardware")
+    calibrations = calibrations_of(profile.id)
     if output is Format.JSON:
-        emit(profile.model_dump(mode="json", by_alias=True))
+        fitted = {"calibrations": [each.model_dump(mode="json", by_alias=True) for each in calibrations]}
+        emit(profile.model_dump(mode="json", by_alias=True) | fitted)
         return
-    from inferencesim.report.profiles import hardware_table
+    from inferencesim.report.profiles import calibrations_table, hardware_table
 
-    show([hardware_table(profile)])
+    show([hardware_table(profile), calibrations_table(calibrations)])
 
 
 @models.command("list")

@@ -78,23 +78,23 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def show(parts: Iterable[RenderableType]) -> None:
-    """Print tables and texts to stdout."""
-    console = stdout()
+def show(parts: Iterable[RenderableType], *, err: bool = False) -> None:
+    """Print tables and texts to stdout, or to stderr where stdout carries a document."""
+    console = _console(err)
     for part in parts:
         console.print(part)
 
 
-def stdout() -> Console:
-    """Return a console on stdout: as wide as the terminal, or wide enough for all columns."""
+def _console(err: bool) -> Console:
+    """Return a console on stdout or stderr: as wide as the terminal, or wide enough for all columns."""
     from rich.console import Console
 
     # A table too wide for its terminal would break numbers in two; let the terminal wrap whole lines instead.
-    known = "COLUMNS" in os.environ or sys.stdout.isatty()
-    width = Console().width if known else _FILE_WIDTH
+    known = "COLUMNS" in os.environ or (sys.stderr if err else sys.stdout).isatty()
+    width = Console(stderr=err).width if known else _FILE_WIDTH
     if width < _FILE_WIDTH and not os.environ.get("COLUMNS"):
         width = _FILE_WIDTH
-    return Console(width=width, soft_wrap=False, highlight=False, markup=False)
+    return Console(stderr=err, width=width, soft_wrap=False, highlight=False, markup=False)
 
 
 def emit(document: object) -> None:
@@ -109,6 +109,25 @@ def say_malformed(rows: tuple[MalformedRow, ...]) -> None:
     if rows:
         more = f", the first {_SHOWN_ROWS} above" if len(rows) > _SHOWN_ROWS else ""
         say(f"warning: {len(rows):,} malformed trace rows were left out{more}; --strict makes them an error.")
+
+
+def require_writable(path: str, force: bool) -> None:
+    """Refuse what :func:`write_text` would refuse, before anything long begins.
+
+    Raises
+    ------
+    InputError
+        If the file exists and `force` is false, or its folder cannot be written.
+    """
+    from pathlib import Path
+
+    if path == "-":
+        return
+    if Path(path).exists() and not force:
+        raise _exists(path)
+    folder = Path(path).parent
+    if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(path, "cannot be written", "Name another file.")
 
 
 def write_text(path: str, text: str, force: bool) -> None:
@@ -128,7 +147,11 @@ def write_text(path: str, text: str, force: bool) -> None:
         with Path(path).open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise InputError(path, "exists already", "Name another file, or overwrite it with --force.") from None
+        raise _exists(path) from None
     except OSError as problem:
         raise InputError(path, f"cannot be written ({problem.strerror})", "Name another file.") from None
     say(f"wrote {path}")
+
+
+def _exists(path: str) -> InputError:
+    return InputError(path, "exists already", "Name another file, or overwrite it with --force.")

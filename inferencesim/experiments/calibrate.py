@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import dataclasses
 import datetime
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import functools
+import math
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from inferencesim.deployment import calibration as calibrations
-from inferencesim.deployment.calibration import Calibration, Fit
+from inferencesim.deployment.calibration import Calibration, Fit, Host
 from inferencesim.deployment.engine import load_engine
 from inferencesim.errors import InputError
-from inferencesim.experiments.fitting import Errors, Point, evaluate, fit
+from inferencesim.experiments.fitting import PARAMETERS, Errors, Point, evaluate, fit, targets
+from inferencesim.experiments.parallel import run_all
 from inferencesim.experiments.reproduce import Reproduction
 from inferencesim.hardware.catalog import load_profile
+from inferencesim.hardware.profile import Efficiency, Overhead
 from inferencesim.measurements.groups import split_groups, split_rows
 from inferencesim.measurements.measurement import Unsupported
+from inferencesim.results.calibration import Calibrated, FittedParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from inferencesim.measurements.groups import Split
     from inferencesim.measurements.measurement import Measurement
+
+Block = TypeVar("Block", Efficiency, Overhead, Host)
 
 #: Folds of random rows.
 FOLDS = 4
@@ -30,34 +37,18 @@ FOLDS = 4
 #: Measurements of one fit at most, drawn at random: a dozen and a half parameters need no more.
 FIT_SAMPLE = 96
 
+#: The same of each fit of the cross-validation: what it finds is a little worse, and so is the error it reports.
+FOLD_SAMPLE = 56
+
 #: Iterations of the fit, and of each fit of the cross-validation.
 EVALUATIONS = 8
-FOLD_EVALUATIONS = 6
+FOLD_EVALUATIONS = 5
 
 #: Fewer measurements than this fit nothing.
 FEWEST = 8
 
-
-#: One fit: its name, what it is fitted to, what it is tested on, and its iterations.
-_Task = tuple[str, "Sequence[Measurement]", "Sequence[Measurement]", int]
-
-
-@dataclass(frozen=True)
-class Calibrated:
-    """A calibration, and what it could not use.
-
-    Attributes
-    ----------
-    calibration : Calibration
-    unsupported : tuple of Unsupported
-        Measurements that could not be deployed.
-    before : calibrations.Errors
-        Errors of the class priors on the same measurements.
-    """
-
-    calibration: Calibration
-    unsupported: tuple[Unsupported, ...]
-    before: calibrations.Errors
+#: A parameter within this share of a bound has reached it; one that moved by less was only kept off its bound.
+_TOUCHING = 0.002
 
 
 def calibrate(
@@ -66,9 +57,10 @@ def calibrate(
     engine: str,
     *,
     source: str,
+    refused: Iterable[Unsupported] = (),
     seed: int = 0,
     jobs: int = 1,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Callable[[float, float], None] | None = None,
 ) -> Calibrated:
     """Fit the parameters of one chip under one engine, and cross-validate.
 
@@ -80,12 +72,14 @@ def calibrate(
         A profile (id or path) and an engine.
     source : str
         Where the measurements are from, for the file.
+    refused : iterable of Unsupported
+        What the readers could not use; that of this chip and engine is reported with what cannot be deployed.
     seed : int
         Of the folds and of the sample.
     jobs : int
         Processes; each fit of the cross-validation is a task of its own.
     progress : callable, optional
-        Called with (what ended, fits done, fits in all).
+        Called with (fits done, fits in all).
 
     Raises
     ------
@@ -94,27 +88,25 @@ def calibrate(
     """
     profile, served_by = load_profile(hardware, "--hardware"), load_engine(engine, "--engine")
     start = Point(profile, served_by)
-    own = [each for each in measurements if (each.setup.hardware, each.setup.engine) == (profile.id, served_by.id)]
+    own = _of_pair(measurements, start, hardware)
     reproductions, unsupported = prepare(own)
+    unsupported += [each for each in refused if (each.hardware, each.engine) == (profile.id, served_by.id)]
+    _require_enough(reproductions, measurements, unsupported, start)
     usable = [each.measurement for each in reproductions]
-    if len(usable) < FEWEST:
-        raise InputError(
-            "measurements",
-            f"only {len(usable)} of {profile.id} with {served_by.id} can be reproduced",
-            f"A calibration needs {FEWEST}. {_reasons(unsupported)}".strip(),
-        )
+    by_rows, by_models = _splits(usable, seed)
     day = datetime.datetime.now(tz=datetime.UTC).date()
-    words = f"fitted on {day} to {len(usable)} measurements: {source}"
-    splits = [(f"rows {split.name}", split.training, split.held_out) for split in split_rows(usable, FOLDS, seed)]
-    rows = len(splits)
-    models = sorted({each.setup.model for each in usable})
-    if len(models) > 1:
-        splits += [(f"without {s.name}", s.training, s.held_out) for s in split_groups(usable, by="model")]
-    tasks: list[_Task] = [("all", usable, (), EVALUATIONS)]
-    tasks += [(name, training, held_out, FOLD_EVALUATIONS) for name, training, held_out in splits]
-    results = _run(tasks, start, words, seed, jobs, progress)
-    best, _ = results[0]
-    unseen = [errors for _, errors in results[1:]]
+    words = f"fitted on {day} to {len(usable)} measurements with {served_by.id}"
+    fits = [functools.partial(_fit_and_test, usable, (), start, words, seed, EVALUATIONS)]
+    fits += [
+        functools.partial(_fit_and_test, split.training, split.held_out, start, words, seed, FOLD_EVALUATIONS)
+        for split in (*by_rows, *by_models)
+    ]
+    if progress is not None:
+        progress(0, len(fits))
+    # A single fit takes far longer than a process to start.
+    (best, _), *folds = run_all(fits, jobs=jobs, pieces_per_process=1, progress=progress)
+    unseen = [errors for _, errors in folds]
+    parameters = _parameters(start, best)
     fitted = Calibration(
         schema=1,
         hardware=profile.id,
@@ -122,61 +114,161 @@ def calibrate(
         fit=Fit(
             day=day,
             measurements=len(usable),
-            models=tuple(models),
+            models=tuple(sorted({each.plan.pools[0].deployment.model.id for each in reproductions})),
             engine_versions=tuple(sorted({each.setup.engine_version for each in usable} - {""})),
             source=source,
         ),
-        unseen_rows=_summary(unseen[:rows]),
-        unseen_models=_summary(unseen[rows:]) if len(models) > 1 else None,
-        efficiency=best.hardware.efficiency,
-        overhead=best.hardware.overhead,
-        host=best.host,
+        unseen_rows=_summary(unseen[: len(by_rows)]),
+        unseen_models=_summary(unseen[len(by_rows) :]) if by_models else None,
+        efficiency=_kept("efficiency", profile.efficiency, best.hardware.efficiency, parameters),
+        overhead=_kept("overhead", profile.overhead, best.hardware.overhead, parameters),
+        host=_kept("host", start.host, best.host, parameters),
     )
-    return Calibrated(fitted, tuple(unsupported), _summary([evaluate(start, reproductions)]))
+    return Calibrated(
+        calibration=fitted,
+        before=_summary([evaluate(start, reproductions)]),
+        parameters=parameters,
+        unsupported=tuple(unsupported),
+        others=len(measurements) - len(own),
+    )
 
 
-def prepare(measurements: Sequence[Measurement]) -> tuple[list[Reproduction], list[Unsupported]]:
-    """Return the measurements that can be deployed, uncalibrated, and the others with the reason."""
+def prepare(measurements: Iterable[Measurement]) -> tuple[list[Reproduction], list[Unsupported]]:
+    """Return the measurements that a fit can use, uncalibrated, and the others with the reason."""
     ready: list[Reproduction] = []
     unsupported: list[Unsupported] = []
     for each in measurements:
         try:
-            ready.append(Reproduction(each, calibrations.NO_CALIBRATION))
+            reproduction = Reproduction(each, calibrations.NO_CALIBRATION)
         except InputError as problem:
-            setup = each.setup
-            unsupported.append(
-                Unsupported(each.id, each.source, setup.hardware, setup.model, setup.engine, problem.what)
-            )
+            # What follows the colon are this one's own numbers; those with the same reason are counted together.
+            reason = problem.what.partition(":")[0]
+        else:
+            reason = _unusable(reproduction)
+            if not reason:
+                ready.append(reproduction)
+                continue
+        setup = each.setup
+        unsupported.append(Unsupported(each.id, each.source, setup.hardware, setup.model, setup.engine, reason))
     return ready, unsupported
 
 
-def _run(
-    tasks: list[_Task],
+def _unusable(reproduction: Reproduction) -> str:
+    """Return why a measurement that can be deployed says nothing; empty if it does."""
+    load = reproduction.measurement.load
+    if load.prompt_tokens.low + load.output_tokens.low > reproduction.plan.pools[0].deployment.context_limit:
+        return "no request can be served: longer than the context, or than the KV cache"
+    return "" if targets(reproduction) else "none of its figures is a TPOT, a rate of tokens, an E2E or a TTFT"
+
+
+def _of_pair(measurements: Iterable[Measurement], start: Point, hardware: str) -> list[Measurement]:
+    """Return the measurements of the chip and engine, the chip named as the user did: by its id or its file."""
+    return [
+        dataclasses.replace(each, setup=dataclasses.replace(each.setup, hardware=hardware))
+        for each in measurements
+        if each.setup.hardware in (hardware, start.hardware.id) and each.setup.engine == start.engine.id
+    ]
+
+
+def _require_enough(
+    reproductions: Sequence[Reproduction],
+    measurements: Sequence[Measurement],
+    unsupported: Sequence[Unsupported],
+    start: Point,
+) -> None:
+    """Refuse too few measurements, and say what there was instead."""
+    timed = [each for each in reproductions if any(target.metric != "ttft_s" for target in targets(each))]
+    if len(timed) >= FEWEST:
+        return
+    reasons = []
+    if unsupported:
+        reasons.append(f"{len(unsupported)} could not be used, the first because: {unsupported[0].reason}.")
+    if len(timed) < len(reproductions):
+        reasons.append(f"{len(reproductions) - len(timed)} have neither TPOT nor a rate of tokens nor E2E.")
+    if not reproductions and not unsupported:
+        reasons.append(_what_there_is(measurements, start.hardware.id))
+    raise InputError(
+        "measurements",
+        f"{len(timed)} of {start.hardware.id} with {start.engine.id} can be used",
+        " ".join([f"A calibration needs {FEWEST}.", *reasons]),
+    )
+
+
+def _what_there_is(measurements: Iterable[Measurement], chip: str) -> str:
+    setups = [each.setup for each in measurements]
+    engines = sorted({setup.engine for setup in setups if setup.hardware == chip})
+    if engines:
+        return f"Of this chip there are some with {', '.join(engines)}."
+    return f"There are some of {', '.join(sorted({setup.hardware for setup in setups})) or 'nothing'}."
+
+
+def _splits(measurements: Sequence[Measurement], seed: int) -> tuple[list[Split], list[Split]]:
+    """Return the splits over random rows, and those that leave one model out (none if there is only one).
+
+    Raises
+    ------
+    InputError
+        If the measurements are of too few different conditions to leave some out.
+    """
+    by_rows = split_rows(measurements, FOLDS, seed)
+    if not all(split.held_out for split in by_rows):
+        what = f"they are of fewer than {FOLDS} different conditions, so none can be left out to test the fit"
+        raise InputError("measurements", what, "Measure other lengths, more or fewer clients, or another model.")
+    by_models = split_groups(measurements, by="model")
+    return by_rows, by_models if len(by_models) > 1 else []
+
+
+def _fit_and_test(
+    training: Sequence[Measurement],
+    held_out: Sequence[Measurement],
     start: Point,
     source: str,
     seed: int,
-    jobs: int,
-    progress: Callable[[str, int, int], None] | None,
-) -> list[tuple[Point, Errors]]:
-    results: list[tuple[Point, Errors]] = []
-    with concurrent.futures.ProcessPoolExecutor(jobs) as workers:
-        pending = [workers.submit(_fit_and_test, task, start, source, seed) for task in tasks]
-        for done, (task, future) in enumerate(zip(tasks, pending, strict=True), 1):
-            results.append(future.result())
-            if progress is not None:
-                progress(task[0], done, len(tasks))
-    return results
-
-
-def _fit_and_test(task: _Task, start: Point, source: str, seed: int) -> tuple[Point, Errors]:
+    evaluations: int,
+) -> tuple[Point, Errors]:
     """Fit to one part of the measurements and return the errors on the other."""
-    _, training, held_out, evaluations = task
     chosen = list(training)
-    if len(chosen) > FIT_SAMPLE:
-        picks = np.random.default_rng(seed).choice(len(chosen), FIT_SAMPLE, replace=False)
+    most = FOLD_SAMPLE if held_out else FIT_SAMPLE
+    if len(chosen) > most:
+        picks = np.random.default_rng(seed).choice(len(chosen), most, replace=False)
         chosen = [chosen[i] for i in np.sort(picks)]
     best = fit(start, prepare(chosen)[0], source, evaluations=evaluations)
     return best, evaluate(best, prepare(held_out)[0])
+
+
+def _parameters(start: Point, best: Point) -> tuple[FittedParameter, ...]:
+    """Return what the fit did to each parameter."""
+    found = []
+    for parameter, prior, value in zip(PARAMETERS, start.numbers, best.numbers, strict=True):
+        holder = best.engine if parameter.block == "host" else getattr(best.hardware, parameter.block)
+        quantity = getattr(holder, parameter.name)
+        unit = quantity.si / quantity.value
+        moved = _apart(value, prior)
+        low, high = not _apart(value, parameter.low), not _apart(value, parameter.high)
+        found.append(
+            FittedParameter(
+                name=f"{parameter.block}.{parameter.name}",
+                unit=quantity.unit,
+                prior=prior / unit,
+                value=value / unit,
+                low=parameter.low / unit,
+                high=parameter.high / unit,
+                fitted=moved,
+                at_bound="low" if moved and low else "high" if moved and high else None,
+            )
+        )
+    return tuple(found)
+
+
+def _apart(one: float, other: float) -> bool:
+    return not math.isclose(one, other, rel_tol=_TOUCHING)
+
+
+def _kept(block: str, old: Block, new: Block, parameters: Sequence[FittedParameter]) -> Block:
+    """Return a block in which what did not move keeps its own value, source and provenance."""
+    unmoved = {each.name for each in parameters if not each.fitted}
+    names = [name for name in type(old).model_fields if f"{block}.{name}" in unmoved]
+    return new.model_copy(update={name: getattr(old, name) for name in names})
 
 
 def _summary(parts: Sequence[Errors]) -> calibrations.Errors:
@@ -194,9 +286,3 @@ def _summary(parts: Sequence[Errors]) -> calibrations.Errors:
         tpot_p90=rounded(np.quantile(main, 0.9)),
         ttft_median=rounded(np.median(ttft)) if ttft.size else 0.0,
     )
-
-
-def _reasons(unsupported: Sequence[Unsupported]) -> str:
-    if not unsupported:
-        return ""
-    return f"{len(unsupported)} cannot be deployed, the first because {unsupported[0].reason}."

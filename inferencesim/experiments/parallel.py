@@ -24,7 +24,11 @@ _HANDED_AT_ONCE = 8
 
 
 def run_all(
-    work: Sequence[Callable[[], T]], *, jobs: int = 1, progress: Callable[[float, float], None] | None = None
+    work: Sequence[Callable[[], T]],
+    *,
+    jobs: int = 1,
+    pieces_per_process: int | None = None,
+    progress: Callable[[float, float], None] | None = None,
 ) -> list[T]:
     """Call every piece of work and return the results in the same order.
 
@@ -34,6 +38,8 @@ def run_all(
         Where `jobs` is above one they are pickled, so partials of a module's functions.
     jobs : int
         Processes at most; this one alone where more would not pay.
+    pieces_per_process : int, optional
+        Pieces that pay for starting a process: fewer the longer one takes; default :data:`PIECES_PER_PROCESS`.
     progress : callable, optional
         Called with (pieces done, pieces in all).
 
@@ -49,7 +55,9 @@ def run_all(
         if progress is not None:
             progress(len(results), len(work))
 
-    alone = min(jobs, len(work) // PIECES_PER_PROCESS) <= 1
+    enough = PIECES_PER_PROCESS if pieces_per_process is None else pieces_per_process
+    processes = min(jobs, len(work) // enough)
+    alone = processes <= 1
     # Processes that start before the kernel is compiled would each compile it.
     here = work if alone else work[: 0 if is_cached() else 1]
     for piece in here:
@@ -57,13 +65,13 @@ def run_all(
     if alone:
         return results
     workers = concurrent.futures.ProcessPoolExecutor(
-        min(jobs, len(work) // PIECES_PER_PROCESS),
+        processes,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_leave_interrupts_to_the_parent,
     )
     try:
         with _children_ignore_interrupts():
-            outcomes = workers.map(_call, work[len(here) :], chunksize=_HANDED_AT_ONCE)
+            outcomes = workers.map(_call, work[len(here) :], chunksize=min(_HANDED_AT_ONCE, enough))
         for outcome in outcomes:
             note(outcome)
     finally:

@@ -12,6 +12,7 @@ from inferencesim.documents import validated
 from inferencesim.errors import InputError
 from inferencesim.kernel.tables import COMPLETED
 from inferencesim.ledger.sink import MemorySink
+from inferencesim.models.catalog import load_model
 from inferencesim.scenario.scenario import Scenario
 from inferencesim.simulation.engine import Simulation
 from inferencesim.simulation.plan import make_plan
@@ -166,7 +167,7 @@ def _scenario(measurement: Measurement, calibration: str) -> dict[str, Any]:
                 "arrivals": _arrivals(measurement),
                 "prompt_tokens": _lengths(load.prompt_tokens),
                 "output_tokens": _lengths(load.output_tokens),
-                "models": [setup.model],
+                "models": [load_model(setup.model, measurement.id).id],
             }
         ],
         "recording": {"requests": False, "decisions": False, "series_interval": HORIZON_S},

@@ -101,8 +101,13 @@ _SAME_LAYERS: dict[str, str] = {
 
 @functools.cache
 def hardware_id(name: str) -> str | None:
-    """Return the profile that a chip's or system's name means; nothing if it means none that is shipped."""
+    """Return the profile that a chip's or system's name means; nothing if it means none that is shipped.
+
+    The path of a profile means that profile, whatever its file is called.
+    """
     text = name.lower()
+    if text.endswith((".yaml", ".yml")):
+        return None
     if text in profile_names():
         return text
     found = next((profile for part, profile in _HARDWARE if part in text), None)

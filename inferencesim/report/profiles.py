@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
+from rich.text import Text
 
+from inferencesim.deployment.calibration import UNVALIDATED
 from inferencesim.hardware.quantity import Quantity
-from inferencesim.report.formats import significant
+from inferencesim.report.formats import count, share, significant
 from inferencesim.report.tables import new_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rich.console import RenderableType
     from rich.table import Table
 
+    from inferencesim.deployment.calibration import Calibration, Errors
     from inferencesim.hardware.profile import HardwareProfile
     from inferencesim.models.spec import ModelSpec
 
@@ -47,6 +51,28 @@ def hardware_table(profile: HardwareProfile) -> Table:
     if profile.notes:
         table.caption, table.caption_justify = profile.notes.strip(), "left"
     return table
+
+
+def calibrations_table(calibrations: Sequence[Calibration]) -> RenderableType:
+    """Return a line per calibration of a chip and kind of unseen measurement, or that there is none."""
+    if not calibrations:
+        return Text(f"Calibrations: none. Step times are {UNVALIDATED}.")
+    table = new_table(
+        "Calibrations: errors on measurements which the fit had not seen", "engine", "fitted on", "left out", "n",
+        "TPOT or rate: median", "mean", "p90", "TTFT: median", left=3,
+    )  # fmt: skip
+    for each in calibrations:
+        for what, errors in (("random rows", each.unseen_rows), ("one model", each.unseen_models)):
+            if errors is not None:
+                table.add_row(each.engine, str(each.fit.day), what, count(errors.measurements), *error_cells(errors))
+    return table
+
+
+def error_cells(errors: Errors) -> list[str]:
+    """Return median, mean and 90th percentile of TPOT errors, and the median of TTFT errors."""
+    # Zero stands for no TTFT at all: no simulation meets every one to the last digit.
+    figures = (errors.tpot_median, errors.tpot_mean, errors.tpot_p90, errors.ttft_median or None)
+    return [share(error) for error in figures]
 
 
 def hardware_list_table(profiles: Sequence[HardwareProfile]) -> Table:

@@ -48,7 +48,7 @@ def verdict_text(verdict: Verdict) -> Text:
 
 
 def summary_tables(summary: Summary) -> list[RenderableType]:
-    """Return what ``show`` prints: verdict, fleet, classes, pools."""
+    """Return what ``show`` prints: verdict, fleet, classes, pools, and how far to trust them."""
     policies, window = summary.policies, summary.window
     head = Text.assemble(
         (summary.name, "bold"),
@@ -61,7 +61,7 @@ def summary_tables(summary: Summary) -> list[RenderableType]:
     parts.append(verdict_text(summary.verdict))
     if summary.oracle:
         parts.append(Text("A policy knew what a real router cannot: read this as a bound.", style="yellow"))
-    parts += [_fleet_table(summary), _class_table(summary), _pool_table(summary)]
+    parts += [_fleet_table(summary), _class_table(summary), _pool_table(summary), _error_table(summary)]
     reasons = [
         f"{each.name}: " + ", ".join(f"{reason.requests:,} {reason.reason}" for reason in each.rejections)
         for each in summary.classes
@@ -128,6 +128,13 @@ def _pool_table(summary: Summary) -> Table:
             count(pool.arrived), significant(pool.output_tokens_per_s), share(pool.utilisation), watts(pool.power_w),
             usd(pool.cost_usd), share(_idle_share(summary, pool)), joules(pool.energy_j), grams(pool.carbon_g),
         )  # fmt: skip
+    return table
+
+
+def _error_table(summary: Summary) -> Table:
+    table = new_table("", "expected error of TPOT", "pools", left=2)
+    for error in dict.fromkeys(pool.expected_error for pool in summary.pools):
+        table.add_row(error, ", ".join(pool.name for pool in summary.pools if pool.expected_error == error))
     return table
 
 

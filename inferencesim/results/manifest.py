@@ -12,7 +12,7 @@ from pydantic import Field
 from inferencesim.results.records import Record
 
 if TYPE_CHECKING:
-    from inferencesim.simulation.plan import Plan
+    from inferencesim.simulation.plan import Plan, PoolPlan
 
 #: Version of the run folder's layout.
 MANIFEST_SCHEMA = 1
@@ -28,7 +28,11 @@ class PoolProfile(Record):
     ----------
     pool, hardware, model, precision : str
     hardware_digest, model_digest : str
-        SHA-256 of the profiles' canonical JSON.
+        SHA-256 of the profiles' canonical JSON, the parameters of a calibration in place.
+    calibration_digest : str or None
+        The same of the calibration; None where there is none.
+    expected_error : str
+        What is known about the error of its TPOT.
     """
 
     pool: str
@@ -37,6 +41,8 @@ class PoolProfile(Record):
     model: str
     model_digest: str
     precision: str
+    calibration_digest: str | None
+    expected_error: str
 
 
 class TableParts(Record):
@@ -89,9 +95,6 @@ def make_manifest(plan: Plan) -> Manifest:
     import json
 
     from inferencesim.documents import canonical_json, document_digest
-    from inferencesim.hardware.catalog import profile_digest
-    from inferencesim.models.catalog import model_digest
-    from inferencesim.results.summarise import describe_precision
     from inferencesim.routing.policy import POLICIES
 
     scenario = plan.scenario
@@ -103,20 +106,30 @@ def make_manifest(plan: Plan) -> Manifest:
         scenario_digest=document_digest(scenario),
         seed=scenario.seed,
         versions=package_versions(),
-        profiles=tuple(
-            PoolProfile(
-                pool=pool.name,
-                hardware=pool.deployment.hardware.id,
-                hardware_digest=profile_digest(pool.deployment.hardware),
-                model=pool.deployment.model.id,
-                model_digest=model_digest(pool.deployment.model),
-                precision=describe_precision(pool.deployment.precision),
-            )
-            for pool in plan.pools
-        ),
+        profiles=tuple(_profile(pool) for pool in plan.pools),
         placement=placement,
         balancing=balancing,
         oracle=any(POLICIES.get(name, "routing").oracle for name in (placement, balancing)),
+    )
+
+
+def _profile(pool: PoolPlan) -> PoolProfile:
+    from inferencesim.documents import document_digest
+    from inferencesim.hardware.catalog import profile_digest
+    from inferencesim.models.catalog import model_digest
+    from inferencesim.results.summarise import describe_precision
+
+    deployment = pool.deployment
+    calibration = deployment.calibration
+    return PoolProfile(
+        pool=pool.name,
+        hardware=deployment.hardware.id,
+        hardware_digest=profile_digest(deployment.hardware),
+        model=deployment.model.id,
+        model_digest=model_digest(deployment.model),
+        precision=describe_precision(deployment.precision),
+        calibration_digest=None if calibration is None else document_digest(calibration),
+        expected_error=deployment.expected_error,
     )
 
 

@@ -193,6 +193,9 @@ class PoolSummary(Record):
     Attributes
     ----------
     name, hardware, model, precision, site : str
+    expected_error : str
+        What is known about the error of its TPOT: that of a calibration on measurements it had not seen, or that
+        nothing was fitted.
     replicas, chips : int
         `chips` of all replicas together.
     arrived, completed : int
@@ -219,6 +222,7 @@ class PoolSummary(Record):
     model: str
     precision: str
     site: str
+    expected_error: str
     replicas: int
     chips: int
     arrived: int

@@ -197,6 +197,7 @@ def _pool(index: int, account: PoolAccount, result: Result) -> PoolSummary:
         model=deployment.model.id,
         precision=describe_precision(deployment.precision),
         site=pool.site.id,
+        expected_error=deployment.expected_error,
         replicas=pool.replicas,
         chips=pool.replicas * deployment.chips,
         arrived=int(_within(placed["arrived_s"], start, stop).sum()),

@@ -81,7 +81,7 @@ def _with_absolute_files(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
         if isinstance(arrivals, dict) and isinstance(arrivals.get("file"), str):
             arrivals["file"] = str((folder / Path(arrivals["file"]).expanduser()).resolve())
     for entry in _mappings(tree.get("pools")):
-        for key in ("hardware", "model"):
+        for key in ("hardware", "model", "calibration"):
             name = entry.get(key)
             if isinstance(name, str) and name.endswith((".yaml", ".yml", ".json")):
                 entry[key] = str((folder / Path(name).expanduser()).resolve())

@@ -30,6 +30,10 @@ def test_other_processes_are_used_where_they_pay(monkeypatch):
     assert os.getpid() not in run_all(work, jobs=2)[1:]
 
 
+def test_a_piece_that_takes_long_pays_for_a_process_of_its_own():
+    assert os.getpid() not in run_all([os.getpid] * 3, jobs=2, pieces_per_process=1)[1:]
+
+
 def test_ctrl_c_is_for_this_process_alone(monkeypatch):
     monkeypatch.setattr(parallel, "PIECES_PER_PROCESS", 10)
     asked = functools.partial(signal.getsignal, signal.SIGINT)

@@ -43,6 +43,7 @@ def test_models(name, expected):
         ("NVIDIA L40S 48GB", "nvidia-l40s"),
         ("nvidia-h100-sxm", "nvidia-h100-sxm"),
         ("Abacus", None),
+        ("profiles/h100-at-half-power.yaml", None),
     ],
 )
 def test_hardware(name, expected):

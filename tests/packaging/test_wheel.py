@@ -20,7 +20,11 @@ def test_the_built_wheel_validates_a_shipped_scenario(tmp_path):
     (wheel,) = tmp_path.glob("inferencesim-*.whl")
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
+        packed = set(archive.namelist())
         archive.extractall(site)
+    # Profiles, and the calibrations below them.
+    shipped = {f"inferencesim/{path.relative_to(ROOT)}" for path in (ROOT / "hardware_profiles").rglob("*.yaml")}
+    assert shipped <= packed
     finished = subprocess.run(
         [sys.executable, "-m", "inferencesim", "validate", "mixed_fleet"],
         cwd=tmp_path,
