@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -174,6 +175,13 @@ def test_what_is_missing_is_told_at_once(tmp_path, rows):
     assert "bare.csv, line 2" in line
     assert "model, weights, tensor" in line
     assert FORMATS["weights"] not in line
+
+
+def test_the_documented_table_can_be_read(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "calibration.md").read_text(encoding="utf-8")
+    (tmp_path / "runs.csv").write_text(text.split("```csv\n")[1].split("```")[0])
+    line = refused("calibrate", tmp_path / "runs.csv", "--hardware", "nvidia-h100-sxm", "--engine", "vllm")
+    assert "1 of nvidia-h100-sxm with vllm can be used" in line
 
 
 def test_bad_input_leaves_no_file(tmp_path, rows):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from oracle.measured import NAMES, campaign, measurement, moved, priors, simulat
 
 from inferencesim.experiments.fitting import PARAMETERS, evaluate, fit, is_saturated, targets
 from inferencesim.experiments.reproduce import Reproduction
+from inferencesim.units import to_si
 
 
 def ready(measurements):
@@ -79,6 +82,16 @@ def test_one_measurement_of_something_else_is_not_followed(known):
     found = fit(priors(), [known[0], *ready([odd]), *known[2:]], "made up", evaluations=6)
     others = [known[0], *known[2:]]
     assert np.median(errors(found, others)) < 0.5 * np.median(errors(priors(), others))
+
+
+def test_the_documented_bounds_are_those_of_the_fit():
+    text = (Path(__file__).parents[2] / "docs" / "calibration.md").read_text(encoding="utf-8")
+    documented = dict(re.findall(r"^\| `(\w+\.\w+)` \| (.+?) \|", text, re.MULTILINE))
+    assert set(documented) == {f"{each.block}.{each.name}" for each in PARAMETERS}
+    for each in PARAMETERS:
+        low, high = documented[f"{each.block}.{each.name}"].split(" to ")
+        numbers = [to_si(number, "time", "") if number.endswith("s") else float(number) for number in (low, high)]
+        assert numbers == pytest.approx([each.low, each.high]), each.name
 
 
 def test_a_rate_too_low_and_a_time_too_long_are_the_same_error():
