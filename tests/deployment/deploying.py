@@ -102,6 +102,7 @@ class Matrices(NamedTuple):
         return self.attention + self.ffn
 
 
+@functools.cache
 def layer_matrices(model: ModelSpec) -> Matrices:
     """Count the parameters of all layers from heads and widths, layer by kind."""
     hidden = model.hidden
@@ -161,6 +162,7 @@ class Attention(NamedTuple):
         return self.full_layers * min(context, self.span) + self.windowed_layers * min(context, self.window)
 
 
+@functools.cache
 def attention_of(model: ModelSpec) -> Attention:
     """Count the work of attention from heads and widths."""
     if model.mla is None:
