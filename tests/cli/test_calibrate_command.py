@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from oracle.measured import FORMATS, campaign, moved, simulated
+from oracle.measured import FORMATS, campaign, moved, simulated, skip_without_jit
 from oracle.small import chip, model
 from typer.testing import CliRunner
 
@@ -63,6 +63,7 @@ def rows():
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory, rows):
     """A folder with the measurements, and the calibration fitted to them with what was printed."""
+    skip_without_jit()
     folder = tmp_path_factory.mktemp("lab")
     write(folder / "own.csv", rows)
     with pytest.MonkeyPatch.context() as patched:

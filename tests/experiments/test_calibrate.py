@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from oracle.measured import campaign, measurement, moved, priors, simulated
+from oracle.measured import campaign, measurement, moved, priors, simulated, skip_without_jit
 from oracle.small import chip
 
 from inferencesim.documents import read_document
@@ -169,6 +169,7 @@ def test_chip_and_engine_must_exist():
 
 
 def test_a_calibration_does_better_than_the_priors_where_it_was_not_fitted(monkeypatch):
+    skip_without_jit()
     monkeypatch.setattr(calibrating, "EVALUATIONS", 1)
     monkeypatch.setattr(calibrating, "FOLD_EVALUATIONS", 4)
     monkeypatch.setattr(calibrating, "FOLDS", 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracle.measured import NAMES, campaign, measurement, moved, priors, simulated
+from oracle.measured import NAMES, campaign, measurement, moved, priors, simulated, skip_without_jit
 
 from inferencesim.experiments.fitting import PARAMETERS, evaluate, fit, is_saturated, targets
 from inferencesim.experiments.reproduce import Reproduction
@@ -26,6 +26,7 @@ def errors(point, reproductions):
 @pytest.fixture(scope="module")
 def known():
     """Measurements of a chip with less bandwidth and arithmetic, and a slower host, than its priors."""
+    skip_without_jit()
     return ready(simulated(moved(memory=0.75, compute=0.6, step=1.6), campaign()))
 
 

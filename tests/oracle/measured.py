@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from inferencesim.deployment.engine import load_engine
 from inferencesim.experiments.fitting import PARAMETERS, Point
 from inferencesim.experiments.reproduce import Reproduction
 from inferencesim.hardware.catalog import load_profile
+from inferencesim.jit import JIT_ENABLED
 from inferencesim.measurements.measurement import MeasuredLoad, MeasuredSetup, Measurement, TokenRange
 from oracle.small import chip, model
 
@@ -15,6 +18,12 @@ NAMES = [parameter.name for parameter in PARAMETERS]
 #: Weights, prompts and the host each decide one of these: (clients, prompt tokens, output tokens).
 LOADS = ((1, 8, 24), (2, 16, 24), (8, 24, 24), (1, 300, 40), (4, 200, 40))
 FORMATS = {"weights": "bf16", "activations": "bf16", "kv": "bf16"}
+
+
+def skip_without_jit():
+    """Skip a test that fits in earnest: that is hundreds of simulations, and minutes in plain Python."""
+    if not JIT_ENABLED:
+        pytest.skip("a fit takes minutes without the JIT")
 
 
 def measurement(name, clients=1, prompt=16, output=24, serves="small-model", version="", **observed):
