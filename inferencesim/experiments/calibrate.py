@@ -35,14 +35,14 @@ Block = TypeVar("Block", Efficiency, Overhead, Host)
 FOLDS = 4
 
 #: Measurements of one fit at most, drawn at random: a dozen and a half parameters need no more.
-FIT_SAMPLE = 96
+FIT_SAMPLE = 80
 
 #: The same of each fit of the cross-validation: what it finds is a little worse, and so is the error it reports.
-FOLD_SAMPLE = 56
+FOLD_SAMPLE = 48
 
 #: Iterations of the fit, and of each fit of the cross-validation.
-EVALUATIONS = 8
-FOLD_EVALUATIONS = 5
+EVALUATIONS = 7
+FOLD_EVALUATIONS = 4
 
 #: Fewer measurements than this fit nothing.
 FEWEST = 8

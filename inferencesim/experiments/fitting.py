@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from inferencesim.deployment.engine import Engine
     from inferencesim.experiments.reproduce import Reproduction
+    from inferencesim.measurements.measurement import Measurement
     from inferencesim.hardware.profile import HardwareProfile
     from inferencesim.hardware.quantity import Quantity
     from inferencesim.measurements.measurement import Metric
@@ -117,17 +118,17 @@ def targets(reproduction: Reproduction) -> list[Target]:
     else:
         found.extend(Target(metric, observed[metric], 1.0) for metric in ("makespan_s", "e2e_s") if metric in observed)
     if "ttft_s" in observed:
-        weight = SATURATED_WEIGHT if is_saturated(reproduction) else TTFT_WEIGHT
+        weight = SATURATED_WEIGHT if is_saturated(reproduction.measurement) else TTFT_WEIGHT
         found.append(Target("ttft_s", observed["ttft_s"], weight))
     return found
 
 
-def is_saturated(reproduction: Reproduction) -> bool:
+def is_saturated(measurement: Measurement) -> bool:
     """Whether the measured TTFT is mostly queueing: more than a quarter of the E2E it belongs to."""
-    observed = reproduction.measurement.observed
+    observed = measurement.observed
     if "ttft_s" not in observed or "tpot_s" not in observed:
         return False
-    e2e = observed["ttft_s"] + observed["tpot_s"] * (reproduction.measurement.load.output_tokens.mean - 1.0)
+    e2e = observed["ttft_s"] + observed["tpot_s"] * (measurement.load.output_tokens.mean - 1.0)
     return observed["ttft_s"] > SATURATED_SHARE * e2e
 
 
@@ -232,8 +233,10 @@ def fit(
     """
     low = np.array([parameter.low for parameter in PARAMETERS])
     high = np.array([parameter.high for parameter in PARAMETERS])
-    prior = np.clip(start.numbers, low * 1.001, high / 1.001)
-    matters = _matters(reproductions)
+    prior = start.numbers
+    # What is zero by definition (an engine without overheads) is not fitted.
+    matters = _matters(reproductions) & (prior > 0.0)
+    prior[matters] = np.clip(prior, low * 1.001, high / 1.001)[matters]
     weights = _weights(reproductions)
 
     def numbers(x: NDArray[np.float64]) -> NDArray[np.float64]:

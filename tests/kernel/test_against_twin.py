@@ -61,6 +61,7 @@ def pools(draw, index):
             "kv": draw(st.sampled_from(["on_demand", "on_demand", "reserve"])),
             # None: the engine's own order, which is to prefill first with sglang.
             "prefill": draw(st.sampled_from([None, None, "first", "chunked"])),
+            "admission_interval": draw(st.sampled_from([1, 1, 3, 7])),
         },
         **said,
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from inferencesim.deployment.memory import plan_memory
+from inferencesim.deployment.engine import load_engine
+from inferencesim.deployment.memory import engine_memory, plan_memory
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.ledger.sink import MemorySink
 from inferencesim.models.catalog import load_model
@@ -26,15 +27,15 @@ def model(name="small-model"):
     return str(DATA / f"{name}.yaml")
 
 
-def share_of_memory(hardware, spec, batching, kv_blocks, precision=None, parallelism=None):
+def share_of_memory(hardware, spec, batching, kv_blocks, precision=None, parallelism=None, engine="generic"):
     """Return the memory share that leaves room for exactly so many KV blocks on each rank."""
     profile = load_profile(hardware, "hardware")
     spread = Parallelism(**(parallelism or {}))
-    plan = plan_memory(
-        profile, load_model(spec, "model"), Precision(**(precision or {})), spread, Batching(**batching), 1.0
-    )
+    taken = engine_memory(profile, load_engine(engine, "engine"), 1.0)
+    formats = Precision(**(precision or {}))
+    plan = plan_memory(profile, load_model(spec, "model"), formats, spread, Batching(**batching), taken)
     block_bytes = plan.kv_bytes_per_token * plan.block_size
-    wanted = plan.weight_bytes + plan.activation_bytes + (kv_blocks + 0.5) * block_bytes
+    wanted = plan.runtime_bytes + plan.weight_bytes + plan.activation_bytes + (kv_blocks + 0.5) * block_bytes
     return wanted / profile.memory.capacity.si
 
 
@@ -51,7 +52,9 @@ def pool(name="p", hardware="small-chip", serves="small-model", kv_blocks=None, 
     }
     if kv_blocks is not None:
         formats, spread = said.get("precision"), said.get("parallelism")
-        tree["memory_share"] = share_of_memory(tree["hardware"], tree["model"], batching, kv_blocks, formats, spread)
+        tree["memory_share"] = share_of_memory(
+            tree["hardware"], tree["model"], batching, kv_blocks, formats, spread, tree["engine"]
+        )
     return tree
 
 

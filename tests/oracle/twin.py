@@ -76,6 +76,7 @@ class Replica:
     busy_energy_j: float = 0.0
     prefill_tokens: int = 0
     decode_tokens: int = 0
+    decode_steps: int = 0
     most_blocks: int = 0
 
     def blocks(self, tokens):
@@ -124,7 +125,8 @@ class Replica:
             if call.phase == PREFILL:
                 chunks.append((call, min(budget, call.to_prefill - call.prefilled)))
                 budget -= chunks[-1][1]
-        while not preempted and self.waiting and budget > 0 and len(self.running) < pool.max_sequences:
+        looks = not decoding or self.decode_steps % pool.admission_interval == 0
+        while looks and not preempted and self.waiting and budget > 0 and len(self.running) < pool.max_sequences:
             call = self.waiting[0]
             needed = self.blocks(call.prompt + call.output - 1 if pool.reserve else call.to_prefill)
             if self.blocks_used() + growth + needed > pool.kv_blocks:
@@ -183,6 +185,7 @@ class Replica:
         self.busy_s += step.seconds
         self.busy_energy_j += step.joules
         self.decode_tokens += len(step.decoding)
+        self.decode_steps += bool(step.decoding)
         for call in step.decoding:
             call.kv_tokens += 1
             call.generated += 1
@@ -236,6 +239,7 @@ class Pool:
     kv_blocks: int
     reserve: bool
     prefill_first: bool
+    admission_interval: int
     request_s: float
     queue_limit: int | None
     context_limit: int
@@ -293,6 +297,7 @@ class Twin:
                 deployment.memory.kv_blocks,
                 batching.kv == "reserve",
                 (batching.prefill or deployment.engine.prefill) == "first",
+                batching.admission_interval,
                 deployment.engine.request.si,
                 each.spec.queue_limit,
                 min(deployment.model.max_context, deployment.memory.kv_tokens + 1),
