@@ -25,8 +25,8 @@ from inferencesim.deployment.memory import (
     LIVE_HIDDEN,
     STATE_BYTES,
     MemoryPlan,
+    engine_memory,
     kv_shards,
-    memory_share,
     plan_memory,
     require_fit,
 )
@@ -42,8 +42,11 @@ if TYPE_CHECKING:
     from inferencesim.models.spec import ModelSpec
     from inferencesim.scenario.fleet import Batching, Parallelism, Pool, Precision, PrecisionName
 
-#: Share of (peak − idle) drawn by full compute and by full memory traffic. Class priors: a prefill near peak
-#: power, a memory-bound decode at about half (the decode and prefill power ranges of published GPU runs).
+#: Shares of (peak − idle): what a chip draws that runs anything at all, its clocks up, and what full compute and full
+#: memory traffic add. The first is fitted to runs of Llama-2-70B on 2, 4 and 8 A100s (arXiv:2311.18677, the shares of
+#: peak power in its data) and to servers at full load (MLPerf Inference v4.1 and v5.1, power); the others are class
+#: priors: a prefill near peak power, a memory-bound decode at about two thirds.
+BUSY_ACTIVITY = 0.2
 COMPUTE_ACTIVITY = 0.85
 MEMORY_ACTIVITY = 0.45
 
@@ -214,11 +217,11 @@ def deploy(hardware: HardwareProfile, model: ModelSpec, engine: Engine, pool: Po
     calibration = find_calibration(pool.calibration, hardware, engine, f"{where}.calibration")
     if calibration is not None:
         hardware, engine = apply(calibration, hardware, engine)
-    share = memory_share(hardware, engine, pool.memory_share)
-    memory = plan_memory(hardware, model, precision, parallelism, batching, share)
+    taken = engine_memory(hardware, engine, pool.memory_share)
+    memory = plan_memory(hardware, model, precision, parallelism, batching, taken)
     if pool.kv_blocks is not None:
         memory = replace(memory, kv_blocks=pool.kv_blocks)
-    require_fit(memory, hardware, model, precision, parallelism, batching, share, where)
+    require_fit(memory, hardware, model, precision, parallelism, batching, taken, where)
     coefficients = step_coefficients(hardware, model, engine, precision, parallelism)
     table = _step_table(hardware, model, pool, where)
     price = pool.price if pool.price is not None else hardware.price.per_chip.si
@@ -393,6 +396,7 @@ def step_coefficients(
         engine_step_s=engine.step.si,
         engine_sequence_s=engine.sequence.si,
         engine_request_s=engine.request.si,
+        busy_activity=BUSY_ACTIVITY,
         compute_activity=COMPUTE_ACTIVITY,
         memory_activity=MEMORY_ACTIVITY,
         idle_w=(hardware.power.idle.si + hardware.power.host.si) * chips,

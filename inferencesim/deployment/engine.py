@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from inferencesim.documents import read_yaml
 from inferencesim.errors import InputError, did_you_mean
-from inferencesim.hardware.quantity import Duration, Share
+from inferencesim.hardware.quantity import Duration, Reserve, Share
 from inferencesim.scenario.fleet import PrefillOrder
 
 
@@ -32,7 +32,9 @@ class Engine(BaseModel):
     prefill : {"chunked", "first"}
         Whether prompts join the decode batch in chunks, or are prefilled in steps of their own, decodes waiting.
     memory_share : Share
-        Of a chip's memory, for weights, activations and KV cache.
+        Of a chip's memory, for all the engine holds: its runtime, weights, activations and KV cache.
+    runtime : Reserve
+        Bytes per chip of contexts, communication buffers and captured graphs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,6 +47,7 @@ class Engine(BaseModel):
     request: Duration
     prefill: PrefillOrder
     memory_share: Share
+    runtime: Reserve
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inferencesim.errors import InputError
 from inferencesim.scenario.fleet import BYTES_PER_ELEMENT, Parallelism
@@ -24,6 +24,16 @@ STATE_BYTES = 4.0
 LIVE_HIDDEN = 6.0
 LIVE_FFN = 2.0
 
+#: An engine's runtime takes no more of a chip's memory than this: on a chip of little memory it is a smaller one.
+LARGEST_RUNTIME = 0.05
+
+
+class EngineMemory(NamedTuple):
+    """What an engine takes of a chip's memory."""
+
+    share: float  #: for all it holds
+    runtime_bytes: float  #: of that, before any weights: contexts, communication buffers, captured graphs
+
 
 @dataclass(frozen=True)
 class MemoryPlan:
@@ -32,7 +42,9 @@ class MemoryPlan:
     Attributes
     ----------
     usable_bytes : float
-        What weights, activations and KV cache may take of one chip.
+        What the engine may take of one chip, for all it holds.
+    runtime_bytes : float
+        Contexts, communication buffers, captured graphs.
     weight_bytes : float
     activation_bytes : float
         Live activations and logits, and the recurrent states of a full batch.
@@ -45,6 +57,7 @@ class MemoryPlan:
     """
 
     usable_bytes: float
+    runtime_bytes: float
     weight_bytes: float
     activation_bytes: float
     kv_bytes_per_token: float
@@ -72,7 +85,7 @@ def plan_memory(
     precision: Precision,
     parallelism: Parallelism,
     batching: Batching,
-    memory_share: float,
+    taken: EngineMemory,
 ) -> MemoryPlan:
     """Lay out the memory of one chip.
 
@@ -91,10 +104,10 @@ def plan_memory(
     shards = pipeline * kv_shards(model, parallelism.rank_chips)
     kv = model.attention_layers * model.cache_elements_per_token_per_layer * BYTES_PER_ELEMENT[precision.kv] / shards
     state = batching.max_sequences / ranks * model.state_elements * STATE_BYTES / (pipeline * parallelism.rank_chips)
-    usable = hardware.memory.capacity.si * memory_share
-    room = usable - weights - activations - state
+    usable = hardware.memory.capacity.si * taken.share
+    room = usable - taken.runtime_bytes - weights - activations - state
     blocks = ranks * max(0, int(room // (kv * batching.block_size)))
-    return MemoryPlan(usable, weights, activations + state, kv, blocks, batching.block_size)
+    return MemoryPlan(usable, taken.runtime_bytes, weights, activations + state, kv, blocks, batching.block_size)
 
 
 def weight_bytes(model: ModelSpec, precision: Precision, parallelism: Parallelism) -> float:
@@ -111,11 +124,10 @@ def weight_bytes(model: ModelSpec, precision: Precision, parallelism: Parallelis
     return (attention * element / parallelism.rank_chips + divided / parallelism.tensor) / parallelism.pipeline
 
 
-def memory_share(hardware: HardwareProfile, engine: Engine, chosen: float | None) -> float:
-    """Return the share of a chip's memory an engine may use: the user's choice, else the tighter default."""
-    if chosen is not None:
-        return chosen
-    return min(hardware.usable_memory.si, engine.memory_share.si)
+def engine_memory(hardware: HardwareProfile, engine: Engine, chosen: float | None) -> EngineMemory:
+    """Return what an engine takes of a chip's memory; its share is the user's choice, else the tighter default."""
+    share = min(hardware.usable_memory.si, engine.memory_share.si) if chosen is None else chosen
+    return EngineMemory(share, min(engine.runtime.si, LARGEST_RUNTIME * hardware.memory.capacity.si))
 
 
 def require_fit(
@@ -125,7 +137,7 @@ def require_fit(
     precision: Precision,
     parallelism: Parallelism,
     batching: Batching,
-    share: float,
+    taken: EngineMemory,
     where: str,
 ) -> None:
     """Raise, with the arithmetic and a parallelism that would do, if the model does not fit.
@@ -141,11 +153,11 @@ def require_fit(
     what = (
         f"{model.id} in {precision.weights} does not fit {hardware.id} with tensor {parallelism.tensor} × pipeline "
         f"{parallelism.pipeline}: weights {plan.weight_bytes / gigabyte:.2f} GB + activation reserve "
-        f"{plan.activation_bytes / gigabyte:.2f} GB per chip leave no KV block in "
-        f"{plan.usable_bytes / gigabyte:.2f} GB ({share:.0%} of {hardware.memory.capacity.si / gigabyte:g} GB) "
-        f"× {parallelism.chips} chips"
+        f"{plan.activation_bytes / gigabyte:.2f} GB + runtime {plan.runtime_bytes / gigabyte:.2f} GB per chip leave "
+        f"no KV block in {plan.usable_bytes / gigabyte:.2f} GB ({taken.share:.0%} of "
+        f"{hardware.memory.capacity.si / gigabyte:g} GB) × {parallelism.chips} chips"
     )
-    fitting = smallest_fit(hardware, model, precision, batching, share)
+    fitting = smallest_fit(hardware, model, precision, batching, taken)
     if fitting is None:
         remedy = (
             "No tensor × pipeline up to 1024 chips would: "
@@ -159,7 +171,7 @@ def require_fit(
 
 
 def smallest_fit(
-    hardware: HardwareProfile, model: ModelSpec, precision: Precision, batching: Batching, share: float
+    hardware: HardwareProfile, model: ModelSpec, precision: Precision, batching: Batching, taken: EngineMemory
 ) -> Parallelism | None:
     """Return a parallelism that holds the model and a KV cache of one full step.
 
@@ -168,7 +180,7 @@ def smallest_fit(
     """
 
     def holds(candidate: Parallelism) -> bool:
-        plan = plan_memory(hardware, model, precision, candidate, batching, share)
+        plan = plan_memory(hardware, model, precision, candidate, batching, taken)
         return plan.kv_tokens >= batching.token_budget
 
     domain = int(hardware.scale_up.domain.si)

@@ -77,8 +77,9 @@ class StepCoefficients(NamedTuple):
     engine_step_s: float  #: scheduling one step on the host
     engine_sequence_s: float  #: host work per sequence of a step
     engine_request_s: float  #: between client and engine, there and back; it holds no seat
-    compute_activity: float  #: dynamic power at full compute, as a share of peak − idle
-    memory_activity: float  #: dynamic power at full memory traffic, likewise
+    busy_activity: float  #: dynamic power of a chip that runs anything, as a share of peak − idle
+    compute_activity: float  #: what full compute adds, likewise
+    memory_activity: float  #: what full memory traffic adds, likewise
     idle_w: float  #: the replica at rest, chips and their share of the host
     dynamic_w: float  #: peak − idle
 
@@ -144,6 +145,7 @@ def coefficients_at(table: NDArray[np.void], row: int) -> StepCoefficients:
         c["engine_step_s"],
         c["engine_sequence_s"],
         c["engine_request_s"],
+        c["busy_activity"],
         c["compute_activity"],
         c["memory_activity"],
         c["idle_w"],
@@ -155,7 +157,8 @@ def coefficients_at(table: NDArray[np.void], row: int) -> StepCoefficients:
 def _roofline(c: StepCoefficients, compute_s: float, memory_s: float) -> StepCost:
     """Return the larger of the two times and the exposed share of the smaller, and how much drew dynamic power."""
     seconds = max(compute_s, memory_s) + c.exposed * min(compute_s, memory_s)
-    return StepCost(seconds, min(seconds, c.compute_activity * compute_s + c.memory_activity * memory_s))
+    work = c.compute_activity * compute_s + c.memory_activity * memory_s
+    return StepCost(seconds, min(seconds, c.busy_activity * seconds + work))
 
 
 @inlined
@@ -208,9 +211,9 @@ def _by_tokens(c: StepCoefficients, tokens: float, rank_tokens: float, outputs: 
     head = _roofline(c, c.head_s_per_output * outputs, c.head_weight_s)
     seconds += moved.seconds + head.seconds
     active += moved.active_s + head.active_s
-    seconds += c.collective_latency_s + (c.collective_s_per_token + c.hop_s_per_token) * rank_tokens
-    seconds += c.stage_overhead_s
-    return StepCost(seconds, active)
+    between = c.collective_latency_s + (c.collective_s_per_token + c.hop_s_per_token) * rank_tokens
+    between += c.stage_overhead_s
+    return StepCost(seconds + between, active + c.busy_activity * between)
 
 
 @inlined

@@ -98,6 +98,13 @@ class Information(Quantity):
     dimension = "information"
 
 
+class Reserve(Quantity):
+    """Bytes kept for something, none included."""
+
+    dimension = "information"
+    positive = False
+
+
 class Bandwidth(Quantity):
     """Bytes per second."""
 

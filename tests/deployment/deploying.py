@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferencesim.deployment.deployment import Deployment, deploy
 from inferencesim.deployment.engine import load_engine
-from inferencesim.deployment.memory import memory_share, smallest_fit
+from inferencesim.deployment.memory import engine_memory, smallest_fit
 from inferencesim.deployment.step_time import StepCost, step_cost
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.hardware.profile import HardwareProfile
@@ -47,12 +47,12 @@ def deployed(
 
 
 @functools.cache
-def fitting(hardware: str, model: str, weights: str, activations: str) -> Parallelism | None:
+def fitting(hardware: str, model: str, weights: str, activations: str, engine: str = "vllm") -> Parallelism | None:
     """Return the parallelism with the fewest chips, as the error message would recommend it."""
     profile, spec = load_profile(hardware, "here"), load_model(model, "here")
-    pool = pool_of(hardware, model, {"weights": weights, "activations": activations})
-    share = memory_share(profile, load_engine(pool.engine, "here"), None)
-    return smallest_fit(profile, spec, pool.precision, pool.batching, share)
+    pool = pool_of(hardware, model, {"weights": weights, "activations": activations}, engine=engine)
+    taken = engine_memory(profile, load_engine(pool.engine, "here"), None)
+    return smallest_fit(profile, spec, pool.precision, pool.batching, taken)
 
 
 def changed(hardware: str, path: str, factor: float) -> HardwareProfile:

@@ -12,7 +12,7 @@ import pytest
 from deploying import chunk_cost, deployed, speed_of_light_s
 
 from inferencesim.deployment.engine import load_engine
-from inferencesim.deployment.memory import memory_share, smallest_fit
+from inferencesim.deployment.memory import engine_memory, smallest_fit
 from inferencesim.hardware.catalog import load_profile, profile_names
 from inferencesim.models.catalog import load_model, model_names
 from inferencesim.scenario.fleet import Batching, Precision
@@ -51,11 +51,11 @@ def formats_of(profile: HardwareProfile, model: ModelSpec) -> Iterator[dict[str,
 
 def deployments_on(profile: HardwareProfile) -> Iterator[Deployment]:
     """Deploy every model in every format on the fewest chips that hold it, as far as any number does."""
-    share = memory_share(profile, load_engine("vllm", "here"), None)
+    taken = engine_memory(profile, load_engine("vllm", "here"), None)
     for model in MODELS:
         for formats in formats_of(profile, model):
             precision = Precision.model_validate(formats)
-            fit = smallest_fit(profile, model, precision, Batching(), share)
+            fit = smallest_fit(profile, model, precision, Batching(), taken)
             if fit is not None:
                 shape = {"tensor": fit.tensor, "pipeline": fit.pipeline}
                 yield deployed(profile, model, formats, **shape, calibration="shipped")

@@ -53,13 +53,13 @@ def test_sram_machines_need_many_devices_hold_little_cache_and_are_the_fastest()
 
 
 def test_one_wafer_or_one_rack_of_lpus_does_not_hold_seventy_billion_parameters():
-    wafers = fitting("cerebras-cs3", "llama-3.1-70b", "bf16", "bf16")
-    lpus = fitting("groq-lpu-v1", "llama-3.1-70b", "int8", "int8")
+    wafers = fitting("cerebras-cs3", "llama-3.1-70b", "bf16", "bf16", "compiled")
+    lpus = fitting("groq-lpu-v1", "llama-3.1-70b", "int8", "int8", "compiled")
     assert wafers is not None
     assert lpus is not None
     assert 4 <= wafers.chips <= 5
     assert lpus.chips >= 300
-    twice = fitting("groq-lpu-v1", "llama-3.1-70b", "bf16", "bf16")
+    twice = fitting("groq-lpu-v1", "llama-3.1-70b", "bf16", "bf16", "compiled")
     assert twice is not None
     assert twice.chips > 1.6 * lpus.chips
 

@@ -9,7 +9,8 @@ from deploying import BYTES, changed, deployed, fitting, layer_matrices
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from inferencesim.deployment.memory import kv_shards
+from inferencesim.deployment.engine import load_engine
+from inferencesim.deployment.memory import engine_memory, kv_shards
 from inferencesim.errors import InputError
 from inferencesim.hardware.catalog import load_profile, profile_names
 from inferencesim.models.catalog import load_model, model_names
@@ -37,7 +38,7 @@ def test_weights_activations_and_cache_never_exceed_what_is_usable(data):
     )  # fmt: skip
     plan = deployment.memory
     block = plan.kv_bytes_per_token * plan.block_size
-    used = plan.weight_bytes + plan.activation_bytes + plan.kv_blocks * block
+    used = plan.runtime_bytes + plan.weight_bytes + plan.activation_bytes + plan.kv_blocks * block
     assert used <= plan.usable_bytes <= profile.memory.capacity.si
     assert used + block > plan.usable_bytes
     assert plan.kv_tokens == plan.kv_blocks * plan.block_size
@@ -79,7 +80,8 @@ def test_the_weights_of_an_h100_with_llama_8b_by_hand():
     assert plan.weight_bytes == pytest.approx(6_979_321_856 + 2 * 2 * 128_256 * 4096)
     assert plan.usable_bytes == pytest.approx(0.9 * 80e9)
     assert plan.kv_bytes_per_token == 131_072
-    assert plan.kv_blocks == int((plan.usable_bytes - plan.weight_bytes - plan.activation_bytes) // (131_072 * 16))
+    room = plan.usable_bytes - plan.runtime_bytes - plan.weight_bytes - plan.activation_bytes
+    assert plan.kv_blocks == int(room // (131_072 * 16))
 
 
 def test_an_eight_bit_cache_holds_twice_the_tokens():
@@ -139,6 +141,48 @@ def test_a_request_fits_if_context_and_cache_hold_it():
     assert not (roomy.context_limit >= 131_072 - 99 + 100)
 
 
+GIBIBYTE = 2**30
+
+#: What engines reported of themselves: the memory the driver gave them, and the KV cache they made in it.
+REPORTED = [
+    # vLLM 0.19 on an RTX 4090 (github:casys-kaist/LLMServingSim, meta.json of its run): 2588 blocks of 16.
+    pytest.param("nvidia-rtx-4090", "llama-3.1-8b", "bf16", "vllm", 0.9, 2048, 25_250_627_584, 41_408, id="rtx-4090"),
+    # vLLM 0.6 (vllm-project/vllm#10511): 53.29 of 79.22 GiB for the cache; 32 layers × 2 × 8 heads × 128 × 2 B.
+    pytest.param("nvidia-h100-sxm", "llama-3.1-8b", "bf16", "vllm", 0.9, 8192, 79.22 * GIBIBYTE,
+                 53.29 * GIBIBYTE / 131_072, id="80 GB"),
+    # vLLM 0.19 on an A100 (https://myoceane.fr/index.php/ai-vllm-a100-gemma-4): 36.56 GiB; 24 × 2 × 8 × 64 × 2 B.
+    pytest.param("nvidia-a100-80gb-sxm", "gpt-oss-20b", {"weights": "bf16", "expert_weights": "int4"}, "vllm", 0.65,
+                 2048, 79.25 * GIBIBYTE, 36.56 * GIBIBYTE / 49_152, id="gpt-oss"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("hardware", "model", "precision", "engine", "share", "budget", "memory_bytes", "kv_tokens"), REPORTED
+)
+def test_the_cache_is_as_large_as_engines_report(
+    hardware, model, precision, engine, share, budget, memory_bytes, kv_tokens
+):
+    """Within 5 %, where the memory is the driver's: 80 GB on the box are 79.2 GiB."""
+    own = load_profile(hardware, "here").memory.capacity.si
+    profile = changed(hardware, "memory.capacity", memory_bytes / own)
+    batching = {"max_sequences": 256, "token_budget": budget}
+    plan = deployed(profile, model, precision, engine=engine, memory_share=share, batching=batching).memory
+    assert plan.kv_tokens == pytest.approx(kv_tokens, rel=0.05)
+
+
+def test_an_engines_runtime_takes_its_share_first_and_little_of_a_small_chip():
+    vllm, generic = (
+        deployed("nvidia-h100-sxm", "llama-3.1-8b", engine=name, memory_share=0.9).memory
+        for name in ("vllm", "generic")
+    )
+    taken = load_engine("vllm", "here").runtime.si
+    assert vllm.runtime_bytes == taken > 0 == generic.runtime_bytes
+    lost = (generic.kv_tokens - vllm.kv_tokens) * vllm.kv_bytes_per_token
+    assert lost == pytest.approx(taken, abs=16 * vllm.kv_bytes_per_token)
+    lpu = load_profile("groq-lpu-v1", "here")
+    assert engine_memory(lpu, load_engine("vllm", "here"), None).runtime_bytes == 0.05 * lpu.memory.capacity.si
+
+
 # --- What does not work ------------------------------------------------------------------------------
 
 
@@ -158,8 +202,10 @@ def test_what_does_not_fit_is_told_with_the_arithmetic_and_what_would(hardware, 
     problem = refused(hardware, model, precision, engine=engine)
     assert problem.where == "pools[0]"
     profile = load_profile(hardware, "here")
-    weights, activations, usable = (float(x) for x in re.findall(r"([0-9.]+) GB(?! ×| =|\))", problem.what)[:3])
-    assert weights + activations > usable * 0.99
+    weights, activations, runtime, usable = (
+        float(x) for x in re.findall(r"([0-9.]+) GB(?! ×| =|\))", problem.what)[:4]
+    )
+    assert weights + activations + runtime > usable * 0.99
     assert f"of {profile.memory.capacity.si / 1e9:g} GB" in problem.what
     remedy = re.search(r"tensor: (\d+), pipeline: (\d+)\} would \((\d+) chips\)", problem.remedy or "")
     assert remedy, problem.remedy

@@ -322,7 +322,7 @@ def test_ranks_need_not_copy_the_cache_of_latent_attention():
     assert own.memory.kv_bytes_per_token == shared.memory.kv_bytes_per_token == 61 * 576 * 2
     for each, copies in ((shared, 1), (own, 8)):
         plan = each.memory
-        free = plan.usable_bytes - plan.weight_bytes - plan.activation_bytes
+        free = plan.usable_bytes - plan.runtime_bytes - plan.weight_bytes - plan.activation_bytes
         assert plan.kv_tokens == pytest.approx(copies * free / plan.kv_bytes_per_token, rel=1e-3)
     full = (64, 4000)
     attention = "decode_memory_s"

