@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from inferencesim.cli import accuracy, calibrate, catalogues, scaffolding, simulating, traces
+from inferencesim.cli import accuracy, calibrate, catalogues, scaffolding, sensitivity, simulating, traces
 
 app = typer.Typer(
     name="inferencesim",
@@ -42,6 +42,7 @@ app.command("diff")(simulating.diff)
 app.command("demo")(simulating.demo)
 app.command("accuracy")(accuracy.accuracy)
 app.command("calibrate")(calibrate.calibrate)
+app.command("sensitivity")(sensitivity.sensitivity)
 app.command("schema")(catalogues.schema)
 app.add_typer(catalogues.hardware, name="hardware")
 app.add_typer(catalogues.models, name="models")
