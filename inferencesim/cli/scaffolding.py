@@ -1,14 +1,22 @@
-"""Commands that write a commented file to start from."""
+"""Commands that write a file to start from: commented templates, and step tables made of measurements."""
+
+# ruff: noqa: TC003 - typer reads the annotations at run time
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inferencesim.cli.console import guarded, say, write_text
+from inferencesim.cli.console import guarded, require_writable, say, write_text
+from inferencesim.errors import InputError
 
-new = typer.Typer(no_args_is_help=True, help="Write a commented file to start from.", rich_markup_mode=None)
+if TYPE_CHECKING:
+    from inferencesim.hardware.profile import HardwareProfile
+    from inferencesim.measurements.operators import Link
+
+new = typer.Typer(no_args_is_help=True, help="Write a file to start from.", rich_markup_mode=None)
 
 FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="Where to; - is stdout.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite the file.")]
@@ -108,3 +116,60 @@ def _say_what_is_left(template: str, file: str) -> None:
     say(f"fill in from a datasheet: {paths(FILL_IN)}")
     say(f"class priors, until measured: {paths(CLASS_PRIOR)}")
     say(f"then check it with: inferencesim hardware show {file}")
+
+
+@new.command("step-table")
+@guarded
+def new_step_table(
+    profile: Annotated[
+        Path, typer.Argument(metavar="PROFILE_FOLDER", help="Operator profile of one chip and model: meta.yaml, tp1/ …")
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="Where to.")],
+    hardware: Annotated[str, typer.Option("--hardware", metavar="ID|FILE", help="The chip that was profiled.")],
+    model: Annotated[str, typer.Option("--model", metavar="ID|FILE", help="The model that was profiled.")],
+    tensor: Annotated[int, typer.Option("--tensor", metavar="N", help="Chips of the tensor group.")] = 1,
+    link_bandwidth: Annotated[
+        str | None, typer.Option("--link-bandwidth", metavar="RATE", help="Of an all-reduce, as in '12.5 GB/s'.")
+    ] = None,
+    link_latency: Annotated[
+        str | None, typer.Option("--link-latency", metavar="TIME", help="Of its messages, as in 5us.")
+    ] = None,
+    force: ForceOption = False,
+) -> None:
+    """Write the step table of a deployment whose operators were profiled one by one.
+
+    Profiles hold no communication: an all-reduce meets the profile's scale-up link, unless options say what it reaches.
+    """
+    from inferencesim.deployment.step_table import write_step_table
+    from inferencesim.hardware.catalog import load_profile
+    from inferencesim.measurements.operators import read_operators
+    from inferencesim.models.catalog import load_model
+
+    require_writable(str(file), force)
+    chip = load_profile(hardware, "--hardware")
+    link = _link(chip, link_bandwidth, link_latency)
+    table = read_operators(profile, chip.id, load_model(model, "--model"), tensor, link)
+    write_step_table(table, file)
+    say(f"wrote {file}")
+    if tensor > 1:
+        say(f"all-reduce among {tensor} chips: {link.bytes_per_s / 1e9:g} GB/s, {link.latency_s * 1e6:g} us a message")
+    say(
+        f"measured up to: max_sequences {table.most_sequences:g}, token_budget {table.most_tokens:g}, "
+        f"{table.longest_context:g} tokens of context"
+    )
+    say(f"a pool of {table.hardware} with {table.model} and tensor: {tensor} uses it with: latency: {{table: {file}}}")
+
+
+def _link(chip: HardwareProfile, bandwidth: str | None, latency: str | None) -> Link:
+    """Return the chip's scale-up link, with what is given in its place."""
+    from inferencesim.measurements.operators import Link
+    from inferencesim.units import to_si
+
+    link = Link.of(chip)
+    bytes_per_s = link.bytes_per_s if bandwidth is None else to_si(bandwidth, "bandwidth", "--link-bandwidth")
+    latency_s = link.latency_s if latency is None else to_si(latency, "time", "--link-latency")
+    if bytes_per_s <= 0.0:
+        raise InputError("--link-bandwidth", f"{bandwidth} is not above zero", "Write it as '12.5 GB/s'.")
+    if latency_s < 0.0:
+        raise InputError("--link-latency", f"{latency} is below zero", "Write it as 5us.")
+    return Link(bytes_per_s, latency_s)

@@ -32,7 +32,7 @@ from scipy.optimize import isotonic_regression
 
 from inferencesim.deployment.step_table import StepTable
 from inferencesim.deployment.step_time import distinct_experts
-from inferencesim.documents import read_yaml
+from inferencesim.documents import read_yaml, validated
 from inferencesim.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ _MS_PER_S = 1e3
 #: Rows of dense.csv that a step runs once; all others it runs once per layer, but for the two norms of a layer.
 _ONCE = ("embedding", "final_layernorm")
 _TWICE_PER_LAYER = ("layernorm",)
+
+#: Told where a folder is no profile.
+_A_PROFILE = "Name the folder of one chip and model, with meta.yaml and tp1/, tp2/ … in it."
 
 #: Activations travel in sixteen bits.
 _ACTIVATION_BYTES = 2.0
@@ -107,14 +110,19 @@ def read_operators(folder: Path, hardware: str, model: ModelSpec, tensor: int, l
     Raises
     ------
     InputError
-        If a file or column is missing, or the tensor degree was not profiled.
+        If there is no such profile, the tensor degree was not profiled, a file or column is missing, or what is in
+        one makes no table.
     """
+    if not folder.is_dir():
+        raise InputError(str(folder), "there is no such folder", _A_PROFILE)
+    if not (folder / "meta.yaml").is_file():
+        raise InputError(str(folder), "is no operator profile: there is no file 'meta.yaml' in it", _A_PROFILE)
     meta = read_yaml(folder / "meta.yaml", str(folder))
     if not isinstance(meta, dict):
         raise InputError(str(folder / "meta.yaml"), "is not a mapping of keys to values")
     place = folder / f"tp{tensor}"
     if not place.is_dir():
-        degrees = ", ".join(sorted(each.name[2:] for each in folder.glob("tp*")))
+        degrees = ", ".join(sorted(each.name[2:] for each in folder.glob("tp*"))) or "none"
         raise InputError(str(folder), f"tensor degree {tensor} was not profiled", f"Profiled: {degrees}.")
     tokens, tokens_ms = _by_tokens(place, model, tensor, link)
     sequences = _read(place / "per_sequence.csv", ("layer", "sequences", "time_us"))
@@ -124,7 +132,7 @@ def read_operators(folder: Path, hardware: str, model: ModelSpec, tensor: int, l
     prefill = attention[(attention["n_decode"] == 0) & (attention["prefill_chunk"] > 0)]
     batch, context, decode_ms = _surface(decode, "n_decode", "kv_decode", model.layers)
     chunk, before, prefill_ms = _surface(prefill, "prefill_chunk", "kv_prefill", model.layers)
-    return StepTable.model_validate(
+    return validated(
         {
             "schema": 1,
             "hardware": hardware,
@@ -140,7 +148,9 @@ def read_operators(folder: Path, hardware: str, model: ModelSpec, tensor: int, l
             },
             "decode": {"batch": batch, "context": context, "ms": decode_ms},
             "prefill": {"chunk": chunk, "before": before, "ms": prefill_ms},
-        }
+        },
+        StepTable,
+        str(place),
     )
 
 
@@ -155,6 +165,13 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise InputError(str(path), f"has no column {missing[0]!r}", f"Its columns: {', '.join(frame.columns)}.")
+    for name in columns:
+        if name != "layer" and not pd.api.types.is_numeric_dtype(frame[name]):
+            raise InputError(str(path), f"column {name!r} holds more than numbers", "Profile again, or mend the file.")
+    repeated = frame.duplicated([name for name in columns if name != "time_us"])
+    if repeated.any():
+        line = int(repeated.to_numpy().argmax()) + 2
+        raise InputError(f"{path}, line {line}", "times again what a line before has", "Leave one of them.")
     return frame
 
 
@@ -166,7 +183,8 @@ def _by_tokens(
     operators = dense.pivot(index="tokens", columns="layer", values="time_us").dropna()
     times = {str(name): 1.0 if name in _ONCE else float(model.layers) for name in operators.columns}
     for name in _TWICE_PER_LAYER:
-        times[name] *= 2.0
+        if name in times:
+            times[name] *= 2.0
     tokens = operators.index.to_numpy(dtype=np.float64)
     ms = sum((operators[name].to_numpy() * count for name, count in times.items()), np.zeros(tokens.size)) * _MS_PER_US
     if model.moe is not None:

@@ -100,6 +100,9 @@ def test_experts_are_taken_at_the_number_a_batch_touches(profile):
         ("tp1/dense.csv", None, "there is no such file"),
         ("tp1/dense.csv", "", "is not a CSV table"),
         ("tp1/attention.csv", "chunk,time_us\n1,2\n", "has no column 'prefill_chunk'"),
+        ("tp1/attention.csv", ATTENTION.replace("80", "slow"), "column 'time_us' holds more than numbers"),
+        ("tp1/dense.csv", DENSE + "qkv_proj,8,3100\n", "line 10: times again"),
+        ("tp1/per_sequence.csv", "layer,sequences,time_us\nlm_head,1,500\n", "sequences.at"),
         ("meta.yaml", None, "there is no file"),
     ],
 )
@@ -110,7 +113,7 @@ def test_what_is_missing_is_named(profile, file, text, said):
     with pytest.raises(InputError) as refused:
         read_operators(profile, "small-chip", SMALL, 1, NO_LINK)
     assert said in str(refused.value)
-    assert file.split("/")[-1] in str(refused.value)
+    assert file.split("/")[0] in str(refused.value)
 
 
 def test_a_degree_that_was_not_profiled_is_refused(profile):
