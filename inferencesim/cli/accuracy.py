@@ -110,7 +110,7 @@ def _shared_measurements() -> Path:
 def _read(place: Path) -> Readings:
     from inferencesim.measurements.reading import read_folder, read_measurements
 
-    return read_measurements(place) if place.is_file() else read_folder(place)
+    return read_measurements(place) if place.is_file() else read_folder(place, traces=True)
 
 
 def _wanted(only: list[str]) -> dict[Column, str]:

@@ -12,7 +12,9 @@ from inferencesim.deployment.calibration import NO_CALIBRATION, SHIPPED, calibra
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.experiments.fitting import is_saturated
 from inferencesim.experiments.parallel import run_all
+from inferencesim.experiments.replay import Replay
 from inferencesim.experiments.reproduce import Reproduction
+from inferencesim.measurements.request_traces import RequestTrace
 from inferencesim.results.accuracy import (
     COLUMNS,
     AccuracyReport,
@@ -105,7 +107,7 @@ def compare(measurement: Measurement, calibration: str = SHIPPED) -> Comparison 
     """Simulate a measurement and put its figures beside the observed ones."""
     columns = columns_of(measurement)
     try:
-        reproduction = Reproduction(measurement, calibration)
+        reproduction = _reproduction(measurement, calibration)
         predicted = reproduction.simulate()
     except InputError as problem:
         # What follows the colon are this row's own numbers; rows with the same reason are counted together.
@@ -119,10 +121,17 @@ def compare(measurement: Measurement, calibration: str = SHIPPED) -> Comparison 
         id=measurement.id,
         **columns,
         calibrated=deployment.calibration is not None,
+        step_table=deployment.table is not None,
         expected_error=reproduction.expected_error,
-        below_saturation=measurement.load.kind != "offline" and not is_saturated(reproduction),
+        below_saturation=measurement.load.kind != "offline" and not is_saturated(measurement),
         figures=figures,
     )
+
+
+def _reproduction(measurement: Measurement, calibration: str) -> Replay | Reproduction:
+    if isinstance(measurement, RequestTrace):
+        return Replay(measurement)
+    return Reproduction(measurement, calibration)
 
 
 def measure_accuracy(
@@ -154,7 +163,8 @@ def measure_accuracy(
     rows = [each for each in outcomes if isinstance(each, Comparison)]
     unsupported = [*work.unsupported, *(each for each in outcomes if isinstance(each, NotReproduced))]
     fitted = [row for row in rows if row.calibrated]
-    priors = [row for row in rows if not row.calibrated]
+    measured = [row for row in rows if row.step_table]
+    priors = [row for row in rows if row.priors_only]
     return AccuracyReport(
         versions=package_versions(),
         data=data,
@@ -165,6 +175,7 @@ def measure_accuracy(
         sources=summarise(rows, unsupported, ("source",)),
         total=group_accuracy({"set": "all"}, rows, len(unsupported)),
         calibrated=group_accuracy({"set": "calibrated (chip, engine) pairs"}, fitted, None),
+        step_tables=group_accuracy({"set": "measured step tables"}, measured, None),
         class_priors=group_accuracy({"set": "class priors only"}, priors, None),
         cross_validated=tuple(_cross_validated(fitted)) if calibration != NO_CALIBRATION else (),
         rows=tuple(rows),

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
     from inferencesim.deployment.engine import Engine
     from inferencesim.experiments.reproduce import Reproduction
-    from inferencesim.measurements.measurement import Measurement
     from inferencesim.hardware.profile import HardwareProfile
     from inferencesim.hardware.quantity import Quantity
-    from inferencesim.measurements.measurement import Metric
+    from inferencesim.measurements.measurement import Measurement, Metric
 
 
 @dataclass(frozen=True)

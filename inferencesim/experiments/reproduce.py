@@ -106,7 +106,7 @@ class Reproduction:
         completed = rows[rows["outcome"] == COMPLETED]
         if completed.size == 0:
             return {}
-        return _of_a_batch(completed) if self.measurement.load.kind == "static" else _figures(completed, self._steady)
+        return _of_a_batch(completed) if self.measurement.load.kind == "static" else figures_of(completed, self._steady)
 
     def _shorten(self, tree: dict[str, Any]) -> None:
         """Play a few full batches of an offline measurement, if it had more, and compare their steady state."""
@@ -190,7 +190,7 @@ def _lengths(tokens: TokenRange) -> dict[str, Any] | int:
     return {"distribution": "uniform", "low": tokens.low, "high": tokens.high}
 
 
-def _figures(rows: Records, steady: bool) -> dict[Metric, float]:
+def figures_of(rows: Records, steady: bool = False) -> dict[Metric, float]:
     """Return the figures of completed requests, the rates over all of them or in their steady state only."""
     left = np.sort(rows["left_s"])
     start = float(rows["arrived_s"].min())

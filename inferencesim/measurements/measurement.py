@@ -48,10 +48,12 @@ class MeasuredLoad:
 
     Attributes
     ----------
-    kind : {"closed", "offline", "open", "static"}
+    kind : {"closed", "offline", "open", "static", "replayed"}
         ``closed``: `concurrency` clients that ask again at once. ``offline``: all `requests` queued at t = 0.
         ``open``: Poisson arrivals at `rate_per_s`. ``static``: one batch of `concurrency` sequences, started together.
+        ``replayed``: requests at recorded times, each of its own lengths.
     prompt_tokens, output_tokens : TokenRange
+        Of a replayed load, their mean alone.
     concurrency : int
         Clients (closed) or sequences (static); 0 otherwise.
     requests : int
@@ -60,7 +62,7 @@ class MeasuredLoad:
         Arrivals per second (open); 0 otherwise.
     """
 
-    kind: Literal["closed", "offline", "open", "static"]
+    kind: Literal["closed", "offline", "open", "static", "replayed"]
     prompt_tokens: TokenRange
     output_tokens: TokenRange
     concurrency: int = 0

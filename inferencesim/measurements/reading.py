@@ -12,6 +12,7 @@ from inferencesim.measurements.defaults import Defaults
 from inferencesim.measurements.guidellm import GuideLlm
 from inferencesim.measurements.measurement import Readings
 from inferencesim.measurements.own_csv import OwnCsv
+from inferencesim.measurements.request_traces import read_request_traces
 from inferencesim.measurements.vllm_bench import VllmBench
 
 if TYPE_CHECKING:
@@ -82,8 +83,16 @@ def read_measurements(path: Path, defaults: Defaults | None = None) -> Readings:
     return reader.read(contents, defaults or Defaults())
 
 
-def read_folder(folder: Path, defaults: Defaults | None = None) -> Readings:
+def read_folder(folder: Path, defaults: Defaults | None = None, *, traces: bool = False) -> Readings:
     """Read every file of measurements that lies directly in `folder`, in alphabetical order; others are passed over.
+
+    Parameters
+    ----------
+    folder : Path
+    defaults : Defaults, optional
+        As for :func:`read_measurements`.
+    traces : bool
+        Whether the request traces in and below it are read too.
 
     Raises
     ------
@@ -100,6 +109,8 @@ def read_folder(folder: Path, defaults: Defaults | None = None) -> Readings:
         reader = _reader(contents)
         if reader is not None:
             parts.append(reader.read(contents, defaults or Defaults()))
+    if traces:
+        parts += read_request_traces(folder)
     if not parts:
         remedy = f"Known formats: {', '.join(READERS)}."
         raise InputError(str(folder), "no file in it is recognised as measurements", remedy)

@@ -61,7 +61,7 @@ def accuracy_tables(report: AccuracyReport) -> list[RenderableType]:
         parts.append(_unsupported_table(report.unsupported))
     total = report.total.model_copy(update={"group": {"source": "all"}})
     parts.append(_error_table("Errors by source", [*report.sources, total], totals=True))
-    sets = [each for each in (report.calibrated, report.class_priors) if each.rows]
+    sets = [each for each in (report.calibrated, report.step_tables, report.class_priors) if each.rows]
     parts.append(_error_table("With and without a calibration", sets, totals=True))
     if report.cross_validated:
         parts.append(_cross_validated_table(report))
@@ -199,8 +199,8 @@ def _panel(axis: Axes, rows: Sequence[Comparison], quantity: Quantity, colours: 
     shown: list[tuple[Pair, Comparison]] = [(row.figures[quantity], row) for row in rows if quantity in row.figures]
     if not shown:
         return
-    for calibrated in (False, True):
-        drawn = [(pair, row) for pair, row in shown if row.calibrated is calibrated]
+    for hollow in (True, False):
+        drawn = [(pair, row) for pair, row in shown if row.priors_only is hollow]
         edges = [colours.get(row.hardware, _GREY) for _, row in drawn]
         axis.scatter(
             [pair.measured for pair, _ in drawn],
@@ -208,7 +208,7 @@ def _panel(axis: Axes, rows: Sequence[Comparison], quantity: Quantity, colours: 
             s=14,
             linewidths=0.7,
             edgecolors=edges,
-            facecolors=edges if calibrated else "none",
+            facecolors="none" if hollow else edges,
             alpha=0.75,
         )
     low = min(min(pair.measured, pair.predicted) for pair, _ in shown) / 1.5
@@ -230,6 +230,6 @@ def _legend(rows: Sequence[Comparison], colours: dict[str, str]) -> list[Line2D]
     handles = [mark(chip, colour, True) for chip, colour in colours.items()]
     if any(row.hardware not in colours for row in rows):
         handles.append(mark("other chips", _GREY, True))
-    if any(not row.calibrated for row in rows):
+    if any(row.priors_only for row in rows):
         handles.append(mark("hollow: class priors", _GREY, False))
     return handles

@@ -65,7 +65,9 @@ class Comparison(Record):
     source, hardware, engine, model, precision, load : str
         The columns of groups.
     calibrated : bool
-        Whether its deployment has a calibration; otherwise class priors.
+        Whether its deployment has a calibration.
+    step_table : bool
+        Whether its step times were measured, operator by operator or as a whole.
     expected_error : str
         What is known about the accuracy of its deployment.
     below_saturation : bool
@@ -81,9 +83,15 @@ class Comparison(Record):
     precision: str
     load: str
     calibrated: bool
+    step_table: bool = False
     expected_error: str
     below_saturation: bool
     figures: dict[Figure, Pair]
+
+    @property
+    def priors_only(self) -> bool:
+        """Whether nothing but class priors stands behind it."""
+        return not (self.calibrated or self.step_table)
 
 
 class NotReproduced(Record):
@@ -177,8 +185,8 @@ class AccuracyReport(Record):
     groups : tuple of GroupAccuracy
     sources : tuple of GroupAccuracy
         One per source.
-    total, calibrated, class_priors : GroupAccuracy
-        All rows; those with a calibration; those without.
+    total, calibrated, step_tables, class_priors : GroupAccuracy
+        All rows; those with a calibration; those with measured step times; those with neither.
     cross_validated : tuple of CrossValidated
         Of the calibrations that took part.
     rows : tuple of Comparison
@@ -195,6 +203,7 @@ class AccuracyReport(Record):
     sources: tuple[GroupAccuracy, ...]
     total: GroupAccuracy
     calibrated: GroupAccuracy
+    step_tables: GroupAccuracy
     class_priors: GroupAccuracy
     cross_validated: tuple[CrossValidated, ...]
     rows: tuple[Comparison, ...]

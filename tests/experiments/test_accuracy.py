@@ -88,6 +88,12 @@ def test_a_report_counts_every_row_once():
     assert report.sources[0].errors["tpot"].rows == 2
 
 
+def test_measured_step_times_are_neither_calibrated_nor_class_priors():
+    row = compare(measurement("a"), "none").model_copy(update={"step_table": True})
+    report = measure_accuracy(type(plan_work(readings()))((lambda: row,), (), 1), data="traces")
+    assert (report.step_tables.rows, report.calibrated.rows, report.class_priors.rows) == (1, 0, 0)
+
+
 def test_another_kind_of_measurement_is_another_callable():
     row = compare(measurement("a"))
     work = plan_work(readings())

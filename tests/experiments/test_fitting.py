@@ -106,7 +106,7 @@ def test_a_rate_too_low_and_a_time_too_long_are_the_same_error():
 def test_a_ttft_that_is_queueing_counts_for_little():
     # 23 tokens after the first at 10 ms each.
     prompt, queued = ready([measurement("a", tpot_s=0.01, ttft_s=0.05), measurement("b", tpot_s=0.01, ttft_s=0.5)])
-    assert not is_saturated(prompt)
-    assert is_saturated(queued)
+    assert not is_saturated(prompt.measurement)
+    assert is_saturated(queued.measurement)
     weights = [{each.metric: each.weight for each in targets(one)} for one in (prompt, queued)]
     assert weights[1]["ttft_s"] < 0.2 * weights[0]["ttft_s"] < 0.2 * weights[0]["tpot_s"]

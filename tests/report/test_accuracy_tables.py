@@ -40,6 +40,7 @@ def report():
         groups=summarise(rows, [], ("hardware",)), sources=summarise(rows, [], ("source",)),
         total=group_accuracy({"set": "all"}, rows, 0),
         calibrated=group_accuracy({"set": "calibrated"}, [fitted], None),
+        step_tables=group_accuracy({"set": "measured step tables"}, [], None),
         class_priors=group_accuracy({"set": "class priors only"}, [new], None),
         cross_validated=(
             CrossValidated(hardware="fitted-chip", engine="vllm", unseen_rows=UNSEEN, unseen_models=None),
