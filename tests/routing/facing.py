@@ -36,6 +36,7 @@ def replica_of(hardware: str, model: str = "llama-3.1-8b", precision: str = "bf1
             "model": model,
             "precision": precision,
             "parallelism": {"tensor": tensor},
+            "calibration": "none",
         }
     )
     return deploy(load_profile(hardware, "here"), load_model(model, "here"), load_engine("vllm", "here"), pool, "here")
