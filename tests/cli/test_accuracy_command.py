@@ -42,7 +42,7 @@ def write(path, rows):
 
 
 def invoke(*words, code=0):
-    result = CliRunner().invoke(app, ["accuracy", *(str(word) for word in words)])
+    result = CliRunner().invoke(app, ["accuracy", *(str(word) for word in words)], env={"COLUMNS": "200"})
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
     return result

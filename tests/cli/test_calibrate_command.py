@@ -24,7 +24,7 @@ FACTS = ("--hardware", chip(), "--engine", "vllm", "--weights", "bf16", "--tenso
 
 
 def invoke(*words, code=0):
-    result = CliRunner().invoke(app, [str(word) for word in words])
+    result = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
     return result
