@@ -341,11 +341,13 @@ def step_cost(
             active += windowed.active_s
     if prefill_tokens > 0.0:
         parts = cut * prefill_ranks
-        full = _roofline(c, c.prefill_compute_s * prefill_pairs / parts, c.decode_memory_s * prefill_context / parts)
+        # Pieces of one prompt each read its whole context: only those of different prompts share the reading.
+        readers = min(parts, max(1.0, prefilling))
+        full = _roofline(c, c.prefill_compute_s * prefill_pairs / parts, c.decode_memory_s * prefill_context / readers)
         seconds += full.seconds
         active += full.active_s
         if c.window < np.inf:
-            seen = min(prefill_context, prefill_tokens + prefilling * c.window) / parts
+            seen = min(prefill_context / readers, prefill_tokens / parts + prefilling * c.window / readers)
             windowed = _roofline(c, c.prefill_window_compute_s * prefill_window_pairs / parts, c.window_memory_s * seen)
             seconds += windowed.seconds
             active += windowed.active_s
