@@ -106,7 +106,8 @@ def measure(case: Case) -> Measured:
     import simpy  # noqa: F401 - part of what a run imports
 
     from inferencesim.results.run_folder import FolderSink
-    from inferencesim.routing.policy import POLICIES, Policy
+    from inferencesim.policy import Policy
+    from inferencesim.routing.policy import POLICIES
     from inferencesim.simulation.engine import Simulation
     from inferencesim.simulation.plan import make_plan
 

@@ -9,8 +9,10 @@ serve a stale kernel after an edit of a function it calls.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -21,18 +23,18 @@ import platformdirs
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Compiled functions are written in these folders and files of the package.
-_COMPILED_SOURCES = ("jit.py", "deployment", "kernel", "routing", "ledger")
+_COMPILED_SOURCES = ("jit.py", "deployment", "kernel", "routing", "batching", "ledger")
 _KEPT_CACHES = 4
+_PACKAGE = Path(__file__).parent
 
 
 def _source_digest() -> str:
-    package = Path(__file__).parent
     hasher = hashlib.sha256(numba.__version__.encode())
     for name in _COMPILED_SOURCES:
-        place = package / name
+        place = _PACKAGE / name
         files = [place] if place.is_file() else sorted(place.rglob("*.py"))
         for file in files:
-            hasher.update(file.relative_to(package).as_posix().encode())
+            hasher.update(file.relative_to(_PACKAGE).as_posix().encode())
             hasher.update(file.read_bytes())
     return hasher.hexdigest()[:16]
 
@@ -78,8 +80,50 @@ def inlined(function: F) -> F:
 
 
 def compile_for(signature: Any, function: F) -> F:
-    """Compile now, for one signature, and cache on disk; the result can be passed to other compiled functions."""
-    return cast("F", numba.njit(signature, **_OPTIONS)(function))
+    """Compile now, for one signature, and cache on disk; the result can be passed to other compiled functions.
+
+    A function of another package is cached under a digest of its own source and
+    of those of the compiled functions it calls.
+    """
+    plain_function = plain(function)
+    if Path(inspect.getfile(plain_function)).is_relative_to(_PACKAGE):
+        return cast("F", numba.njit(signature, **_OPTIONS)(plain_function))
+    before = numba.config.CACHE_DIR  # type: ignore[attr-defined]  # set by numba at run time
+    numba.config.CACHE_DIR = str(CACHE_FOLDER / f"of_others-{_foreign_digest(plain_function)}")  # type: ignore[attr-defined]  # likewise
+    try:
+        return cast("F", numba.njit(signature, **_OPTIONS)(plain_function))
+    finally:
+        numba.config.CACHE_DIR = before  # type: ignore[attr-defined]  # likewise
+
+
+def _foreign_digest(function: Callable[..., Any]) -> str:
+    """Return a digest of the files of a function and of all compiled functions and modules it refers to.
+
+    Numbers it takes from other modules are compiled into it, so those modules'
+    files count as well.
+    """
+    files: set[Path] = set()
+    seen: set[int] = set()
+    pending: list[Any] = [function]
+    while pending:
+        each = plain(pending.pop())
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        file = getattr(sys.modules.get(getattr(each, "__module__", "") or ""), "__file__", None)
+        if inspect.ismodule(each):
+            file = each.__file__
+        if file is None or Path(file).is_relative_to(_PACKAGE) or "site-packages/num" in file:
+            continue
+        files.add(Path(file))
+        if inspect.isfunction(each):
+            names = inspect.getclosurevars(each)
+            pending += [*names.globals.values(), *names.nonlocals.values()]
+    hasher = hashlib.sha256()
+    for path in sorted(files):
+        hasher.update(str(path).encode())
+        hasher.update(path.read_bytes())
+    return hasher.hexdigest()[:16]
 
 
 class FunctionAddress(numba.types.WrapperAddressProtocol):

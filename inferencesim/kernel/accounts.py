@@ -5,31 +5,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferencesim.jit import compiled
+from inferencesim.kernel.batch import tokens_made
 from inferencesim.kernel.decode import decode_share, steps_done
-from inferencesim.kernel.tables import DECODING, IDLE
+from inferencesim.kernel.queue import enter_phase
+from inferencesim.kernel.tables import DECODING, HOLD, IDLE, WAITING
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet, Records
 
 
 @compiled
-def usage_at(fleet: Fleet, replica: int, at_s: float) -> tuple[float, float, int]:
+def usage_at(fleet: Fleet, replica: int, at_s: float) -> tuple[float, float, float]:
     """Return a replica's busy seconds, the joules of its steps and its output tokens up to `at_s`.
 
     Of the segment under way, time and energy count in proportion, tokens by
     the steps that are over.
     """
     r = fleet.replicas[replica]
-    if r["segment"] == IDLE:
-        return r["busy_s"], r["busy_energy_j"], 0
+    if r["segment"] == IDLE or r["segment"] == HOLD:
+        return r["busy_s"], r["busy_energy_j"], 0.0
     lasts = r["segment_end_s"] - r["segment_start_s"]
     share = min(1.0, max(0.0, (at_s - r["segment_start_s"]) / lasts)) if lasts > 0.0 else 1.0
-    tokens = steps_done(fleet, replica, at_s) * r["decoding"]
+    tokens = steps_done(fleet, replica, at_s) * r["growth"]
     return r["busy_s"] + share * lasts, r["busy_energy_j"] + share * r["segment_j"], tokens
 
 
 @compiled
-def pool_usage(fleet: Fleet, pool: int, at_s: float) -> tuple[float, float, int]:
+def pool_usage(fleet: Fleet, pool: int, at_s: float) -> tuple[float, float, float]:
     """Return busy seconds, joules of steps and output tokens of all replicas of a pool up to `at_s`."""
     busy_s, energy_j = 0.0, 0.0
     tokens = fleet.pools[pool]["output_tokens"]
@@ -56,14 +58,17 @@ def still_inside(fleet: Fleet, at_s: float, out: Records) -> int:
             seat = fleet.seats[replica, place]
             out[count] = fleet.slots[seat["slot"]]
             s = out[count]
+            enter_phase(s, s["phase"], at_s)
             if s["phase"] == DECODING:
-                s["generated_tokens"] = s["output_tokens"] - (seat["finish_at"] - r["step"]) + steps
+                s["generated_tokens"] += tokens_made(fleet, replica, place, r["step"] + steps)
                 s["busy_s"] += r["share_s"] - s["busy_base_s"] + seconds
                 s["energy_j"] += r["share_j"] - s["energy_base_j"] + joules
             count += 1
-        slot = r["head"]
-        while slot >= 0:
-            out[count] = fleet.slots[slot]
-            slot = fleet.slots[slot]["following"]
-            count += 1
+        for lane in range(fleet.lanes.shape[1]):
+            slot = fleet.lanes[replica, lane]["head"]
+            while slot >= 0:
+                out[count] = fleet.slots[slot]
+                enter_phase(out[count], WAITING, at_s)
+                slot = fleet.slots[slot]["following"]
+                count += 1
     return count

@@ -81,6 +81,12 @@ def write_ask(fleet: Fleet, gateway: Gateway) -> bool:
     arrival["arrived_s"] = fleet.timers[0]["at_s"]
     arrival["patience_s"] = loop["patience_s"]
     arrival["cancel_after_s"] = turn["cancel_after_s"]
+    arrival["predicted_tokens"] = turn["predicted_tokens"]
+    arrival["prefix"] = turn["prefix"]
+    arrival["history"] = turn["history"]
+    arrival["chain"] = -1
+    arrival["media_units"] = turn["media_units"]
+    arrival["media_s"] = turn["media_s"]
     arrival["client"] = row
     return True
 

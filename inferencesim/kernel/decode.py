@@ -17,20 +17,37 @@ import numpy as np
 from inferencesim.deployment.latency import LatencyModel, decode_line, latency_of
 from inferencesim.deployment.step_time import DecodeLine, StepCost, line_cost, step_energy_j
 from inferencesim.jit import compiled, inlined
+from inferencesim.kernel.batch import tokens_made
+from inferencesim.kernel.blocks import blocks_for, capacity_of
 from inferencesim.kernel.heap import reschedule
-from inferencesim.kernel.tables import DECODE
+from inferencesim.kernel.tables import DECODE, NEVER
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet
 
 
 @inlined
-def growth_in(fleet: Fleet, replica: int, step: int) -> int:
-    """Return how many decoding sequences need a new KV block in a step."""
-    pool = fleet.pools[fleet.replicas[replica]["pool"]]
-    if pool["reserve"]:
-        return 0
-    return int(fleet.residues[replica, (-step) % pool["block_size"]])
+def _growth_in(fleet: Fleet, replica: int, step: int) -> int:
+    """Return how many sequences that make a token per step need a new KV block in a step."""
+    block_size = fleet.pools[fleet.replicas[replica]["pool"]]["block_size"]
+    return int(fleet.residues[replica, (-step) % block_size])
+
+
+@compiled
+def _uneven_growth(fleet: Fleet, replica: int, steps: int) -> int:
+    """Return the KV blocks that sequences need over the next `steps` steps if each has its own tokens per step."""
+    r = fleet.replicas[replica]
+    block_size = fleet.pools[r["pool"]]["block_size"]
+    blocks = 0
+    for place in range(fleet.live[replica]["running"]):
+        seat = fleet.seats[replica, place]
+        if seat["finish_at"] >= NEVER:
+            continue
+        held = fleet.slots[seat["slot"]]["target"]
+        ahead = min(r["step"] + steps, seat["finish_at"])
+        blocks += blocks_for(held + tokens_made(fleet, replica, place, ahead), block_size)
+        blocks -= blocks_for(held + tokens_made(fleet, replica, place, r["step"]), block_size)
+    return blocks
 
 
 @inlined
@@ -40,11 +57,13 @@ def growth_over(fleet: Fleet, replica: int, steps: int) -> int:
     pool = fleet.pools[r["pool"]]
     if pool["reserve"]:
         return 0
+    if pool["drafts"] > 0:
+        return _uneven_growth(fleet, replica, steps)
     block_size = pool["block_size"]
     rounds = steps // block_size
     blocks = rounds * r["decoding"]
     for ahead in range(rounds * block_size, steps):
-        blocks += growth_in(fleet, replica, r["step"] + ahead)
+        blocks += _growth_in(fleet, replica, r["step"] + ahead)
     return int(blocks)
 
 
@@ -53,22 +72,41 @@ def _steps_with_room(fleet: Fleet, replica: int, wanted: int) -> int:
     """Return how many of the `wanted` next steps the free KV blocks allow."""
     r = fleet.replicas[replica]
     pool = fleet.pools[r["pool"]]
-    free = pool["kv_blocks"] - r["blocks_used"]
-    if pool["reserve"] or free >= r["decoding"] * (wanted // pool["block_size"] + 1):
+    free = capacity_of(fleet, replica) - r["blocks_used"]
+    if pool["reserve"] or free >= r["decoding"] * (wanted * (1 + pool["drafts"]) // pool["block_size"] + 1):
         return wanted
+    if pool["drafts"] > 0:
+        return _uneven_steps_with_room(fleet, replica, wanted, free)
     for ahead in range(wanted):
-        free -= growth_in(fleet, replica, r["step"] + ahead)
+        free -= _growth_in(fleet, replica, r["step"] + ahead)
         if free < 0:
             return ahead
     return wanted
 
 
+@compiled
+def _uneven_steps_with_room(fleet: Fleet, replica: int, wanted: int, free: int) -> int:
+    fits, too_many = 0, wanted + 1
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        if _uneven_growth(fleet, replica, middle) <= free:
+            fits = middle
+        else:
+            too_many = middle
+    return fits
+
+
+@inlined
+def contexts_over(fleet: Fleet, replica: int, steps: int) -> float:
+    """Return the context tokens that the next `steps` decode steps read: context + growth, context + 2 · growth, …."""
+    r = fleet.replicas[replica]
+    return float(steps * r["context"] + r["growth"] * steps * (steps + 1.0) / 2.0)
+
+
 @inlined
 def _cost_of(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> StepCost:
-    """Return the cost of the next `steps` decode steps: they read context + decoding, context + 2 · decoding, …."""
-    r = fleet.replicas[replica]
-    n, decoding, context = float(steps), float(r["decoding"]), float(r["context"])
-    return line_cost(line, n, n * context + decoding * n * (n + 1.0) / 2.0)
+    """Return the cost of the next `steps` decode steps."""
+    return line_cost(line, float(steps), contexts_over(fleet, replica, steps))
 
 
 @inlined
@@ -90,18 +128,18 @@ def _decode_end_s(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> f
 def begin_decode(fleet: Fleet, replica: int, model: LatencyModel, preempted: bool) -> None:
     """Plan the longest run of decode steps in which nothing changes; after a preemption, a single step."""
     r = fleet.replicas[replica]
-    decoding, context = r["decoding"], r["context"]
+    decoding, context, growth = r["decoding"], r["context"], r["growth"]
     steps = _steps_with_room(fleet, replica, r["next_finish"] - r["step"])
     interval = fleet.pools[r["pool"]]["admission_interval"]
     if preempted:
         # Admission resumes in the next step.
         steps = 1
-    elif interval > 1 and r["head"] >= 0:
+    elif interval > 1 and fleet.live[replica]["waiting"] > 0:
         # Who waits is looked at again then.
         steps = min(steps, interval - r["step"] % interval)
-    line = decode_line(model, float(decoding), float(context + decoding))
+    line = decode_line(model, float(decoding), context + growth)
     if line.limit < np.inf:
-        steps = min(steps, max(1, int((line.limit - context) / decoding)))
+        steps = min(steps, max(1, int((line.limit - context) / growth)))
     r["segment"] = DECODE
     _plan_decode(fleet, replica, model, line, steps)
 
@@ -110,10 +148,9 @@ def begin_decode(fleet: Fleet, replica: int, model: LatencyModel, preempted: boo
 def _steps_reaching(fleet: Fleet, replica: int, line: DecodeLine, moment: float) -> int:
     """Return the fewest steps of a decode segment that last until `moment`, of those planned at least one."""
     r = fleet.replicas[replica]
-    decoding, context = float(r["decoding"]), float(r["context"])
     # n steps take a·n² + b·n: solve for the elapsed time, then settle the rounding by the sum itself.
-    a = line.slope_s * decoding / 2.0
-    b = line.fixed_s + line.slope_s * (context + decoding / 2.0)
+    a = line.slope_s * r["growth"] / 2.0
+    b = line.fixed_s + line.slope_s * (r["context"] + r["growth"] / 2.0)
     elapsed = max(0.0, moment - r["segment_start_s"])
     guess = 2.0 * elapsed / (b + math.sqrt(b * b + 4.0 * a * elapsed))
     steps = min(max(math.ceil(guess), 1), int(r["segment_steps"]))
@@ -127,8 +164,8 @@ def _steps_reaching(fleet: Fleet, replica: int, line: DecodeLine, moment: float)
 @inlined
 def _segment_line(fleet: Fleet, replica: int) -> DecodeLine:
     r = fleet.replicas[replica]
-    model = latency_of(fleet.latency, r["pool"])
-    return decode_line(model, float(r["decoding"]), float(r["context"] + r["decoding"]))
+    model = latency_of(fleet.latency, r["row"])
+    return decode_line(model, float(r["decoding"]), r["context"] + r["growth"])
 
 
 @compiled
@@ -140,7 +177,7 @@ def interrupt(fleet: Fleet, replica: int, now: float) -> None:
     line = _segment_line(fleet, replica)
     steps = _steps_reaching(fleet, replica, line, now)
     if steps < r["segment_steps"]:
-        _plan_decode(fleet, replica, latency_of(fleet.latency, r["pool"]), line, steps)
+        _plan_decode(fleet, replica, latency_of(fleet.latency, r["row"]), line, steps)
         reschedule(fleet, replica)
 
 
@@ -159,6 +196,6 @@ def decode_share(fleet: Fleet, replica: int, steps: int) -> tuple[float, float]:
     """Return one sequence's share of the first `steps` steps of the decode segment: seconds and joules."""
     r = fleet.replicas[replica]
     line = _segment_line(fleet, replica)
-    model = latency_of(fleet.latency, r["pool"])
+    model = latency_of(fleet.latency, r["row"])
     cost = _cost_of(fleet, replica, line, steps)
     return cost.seconds / r["decoding"], step_energy_j(model.coefficients, cost) / r["decoding"]

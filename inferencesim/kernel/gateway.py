@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from inferencesim.jit import compiled, inlined
-from inferencesim.kernel.decode import interrupt
+from inferencesim.kernel.blocks import match
 from inferencesim.kernel.heap import add_timer
-from inferencesim.kernel.queue import append_waiting, leave, take_slot
-from inferencesim.kernel.steps import begin_segment
+from inferencesim.kernel.queue import first_waiting, leave, queue_up, take_slot
+from inferencesim.kernel.steps import disturb
 from inferencesim.kernel.tables import (
     CANCELLED,
     CONTEXT_TOO_LONG,
     ELIGIBLE,
+    HOLD,
     IDLE,
     OPEN,
     QUEUE_FULL,
     REJECTED,
     TIMED_OUT,
+    WAITING,
     Fleet,
     Floats,
     Integers,
@@ -30,16 +32,7 @@ from inferencesim.kernel.views import Candidates, Request, mix
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: What routing knows of a class.
-CLASS = np.dtype(
-    [
-        ("expected_output_tokens", np.float64),
-        ("ttft_s", np.float64),  # promised, infinite if nothing is
-        ("tpot_s", np.float64),
-        ("e2e_s", np.float64),
-    ]
-)
-
+    from inferencesim.kernel.forming import Schedulers
 
 class Gateway(NamedTuple):
     """What the way in needs beside the fleet: the load, the classes, the policies' memory, the record."""
@@ -49,8 +42,9 @@ class Gateway(NamedTuple):
     turns: Records  #: TURN, (clients, turns kept per client)
     loops: Records  #: LOOP[C]
     asking: Records  #: ARRIVAL[1]: the request of the client that asks now
-    classes: Records  #: CLASS[C]
     verdicts: Integers  #: constraints settled once per class and pool, (C, P)
+    rows: Integers  #: which of a pool's models serves a class, as a row of the variants, (C, P); −1: none
+    schedulers: Schedulers  #: batching policies and orders
     pool_traits: Records  #: TRAITS[P]
     replica_traits: Records  #: TRAITS[R]
     pool_eligible: NDArray[np.uint8]  #: work space, P
@@ -67,20 +61,27 @@ class Gateway(NamedTuple):
 
 
 @inlined
-def request_view(gateway: Gateway, arrival: Any, now: float) -> Request:
+def request_view(fleet: Fleet, gateway: Gateway, arrival: Any, now: float) -> Request:
     """Return what the router knows of a request."""
     index = arrival["class_index"]
+    c = fleet.classes[index]
     return Request(
         index,
         arrival["prompt_tokens"],
-        gateway.classes[index]["expected_output_tokens"],
+        c["expected_output_tokens"],
         arrival["session"],
         now,
-        gateway.classes[index]["ttft_s"],
-        gateway.classes[index]["tpot_s"],
-        gateway.classes[index]["e2e_s"],
-        mix(mix(gateway.seed, index + 1), arrival["task"] + 1),
+        c["ttft_s"],
+        c["tpot_s"],
+        c["e2e_s"],
+        _key_of(gateway, arrival),
     )
+
+
+@inlined
+def _key_of(gateway: Gateway, arrival: Any) -> int:
+    """Return 31 random bits of a request's own: the same under every policy."""
+    return mix(mix(gateway.seed, arrival["class_index"] + 1), arrival["task"] + 1)
 
 
 @compiled
@@ -93,7 +94,7 @@ def filter_pools(fleet: Fleet, gateway: Gateway, arrival: Any) -> int:
         verdict = gateway.verdicts[arrival["class_index"], pool]
         if verdict == ELIGIBLE:
             limit = fleet.pools[pool]["queue_limit"]
-            if total > fleet.pools[pool]["context_limit"]:
+            if total > fleet.variants[gateway.rows[arrival["class_index"], pool]]["context_limit"]:
                 verdict = CONTEXT_TOO_LONG
             elif limit >= 0 and fleet.live_pools[pool]["waiting"] >= limit:
                 verdict = QUEUE_FULL
@@ -152,17 +153,43 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
     s["patience_s"] = arrival["patience_s"]
     s["cancel_after_s"] = arrival["cancel_after_s"]
     s["client"] = arrival["client"]
+    s["predicted_tokens"] = arrival["predicted_tokens"]
+    s["prefix"] = arrival["prefix"]
+    s["history"] = arrival["history"]
+    s["chain"] = arrival["chain"]
+    s["chain_blocks"] = arrival["chain_blocks"]
+    s["media_units"] = arrival["media_units"]
+    s["media_s"] = arrival["media_s"]
     s["pool"] = pool
     s["replica"] = replica
+    s["prefill_replica"] = -1
     s["outcome"] = OPEN
     s["reason"] = ELIGIBLE
     s["scheduled_s"] = np.nan
     s["first_token_s"] = np.nan
     s["finished_s"] = np.nan
     s["generated_tokens"] = 0
+    s["cached_tokens"] = 0
     s["preemptions"] = 0
     s["busy_s"] = 0.0
     s["energy_j"] = 0.0
+    s["prefill_busy_s"] = 0.0
+    s["prefill_energy_j"] = 0.0
+    s["waiting_s"] = 0.0
+    s["prefill_s"] = 0.0
+    s["decode_s"] = 0.0
+    s["transfer_s"] = 0.0
+    s["preempted_s"] = 0.0
+    s["phase"] = WAITING
+    s["since_s"] = now
+    s["lost_s"] = np.nan
+    s["key"] = _key_of(gateway, arrival)
+    s["row"] = gateway.rows[arrival["class_index"], pool] if pool >= 0 else 0
+    s["blocks"] = 0
+    s["shared"] = 0
+    s["source"] = -1
+    s["swapped"] = 0
+    s["fetched"] = 0
     s["target"] = arrival["prompt_tokens"]
     s["progress"] = 0
     s["chunk"] = 0
@@ -182,11 +209,38 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
         add_timer(fleet, now + s["patience_s"], TIMED_OUT, arrival["request_id"], slot)
     if s["cancel_after_s"] < np.inf:
         add_timer(fleet, now + s["cancel_after_s"], CANCELLED, arrival["request_id"], slot)
-    r = fleet.replicas[replica]
-    blocked = r["head"] >= 0
-    append_waiting(fleet, replica, slot)
-    if r["segment"] == IDLE:
-        begin_segment(fleet, replica, now)
-    elif not blocked:
-        # A queue that exists already waits for seats or memory, which only a completion frees.
-        interrupt(fleet, replica, now)
+    at = replica
+    if fleet.pools[pool]["prefill_pool"] >= 0 and _is_long(fleet, slot, replica):
+        at = _least_to_prefill(fleet, fleet.pools[pool]["prefill_pool"])
+        s["prefill_replica"] = at
+        s["row"] = fleet.replicas[at]["row"]
+        fleet.pools[fleet.replicas[at]["pool"]]["arrived"] += 1
+    queue_up(fleet, gateway.schedulers, at, slot, now)
+    r = fleet.replicas[at]
+    rests = r["segment"] == IDLE or r["segment"] == HOLD
+    if rests or fleet.pools[r["pool"]]["fair"] or first_waiting(fleet, at) == slot:
+        # Behind others it waits for seats or memory, which only a completion frees.
+        disturb(fleet, gateway.schedulers, at, now)
+
+
+@inlined
+def _is_long(fleet: Fleet, slot: int, replica: int) -> bool:
+    """Tell whether so much of a prompt is uncached at its replica that it is prefilled elsewhere."""
+    s = fleet.slots[slot]
+    pool = fleet.pools[fleet.replicas[replica]["pool"]]
+    uncached = s["prompt_tokens"]
+    if pool["prefix_cache"]:
+        most = (s["prompt_tokens"] - 1) // pool["block_size"]
+        uncached -= match(fleet, slot, replica, most) * pool["block_size"]
+    return bool(uncached > pool["prefill_above"])
+
+
+@inlined
+def _least_to_prefill(fleet: Fleet, pool: int) -> int:
+    """Return the replica of a pool with the fewest tokens to prefill, the first of equals."""
+    first = fleet.pools[pool]["first_replica"]
+    best = first
+    for replica in range(first + 1, first + fleet.pools[pool]["replicas"]):
+        if fleet.live[replica]["waiting_tokens"] < fleet.live[best]["waiting_tokens"]:
+            best = replica
+    return int(best)

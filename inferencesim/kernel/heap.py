@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferencesim.jit import inlined
-from inferencesim.kernel.tables import ASK
+from inferencesim.kernel.tables import ASK, LOADED
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet
@@ -93,13 +93,20 @@ def unschedule(fleet: Fleet, replica: int) -> None:
 
 
 @inlined
+def _rank(kind: int) -> int:
+    """Return the order of timers at one instant: KV that comes, clients that leave and make room, clients that ask."""
+    if kind == LOADED:
+        return 0
+    return 2 if kind == ASK else 1
+
+
+@inlined
 def _timer_before(fleet: Fleet, a: int, b: int) -> bool:
     first, second = fleet.timers[a], fleet.timers[b]
     if first["at_s"] != second["at_s"]:
         return bool(first["at_s"] < second["at_s"])
-    if (first["kind"] == ASK) != (second["kind"] == ASK):
-        # Who leaves makes room for who asks.
-        return bool(second["kind"] == ASK)
+    if _rank(first["kind"]) != _rank(second["kind"]):
+        return bool(_rank(first["kind"]) < _rank(second["kind"]))
     return bool(first["number"] < second["number"])
 
 
@@ -116,7 +123,7 @@ def _swap_timers(fleet: Fleet, a: int, b: int) -> None:
 
 @inlined
 def add_timer(fleet: Fleet, at_s: float, kind: int, number: int, slot: int) -> None:
-    """Remember that at `at_s` a request's client leaves unless something happens before, or that a client asks."""
+    """Remember what happens at `at_s` unless something comes before: KV arrives, a client leaves, or one asks."""
     place = fleet.clock[0]["timer_count"]
     fleet.clock[0]["timer_count"] += 1
     timer = fleet.timers[place]

@@ -5,7 +5,7 @@ only when something outside has to be done: a table is full, or the turns drawn
 for a closed-loop client are used.
 
 Events at one instant happen in this order: ends of segments (by replica
-number), clients leaving (by request number), a refresh of the snapshot,
+number), KV that comes over a link, clients leaving (both by request number), a refresh of the snapshot,
 arrivals (closed-loop clients first, by class and number, then the stream in its
 order). A client that does not think asks at the instant of its answer, hence
 after the next batch has been formed. What SimPy has at that instant comes after
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferencesim.jit import compiled, inlined
+from inferencesim.kernel.batch import kv_has_come, stop_running
 from inferencesim.kernel.clients import answer_clients, ask_is_due, count_ask, write_ask
 from inferencesim.kernel.decode import interrupt
 from inferencesim.kernel.gateway import (
@@ -30,12 +31,13 @@ from inferencesim.kernel.gateway import (
     request_view,
 )
 from inferencesim.kernel.heap import drop_first_timer, first_replica
-from inferencesim.kernel.queue import count_waiting, leave, unlink_waiting
-from inferencesim.kernel.steps import begin_segment, end_segment
-from inferencesim.kernel.tables import ASK, OPEN, TIMED_OUT, WAITING, Fleet, Records
+from inferencesim.kernel.queue import count_waiting, first_waiting, leave, unlink_waiting
+from inferencesim.kernel.steps import begin_segment, disturb, end_segment
+from inferencesim.kernel.tables import ASK, HOLD, IDLE, LOADED, LOADING, OPEN, TIMED_OUT, WAITING, Fleet, Records
 from inferencesim.kernel.views import inside_pool
 
 if TYPE_CHECKING:
+    from inferencesim.kernel.forming import Schedulers
     from inferencesim.kernel.views import Request
 
 #: Why :func:`play` came back.
@@ -49,7 +51,25 @@ def _copy_records(source: Records, target: Records) -> None:
 
 
 @compiled
-def _client_leaves(fleet: Fleet, now: float) -> None:
+def _kv_comes(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
+    """Handle the first timer: the KV of a loading request has come."""
+    timer = fleet.timers[0]
+    request_id, slot = timer["number"], timer["slot"]
+    drop_first_timer(fleet)
+    s = fleet.slots[slot]
+    if s["request_id"] != request_id or s["phase"] != LOADING:
+        # It has left in the meantime.
+        return
+    source = s["source"]
+    kv_has_come(fleet, slot, now)
+    disturb(fleet, schedulers, s["at"], now)
+    if source >= 0:
+        # There is room again where its KV was.
+        disturb(fleet, schedulers, source, now)
+
+
+@compiled
+def _client_leaves(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
     """Handle the first timer: its client leaves, unless the request has left or (a timeout) has its first token."""
     timer = fleet.timers[0]
     request_id, slot, outcome = timer["number"], timer["slot"], timer["kind"]
@@ -59,21 +79,30 @@ def _client_leaves(fleet: Fleet, now: float) -> None:
         return
     if outcome == TIMED_OUT and not np.isnan(s["first_token_s"]):
         return
-    replica = s["replica"]
-    r = fleet.replicas[replica]
+    replica, source = s["at"], s["source"]
     if s["phase"] == WAITING:
-        was_head = r["head"] == slot
-        unlink_waiting(fleet, replica, slot)
-        count_waiting(fleet, replica, 0, -s["target"])
+        was_first = first_waiting(fleet, replica) == slot
+        unlink_waiting(fleet, slot)
+        count_waiting(fleet, replica, 0, s["progress"] - s["target"])
         leave(fleet, slot, outcome, now)
-        if was_head and r["head"] >= 0:
+        if was_first and fleet.live[replica]["waiting"] > 0:
             # The next in the queue may be smaller than the one that blocked it.
-            interrupt(fleet, replica, now)
+            disturb(fleet, schedulers, replica, now)
+    elif fleet.replicas[replica]["segment"] in (IDLE, HOLD):
+        # No step is under way that it would have to wait for.
+        place = 0
+        while fleet.seats[replica, place]["slot"] != slot:
+            place += 1
+        leave(fleet, stop_running(fleet, replica, place), outcome, now)
+        disturb(fleet, schedulers, replica, now)
+    else:
+        s["abort"] = outcome
+        s["left_s"] = now
+        fleet.replicas[replica]["aborts"] += 1
+        interrupt(fleet, replica, now)
         return
-    s["abort"] = outcome
-    s["left_s"] = now
-    r["aborts"] += 1
-    interrupt(fleet, replica, now)
+    if source >= 0:
+        disturb(fleet, schedulers, source, now)
 
 
 def play(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, interpreted: bool, until: float) -> int:
@@ -103,6 +132,8 @@ def play(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, interpreted: 
                 return TURNS_USED
         if clock["done_count"] + fleet.seats.shape[1] + 1 > fleet.done.size:
             return TABLE_FULL
+        if clock["timer_count"] + fleet.seats.shape[1] + 2 > fleet.timers.size:
+            return SLOTS_FULL
         segment_s = np.inf
         if clock["heap_count"] > 0:
             segment_s = fleet.replicas[first_replica(fleet)]["segment_end_s"]
@@ -125,11 +156,14 @@ def play(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, interpreted: 
         if segment_s == first:
             replica = first_replica(fleet)
             clock["now_s"] = segment_s
-            end_segment(fleet, replica)
-            begin_segment(fleet, replica, segment_s)
+            end_segment(fleet, gateway.schedulers, replica)
+            begin_segment(fleet, gateway.schedulers, replica, segment_s)
         elif timer_s == first:
             clock["now_s"] = timer_s
-            _client_leaves(fleet, timer_s)
+            if fleet.timers[0]["kind"] == LOADED:
+                _kv_comes(fleet, gateway.schedulers, timer_s)
+            else:
+                _client_leaves(fleet, gateway.schedulers, timer_s)
         elif refresh_s == first:
             clock["now_s"] = refresh_s
             clock["snapshot_s"] = refresh_s
@@ -138,7 +172,7 @@ def play(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, interpreted: 
         else:
             if clock["decision_count"] >= gateway.decisions.size:
                 return TABLE_FULL
-            if clock["free_slot"] < 0 or clock["timer_count"] + 2 > fleet.timers.size:
+            if clock["free_slot"] < 0:
                 return SLOTS_FULL
             clock["now_s"] = arrival_s
             if ask_s == arrival_s and not write_ask(fleet, gateway):
@@ -175,7 +209,7 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any) -> bool:
         pass_arrival(fleet, gateway)
         admit(fleet, gateway, arrival, -1, -1)
         return True
-    request = request_view(gateway, arrival, clock["now_s"])
+    request = request_view(fleet, gateway, arrival, clock["now_s"])
     scores = gateway.decision_scores[clock["decision_count"]]
     pool = place(request, pool_candidates(fleet, gateway), scores, gateway.placement_parameters, gateway.memory[0])
     if pool < 0 or pool >= fleet.pools.size or gateway.pool_eligible[pool] == 0:
@@ -202,7 +236,7 @@ def open_arrival(fleet: Fleet, gateway: Gateway) -> tuple[int, Request]:
     """Filter the pools for the arrival that is due; return how many are eligible, and the router's view of it."""
     arrival = next_arrival(fleet, gateway)
     eligible = filter_pools(fleet, gateway, arrival)
-    return eligible, request_view(gateway, arrival, fleet.clock[0]["now_s"])
+    return eligible, request_view(fleet, gateway, arrival, fleet.clock[0]["now_s"])
 
 
 @compiled

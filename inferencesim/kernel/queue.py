@@ -1,9 +1,25 @@
-"""Slots, waiting queues and the counts that routing reads."""
+"""Slots, waiting queues and the counts that routing reads.
+
+A replica has one waiting queue, or one lane of it per tenant. A lane is in the
+order of its requests' ranks, of equals in the order in which they came; who
+comes later overtakes those of a higher rank, but nobody who has waited longer
+than the pool's starvation limit.
+"""
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
 from inferencesim.jit import compiled, inlined
-from inferencesim.kernel.tables import COMPLETED, FREE, WAITING, Fleet
+from inferencesim.kernel.blocks import release_elsewhere
+from inferencesim.kernel.forming import Queued
+from inferencesim.kernel.tables import COMPLETED, DECODING, FREE, LOADING, PREFILLING, READY, WAITING, Fleet
+
+if TYPE_CHECKING:
+    from inferencesim.kernel.forming import Schedulers
 
 
 @inlined
@@ -24,23 +40,11 @@ def count_running(fleet: Fleet, replica: int, requests: int) -> None:
 
 
 @inlined
-def count_context(fleet: Fleet, replica: int, tokens: int) -> None:
+def count_context(fleet: Fleet, replica: int, tokens: float) -> None:
     """Add to the tokens in KV of a replica's decoding sequences."""
     fleet.replicas[replica]["context"] += tokens
     fleet.live[replica]["context_tokens"] += tokens
     fleet.live_pools[fleet.replicas[replica]["pool"]]["context_tokens"] += tokens
-
-
-@inlined
-def count_blocks(fleet: Fleet, replica: int, blocks: int) -> None:
-    """Take (or give back, if negative) KV blocks of a replica."""
-    pool = fleet.replicas[replica]["pool"]
-    fleet.replicas[replica]["blocks_used"] += blocks
-    capacity = fleet.pools[pool]["kv_blocks"]
-    fleet.live[replica]["kv_usage"] = fleet.replicas[replica]["blocks_used"] / capacity
-    fleet.pools[pool]["blocks_used"] += blocks
-    everywhere = capacity * fleet.pools[pool]["replicas"]
-    fleet.live_pools[pool]["kv_usage"] = fleet.pools[pool]["blocks_used"] / everywhere
 
 
 @inlined
@@ -52,51 +56,124 @@ def take_slot(fleet: Fleet) -> int:
 
 
 @inlined
-def append_waiting(fleet: Fleet, replica: int, slot: int) -> None:
-    """Put a request at the end of a replica's waiting queue."""
-    r = fleet.replicas[replica]
+def enter_phase(s: Any, phase: int, now: float) -> None:
+    """Book the time a request spent in its phase, and begin the next."""
+    lasted = max(0.0, now - s["since_s"])
+    if not math.isnan(s["lost_s"]):
+        s["preempted_s"] += lasted
+    elif s["phase"] == WAITING:
+        s["waiting_s"] += lasted
+    elif s["phase"] == PREFILLING:
+        s["prefill_s"] += lasted
+    elif s["phase"] == DECODING:
+        s["decode_s"] += lasted
+    elif s["phase"] == LOADING or s["phase"] == READY:
+        s["transfer_s"] += lasted
+    s["phase"] = phase
+    s["since_s"] = now
+
+
+@compiled
+def queue_up(fleet: Fleet, schedulers: Schedulers, replica: int, slot: int, now: float) -> None:
+    """Put a request into the waiting queue of a replica; one that was preempted there comes before its equals."""
     s = fleet.slots[slot]
-    s["phase"] = WAITING
-    s["previous"] = r["tail"]
-    s["following"] = -1
-    if r["tail"] >= 0:
-        fleet.slots[r["tail"]]["following"] = slot
+    enter_phase(s, WAITING, now)
+    index = fleet.replicas[replica]["pool"]
+    pool = fleet.pools[index]
+    c = fleet.classes[s["class_index"]]
+    s["at"] = replica
+    s["lane"] = c["tenant"] if pool["fair"] else 0
+    deadline_s = c["ttft_s"] if c["ttft_s"] < np.inf else c["e2e_s"]
+    request = Queued(
+        now,
+        s["arrived_s"],
+        s["arrived_s"] + deadline_s,
+        s["class_index"],
+        c["tenant"],
+        c["priority"],
+        s["prompt_tokens"],
+        s["predicted_tokens"],
+        s["preemptions"],
+    )
+    s["rank"] = schedulers.rank[pool["order"]](request, schedulers.rank_parameters[index])
+    if pool["fair"] and fleet.lanes[replica, s["lane"]]["head"] < 0:
+        _lift(fleet, replica, s["lane"])
+    if math.isnan(s["lost_s"]):
+        before = fleet.lanes[replica, s["lane"]]["tail"]
+        while before >= 0 and _may_overtake(fleet, slot, before, now, pool["starvation_s"]):
+            before = fleet.slots[before]["previous"]
+        following = fleet.lanes[replica, s["lane"]]["head"] if before < 0 else fleet.slots[before]["following"]
     else:
-        r["head"] = slot
-    r["tail"] = slot
-    count_waiting(fleet, replica, 1, s["target"])
+        following = fleet.lanes[replica, s["lane"]]["head"]
+        while following >= 0 and fleet.slots[following]["rank"] < s["rank"]:
+            following = fleet.slots[following]["following"]
+        before = fleet.lanes[replica, s["lane"]]["tail"] if following < 0 else fleet.slots[following]["previous"]
+    _link(fleet, replica, slot, before, following)
+    count_waiting(fleet, replica, 1, s["target"] - s["progress"])
 
 
 @inlined
-def prepend_waiting(fleet: Fleet, replica: int, slot: int) -> None:
-    """Put a preempted request at the head of the waiting queue."""
-    r = fleet.replicas[replica]
-    s = fleet.slots[slot]
-    s["phase"] = WAITING
-    s["previous"] = -1
-    s["following"] = r["head"]
-    if r["head"] >= 0:
-        fleet.slots[r["head"]]["previous"] = slot
-    else:
-        r["tail"] = slot
-    r["head"] = slot
-    count_waiting(fleet, replica, 1, s["target"])
+def _may_overtake(fleet: Fleet, slot: int, other: int, now: float, starvation_s: float) -> bool:
+    o = fleet.slots[other]
+    return bool(o["rank"] > fleet.slots[slot]["rank"] and now - o["since_s"] < starvation_s)
 
 
 @inlined
-def unlink_waiting(fleet: Fleet, replica: int, slot: int) -> None:
-    """Take a request out of the waiting queue, wherever it stands; its tokens stay counted as to be prefilled."""
-    r = fleet.replicas[replica]
+def _lift(fleet: Fleet, replica: int, lane: int) -> None:
+    """Lift the counter of a tenant that comes back: it has saved up nothing while it was away."""
+    lowest = np.inf
+    for each in range(fleet.lanes.shape[1]):
+        if fleet.lanes[replica, each]["head"] >= 0:
+            lowest = min(lowest, fleet.lanes[replica, each]["served"])
+    if lowest == np.inf:
+        lowest = fleet.lanes[replica, fleet.replicas[replica]["last_lane"]]["served"]
+    fleet.lanes[replica, lane]["served"] = max(fleet.lanes[replica, lane]["served"], lowest)
+
+
+@inlined
+def _link(fleet: Fleet, replica: int, slot: int, before: int, following: int) -> None:
     s = fleet.slots[slot]
+    s["previous"] = before
+    s["following"] = following
+    if before >= 0:
+        fleet.slots[before]["following"] = slot
+    else:
+        fleet.lanes[replica, s["lane"]]["head"] = slot
+    if following >= 0:
+        fleet.slots[following]["previous"] = slot
+    else:
+        fleet.lanes[replica, s["lane"]]["tail"] = slot
+
+
+@inlined
+def first_waiting(fleet: Fleet, replica: int) -> int:
+    """Return the request that is served next, −1 if none waits: of the tenant that was given the least."""
+    if not fleet.pools[fleet.replicas[replica]["pool"]]["fair"]:
+        return int(fleet.lanes[replica, 0]["head"])
+    chosen = -1
+    for lane in range(fleet.lanes.shape[1]):
+        if fleet.lanes[replica, lane]["head"] >= 0 and (
+            chosen < 0 or fleet.lanes[replica, lane]["served"] < fleet.lanes[replica, chosen]["served"]
+        ):
+            chosen = lane
+    return int(fleet.lanes[replica, chosen]["head"]) if chosen >= 0 else -1
+
+
+@inlined
+def unlink_waiting(fleet: Fleet, slot: int) -> None:
+    """Take a request out of its waiting queue, wherever it stands; its tokens stay counted as to be prefilled."""
+    s = fleet.slots[slot]
+    replica = s["at"]
     before, after = s["previous"], s["following"]
     if before >= 0:
         fleet.slots[before]["following"] = after
     else:
-        r["head"] = after
+        fleet.lanes[replica, s["lane"]]["head"] = after
     if after >= 0:
         fleet.slots[after]["previous"] = before
     else:
-        r["tail"] = before
+        fleet.lanes[replica, s["lane"]]["tail"] = before
+    fleet.replicas[replica]["last_lane"] = s["lane"]
     count_waiting(fleet, replica, -1, 0)
 
 
@@ -108,9 +185,11 @@ def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
     """
     clock = fleet.clock[0]
     s = fleet.slots[slot]
+    release_elsewhere(fleet, slot)
+    enter_phase(s, FREE, at_s)
     s["outcome"] = outcome
     if outcome == COMPLETED:
-        at_s += fleet.latency.coefficients[s["pool"]]["engine_request_s"]
+        at_s += fleet.latency.coefficients[s["row"]]["engine_request_s"]
     s["finished_s"] = at_s
     clock["last_left_s"] = max(clock["last_left_s"], at_s)
     if s["pool"] >= 0:
@@ -121,13 +200,6 @@ def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
     fleet.done[clock["done_count"]] = s
     clock["done_count"] += 1
     clock["inside"] -= 1
-    s["phase"] = FREE
     s["request_id"] = -1
     s["following"] = clock["free_slot"]
     clock["free_slot"] = slot
-
-
-@inlined
-def blocks_for(tokens: int, block_size: int) -> int:
-    """Return the KV blocks that hold so many tokens."""
-    return (tokens + block_size - 1) // block_size

@@ -2,9 +2,11 @@
 
 A replica moves in *segments*. A mixed segment is one step with prefill in it; a
 decode segment is a run of steps over an unchanged batch
-(:mod:`inferencesim.kernel.decode`). In a pool that prefills first, a mixed
-segment has no decodes in it: they wait. When a segment ends, what it did is booked
-and the next batch is formed (:mod:`inferencesim.kernel.batch`).
+(:mod:`inferencesim.kernel.decode`). Where prompts are prefilled in steps of their own,
+a prefill segment has no decodes in it: they wait. A replica also holds, for a
+batch worth running, and swaps the model it has loaded for another. When a
+segment ends, what it did is booked and the next batch is formed
+(:mod:`inferencesim.kernel.batch`) as the pool's batching policy says.
 """
 
 from __future__ import annotations
@@ -12,49 +14,135 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from inferencesim.deployment.latency import LatencyModel, decode_line, latency_of, step_cost
 from inferencesim.deployment.step_time import StepCost, line_cost, step_energy_j
 from inferencesim.jit import compiled, inlined
-from inferencesim.kernel.batch import admit_waiting, continue_prefill, preempt_newest, stop_running
-from inferencesim.kernel.decode import begin_decode, growth_in, growth_over
+from inferencesim.kernel.batch import (
+    admit_waiting,
+    continue_prefill,
+    hand_over,
+    join_loaded,
+    preempt,
+    start_decoding,
+    stop_running,
+)
+from inferencesim.kernel.blocks import capacity_of, device_cache, share_blocks, take_blocks
+from inferencesim.kernel.decode import begin_decode, growth_over, interrupt
+from inferencesim.kernel.forming import Batch
+from inferencesim.kernel.gaps import record_gap, record_gaps
 from inferencesim.kernel.heap import reschedule, unschedule
-from inferencesim.kernel.queue import count_blocks, count_context, count_waiting, leave
-from inferencesim.kernel.tables import COMPLETED, DECODE, DECODING, IDLE, MIXED, NEVER, OPEN, PREFILL, PREFILLING
+from inferencesim.kernel.prefix import clear
+from inferencesim.kernel.queue import count_waiting, count_context, first_waiting, leave
+from inferencesim.kernel.tables import (
+    COMPLETED,
+    DECODE,
+    HOLD,
+    IDLE,
+    MIXED,
+    NEVER,
+    OPEN,
+    PREFILL,
+    PREFILLING,
+    SWAP,
+)
 
 if TYPE_CHECKING:
+    from inferencesim.kernel.forming import Formation, Schedulers
     from inferencesim.kernel.tables import Fleet
 
 
 @compiled
-def begin_segment(fleet: Fleet, replica: int, now: float) -> None:
+def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float) -> None:
     """Form the next batch of a replica and schedule the end of its segment, or let it idle."""
     r = fleet.replicas[replica]
     pool = fleet.pools[r["pool"]]
+    r["segment_start_s"] = now
+    if r["ready"] > 0:
+        join_loaded(fleet, replica, now)
+    if fleet.live[replica]["running"] == 0 and fleet.live[replica]["waiting"] > 0 and _begin_swap(fleet, replica):
+        return
     preempted = False
-    growth = growth_in(fleet, replica, r["step"])
-    while r["blocks_used"] + growth > pool["kv_blocks"]:
-        preempt_newest(fleet, replica)
+    growth = growth_over(fleet, replica, 1)
+    while r["blocks_used"] + growth > capacity_of(fleet, replica):
+        preempt(fleet, schedulers, replica, now)
         preempted = True
-        growth = growth_in(fleet, replica, r["step"])
-    decoding = 0 if pool["prefill_first"] else r["decoding"]
-    budget = pool["token_budget"] - decoding
+        growth = growth_over(fleet, replica, 1)
+    formation = _ask_policy(fleet, schedulers, replica, growth, now)
+    budget = formation.prefill_tokens
     given = 0
     if r["prefilling"] > 0:
         given = continue_prefill(fleet, replica, budget)
     looks = r["decoding"] == 0 or r["step"] % pool["admission_interval"] == 0
-    if not preempted and looks and r["head"] >= 0:
-        given += admit_waiting(fleet, replica, growth, budget - given, now)
-    r["segment_start_s"] = now
-    model = latency_of(fleet.latency, r["pool"])
+    if not preempted and looks and fleet.live[replica]["waiting"] > 0:
+        given += admit_waiting(fleet, replica, formation, growth, budget - given, now)
+    model = latency_of(fleet.latency, r["row"])
     if given > 0:
-        _begin_mixed(fleet, replica, model, given, decoding)
+        _begin_mixed(fleet, replica, model, given, r["decoding"] if formation.together else 0)
     elif r["decoding"] > 0:
         begin_decode(fleet, replica, model, preempted)
+    elif formation.wake_s < np.inf and fleet.live[replica]["waiting"] > 0:
+        r["segment"] = HOLD
+        r["segment_end_s"] = formation.wake_s
     else:
         r["segment"] = IDLE
         unschedule(fleet, replica)
         return
     reschedule(fleet, replica)
+
+
+@inlined
+def _ask_policy(fleet: Fleet, schedulers: Schedulers, replica: int, growth: int, now: float) -> Formation:
+    """Show the replica to its batching policy."""
+    r = fleet.replicas[replica]
+    pool = fleet.pools[r["pool"]]
+    next_tokens, waits_s = 0, 0.0
+    slot = first_waiting(fleet, replica)
+    if slot >= 0:
+        next_tokens = fleet.slots[slot]["target"] - fleet.slots[slot]["progress"]
+        waits_s = now - fleet.slots[slot]["since_s"]
+    capacity = capacity_of(fleet, replica)
+    batch = Batch(
+        now,
+        pool["max_sequences"],
+        pool["token_budget"],
+        fleet.live[replica]["running"],
+        r["decoding"],
+        1 + pool["drafts"],
+        r["prefilling"],
+        fleet.live[replica]["waiting"],
+        next_tokens,
+        waits_s,
+        capacity - r["blocks_used"] - growth,
+        capacity,
+    )
+    return schedulers.form[pool["former"]](batch, schedulers.form_parameters[r["pool"]])  # type: ignore[no-any-return]
+
+
+@inlined
+def _begin_swap(fleet: Fleet, replica: int) -> bool:
+    """Load the model that the next request needs, if it is not the one that is loaded."""
+    r = fleet.replicas[replica]
+    row = fleet.slots[first_waiting(fleet, replica)]["row"]
+    if row == r["row"]:
+        return False
+    r["segment"] = SWAP
+    r["next_row"] = row
+    r["segment_end_s"] = r["segment_start_s"] + fleet.variants[row]["load_s"]
+    r["segment_j"] = fleet.variants[row]["load_s"] * fleet.latency.coefficients[r["row"]]["idle_w"]
+    reschedule(fleet, replica)
+    return True
+
+
+@compiled
+def disturb(fleet: Fleet, schedulers: Schedulers, replica: int, now: float) -> None:
+    """Let a replica look at its queue and its batch again, at the end of the step under way."""
+    segment = fleet.replicas[replica]["segment"]
+    if segment == IDLE or segment == HOLD:
+        begin_segment(fleet, schedulers, replica, now)
+    else:
+        interrupt(fleet, replica, now)
 
 
 @inlined
@@ -82,7 +170,7 @@ def _begin_mixed(fleet: Fleet, replica: int, model: LatencyModel, given: int, de
                     ending += 1
         place -= 1
     decoding = float(decodes)
-    read = float(r["context"] + decodes) if decodes > 0 else 0.0
+    read = r["context"] + r["growth"] if decodes > 0 else 0.0
     cost = step_cost(model, decoding, read, float(chunks), float(given), pairs, window_pairs, context, float(ending))
     r["decode_part_s"] = 0.0
     r["decode_part_j"] = 0.0
@@ -101,9 +189,15 @@ def _begin_mixed(fleet: Fleet, replica: int, model: LatencyModel, given: int, de
 
 
 @compiled
-def end_segment(fleet: Fleet, replica: int) -> float:
-    """Book the segment of a replica that ends now; return when that is."""
+def end_segment(fleet: Fleet, schedulers: Schedulers, replica: int) -> None:
+    """Book the segment of a replica that ends now."""
     r = fleet.replicas[replica]
+    if r["segment"] == HOLD:
+        r["segment"] = IDLE
+        return
+    if r["segment"] == SWAP:
+        _end_swap(fleet, replica)
+        return
     now = r["segment_end_s"]
     steps = r["segment_steps"]
     seconds = now - r["segment_start_s"]
@@ -119,19 +213,38 @@ def end_segment(fleet: Fleet, replica: int) -> float:
     r["busy_s"] += seconds
     r["busy_energy_j"] += energy
     if decoding > 0:
-        count_blocks(fleet, replica, growth_over(fleet, replica, steps))
-        count_context(fleet, replica, steps * decoding)
-        r["decode_tokens"] += steps * decoding
-        fleet.pools[r["pool"]]["output_tokens"] += steps * decoding
+        tokens = steps * r["growth"]
+        take_blocks(fleet, replica, growth_over(fleet, replica, steps), now)
+        count_context(fleet, replica, tokens)
+        r["decode_tokens"] += tokens
+        fleet.pools[r["pool"]]["output_tokens"] += tokens
+        if fleet.pools[r["pool"]]["fair"]:
+            for lane in range(fleet.lanes.shape[1]):
+                fleet.lanes[replica, lane]["served"] += 2.0 * steps * fleet.lanes[replica, lane]["growth"]
+        record_gaps(fleet, replica, steps, seconds / steps)
         r["step"] += steps
+    elif r["decoding"] > 0:
+        r["stall_s"] += seconds
     if r["aborts"] > 0:
         _release_aborted(fleet, replica)
     if r["next_finish"] <= r["step"]:
         _finish_decoding(fleet, replica, now)
     if r["segment"] != DECODE:
-        _end_chunks(fleet, replica, seconds, now)
+        _end_chunks(fleet, schedulers, replica, seconds, now)
     r["segment"] = IDLE
-    return float(now)
+
+
+@inlined
+def _end_swap(fleet: Fleet, replica: int) -> None:
+    """Have another model loaded; what the cache kept was of the one before."""
+    r = fleet.replicas[replica]
+    r["busy_s"] += r["segment_end_s"] - r["segment_start_s"]
+    r["busy_energy_j"] += r["segment_j"]
+    r["row"] = r["next_row"]
+    r["segment"] = IDLE
+    if fleet.pools[r["pool"]]["prefix_cache"]:
+        for cache in range(device_cache(fleet, replica), device_cache(fleet, replica + 1)):
+            clear(fleet.caches, cache)
 
 
 @inlined
@@ -184,16 +297,25 @@ def _charge_chunk(fleet: Fleet, replica: int, slot: int, seconds: float) -> None
     s = fleet.slots[slot]
     if s["chunk"] > 0:
         share = s["chunk"] / r["chunk_tokens"]
-        s["busy_s"] += share * (seconds - r["decode_part_s"])
-        s["energy_j"] += share * (r["segment_j"] - r["decode_part_j"])
+        busy_s = share * (seconds - r["decode_part_s"])
+        energy_j = share * (r["segment_j"] - r["decode_part_j"])
+        if s["prefill_replica"] == replica:
+            s["prefill_busy_s"] += busy_s
+            s["prefill_energy_j"] += energy_j
+        else:
+            s["busy_s"] += busy_s
+            s["energy_j"] += energy_j
         r["prefill_tokens"] += s["chunk"]
         s["progress"] += s["chunk"]
         count_waiting(fleet, replica, 0, -s["chunk"])
         s["chunk"] = 0
+        pool = fleet.pools[r["pool"]]
+        if pool["prefix_cache"]:
+            share_blocks(fleet, slot, replica, s["progress"] // pool["block_size"])
 
 
 @inlined
-def _end_chunks(fleet: Fleet, replica: int, seconds: float, now: float) -> None:
+def _end_chunks(fleet: Fleet, schedulers: Schedulers, replica: int, seconds: float, now: float) -> None:
     """Advance the prefills of a mixed step; those that end emit a token, and decode or complete."""
     r = fleet.replicas[replica]
     place = 0
@@ -210,28 +332,17 @@ def _end_chunks(fleet: Fleet, replica: int, seconds: float, now: float) -> None:
             place += 1
             continue
         if math.isnan(s["first_token_s"]):
-            s["first_token_s"] = now + fleet.latency.coefficients[r["pool"]]["engine_request_s"]
+            s["first_token_s"] = now + fleet.latency.coefficients[r["row"]]["engine_request_s"]
+        else:
+            record_gap(fleet, s["class_index"], now - s["lost_s"])
         s["generated_tokens"] += 1
         fleet.pools[r["pool"]]["output_tokens"] += 1
         if s["generated_tokens"] >= s["output_tokens"]:
             leave(fleet, stop_running(fleet, replica, place), COMPLETED, now)
             continue
-        _start_decoding(fleet, replica, place)
+        if s["prefill_replica"] == replica:
+            hand_over(fleet, schedulers, replica, place, now)
+            disturb(fleet, schedulers, s["replica"], now)
+            continue
+        start_decoding(fleet, replica, place, now, 0.0)
         place += 1
-
-
-@inlined
-def _start_decoding(fleet: Fleet, replica: int, place: int) -> None:
-    r = fleet.replicas[replica]
-    s = fleet.slots[fleet.seats[replica, place]["slot"]]
-    s["phase"] = DECODING
-    s["kv_base"] = s["target"] - r["step"]
-    s["busy_base_s"] = r["share_s"]
-    s["energy_base_j"] = r["share_j"]
-    fleet.residues[replica, s["kv_base"] % fleet.pools[r["pool"]]["block_size"]] += 1
-    r["prefilling"] -= 1
-    r["decoding"] += 1
-    count_context(fleet, replica, s["target"])
-    end = r["step"] + s["output_tokens"] - s["generated_tokens"]
-    fleet.seats[replica, place]["finish_at"] = end
-    r["next_finish"] = min(r["next_finish"], end)

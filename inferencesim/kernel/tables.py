@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from inferencesim.deployment.latency import LatencyModels
+    from inferencesim.kernel.prefix import Caches
 
 Records = NDArray[np.void]
 Floats = NDArray[np.float64]
@@ -26,10 +27,21 @@ OPEN, COMPLETED, REJECTED, TIMED_OUT, CANCELLED = range(5)
 OUTCOMES = ("open", "completed", "rejected", "timed_out", "cancelled")
 
 #: Why a candidate pool was, or was not, eligible for a request. Codes are stored in the decisions table.
-ELIGIBLE, MODEL_NOT_SERVED, PRECISION_TOO_LOW, OUTSIDE_RESIDENCY, CONTEXT_TOO_LONG, QUEUE_FULL = range(6)
+(
+    ELIGIBLE,
+    PREFILLS_ONLY,
+    MODEL_NOT_SERVED,
+    NOT_CAPABLE,
+    PRECISION_TOO_LOW,
+    OUTSIDE_RESIDENCY,
+    CONTEXT_TOO_LONG,
+    QUEUE_FULL,
+) = range(8)
 VERDICTS = (
     "eligible",
+    "prefills_only",
     "model_not_served",
+    "not_capable",
     "precision_too_low",
     "outside_residency",
     "context_too_long",
@@ -49,6 +61,13 @@ ARRIVAL = np.dtype(
         ("patience_s", np.float64),
         ("cancel_after_s", np.float64),
         ("client", np.int64),  # of a closed loop: its row in the table of clients; −1 if nobody waits for the answer
+        ("predicted_tokens", np.float64),  # output tokens, as an engine that predicts them would say
+        ("prefix", np.int64),  # its shared prefix, −1: none
+        ("history", np.int64),  # its conversation, −1: none
+        ("chain", np.int64),  # where its block hashes begin, −1: it has none
+        ("chain_blocks", np.int64),  # full blocks among them
+        ("media_units", np.float64),  # work for the model's encoder
+        ("media_s", np.float64),  # audio in it
     ]
 )
 
@@ -56,23 +75,48 @@ ARRIVAL = np.dtype(
 REQUEST = np.dtype(
     [
         *[(name, ARRIVAL.fields[name][0]) for name in ARRIVAL.names or () if ARRIVAL.fields is not None],
-        ("pool", np.int64),
+        ("pool", np.int64),  # the router's choice
         ("replica", np.int64),
+        ("prefill_replica", np.int64),  # where it is prefilled, if elsewhere; else −1
         ("outcome", np.int64),
         ("reason", np.int64),
         ("scheduled_s", np.float64),  # first scheduled in a step
         ("first_token_s", np.float64),
         ("finished_s", np.float64),  # last token, or the moment it left without
         ("generated_tokens", np.int64),
+        ("cached_tokens", np.int64),  # of the prompt, found in a cache when it was first admitted
         ("preemptions", np.int64),
         ("busy_s", np.float64),  # its share of the replica's busy time
         ("energy_j", np.float64),  # its share of the energy of those steps
+        ("prefill_busy_s", np.float64),  # likewise, at `prefill_replica`
+        ("prefill_energy_j", np.float64),
+        # Where the time went; with the way to the client and back they sum to the E2E.
+        ("waiting_s", np.float64),
+        ("prefill_s", np.float64),
+        ("decode_s", np.float64),
+        ("transfer_s", np.float64),  # while its KV came over a link
+        ("preempted_s", np.float64),  # from losing its KV to having it again
         # Below: private to the kernel while the request is inside.
+        ("at", np.int64),  # the replica it is at
+        ("row", np.int64),  # of the latency models and of the variants
+        ("key", np.int64),  # 31 random bits of its own
+        ("rank", np.float64),  # in the waiting queue, lowest first
+        ("lane", np.int64),  # of the waiting queue
+        ("since_s", np.float64),  # when its phase began
+        ("lost_s", np.float64),  # when it was preempted; NaN once it has its KV again
         ("target", np.int64),  # tokens to prefill: the prompt, after a preemption also what was generated
         ("progress", np.int64),  # of those, done
         ("chunk", np.int64),  # of those, in the step under way
-        ("kv_base", np.int64),  # tokens in KV − steps of the replica, while decoding
-        ("blocks", np.int64),  # KV blocks held since admission
+        ("kv_base", np.int64),  # tokens in KV when it began to decode, less the steps of the replica until then
+        ("began", np.int64),  # the replica's step at which it began to decode
+        ("rate", np.float64),  # tokens it makes per step
+        ("blocks", np.int64),  # KV blocks it was given at admission
+        ("shared", np.int64),  # of its blocks, the first so many stand in the prefix cache
+        ("source", np.int64),  # the replica that keeps its KV until it has been transferred, −1: none
+        ("source_blocks", np.int64),  # the blocks held there
+        ("source_shared", np.int64),
+        ("swapped", np.int64),  # blocks in host memory
+        ("fetched", np.int64),  # blocks on their way from the tiers
         ("busy_base_s", np.float64),  # the replica's accumulated share when it began to decode
         ("energy_base_j", np.float64),
         ("previous", np.int64),  # waiting queue, towards its head
@@ -83,28 +127,51 @@ REQUEST = np.dtype(
     ]
 )
 
-#: Phases of a slot.
-FREE, WAITING, PREFILLING, DECODING = range(4)
+#: Phases of a slot. A loading request has seat and blocks and waits for KV; one that is ready joins the next batch.
+FREE, WAITING, LOADING, READY, PREFILLING, DECODING = range(6)
+
+#: What becomes of a request's KV when it has left: it can be evicted, after all others, or is given up at once.
+KV_LRU, KV_KEEP, KV_DROP = range(3)
+
+#: What the kernel knows of a class.
+CLASS = np.dtype(
+    [
+        ("expected_output_tokens", np.float64),
+        ("ttft_s", np.float64),  # promised, infinite if nothing is
+        ("tpot_s", np.float64),
+        ("e2e_s", np.float64),
+        ("tenant", np.int64),
+        ("priority", np.int64),  # lower first
+        ("acceptance", np.float64),  # of drafts, NaN: the pool's own figure
+        ("prefix_tokens", np.int64),  # of the shared prefix
+        ("chain_tokens", np.int64),  # per block of the requests' hashes
+        ("kv_after", np.int64),
+    ]
+)
 
 #: One replica.
 REPLICA = np.dtype(
     [
         ("pool", np.int64),
-        ("head", np.int64),  # waiting queue
-        ("tail", np.int64),
+        ("row", np.int64),  # of the model it has loaded, in the latency models and the variants
+        ("next_row", np.int64),  # of the model it is loading
+        ("last_lane", np.int64),  # of its waiting queue, that was served last
         ("decoding", np.int64),
         ("prefilling", np.int64),
-        ("context", np.int64),  # tokens in KV of all decoding sequences
-        ("blocks_used", np.int64),
+        ("ready", np.int64),  # requests whose KV has come
+        ("context", np.float64),  # tokens in KV of all decoding sequences
+        ("growth", np.float64),  # tokens they make per step
+        ("blocks_used", np.int64),  # those in the prefix cache that nobody holds are not
         ("step", np.int64),  # steps done
         ("next_finish", np.int64),  # step at which the first decoding sequence emits its last token
-        ("segment", np.int64),  # what it is doing: IDLE, MIXED, PREFILL or DECODE
+        ("segment", np.int64),  # what it is doing: IDLE, HOLD, SWAP, MIXED, PREFILL or DECODE
         ("segment_steps", np.int64),
         ("segment_start_s", np.float64),
         ("segment_end_s", np.float64),
         ("decode_part_s", np.float64),  # of a mixed step: its duration without the prefill
         ("decode_part_j", np.float64),
         ("segment_j", np.float64),
+        ("stall_s", np.float64),  # for so long its decoding sequences have waited for prompts to be prefilled
         ("chunk_tokens", np.int64),
         ("aborts", np.int64),
         ("share_s", np.float64),  # accumulated busy time of one decoding sequence
@@ -112,13 +179,48 @@ REPLICA = np.dtype(
         ("busy_s", np.float64),
         ("busy_energy_j", np.float64),
         ("prefill_tokens", np.int64),  # done, recomputed ones included
-        ("decode_tokens", np.int64),
+        ("decode_tokens", np.float64),
+        ("cached_tokens", np.int64),  # prompt tokens found in a cache
+        ("prompt_tokens", np.int64),  # of the requests admitted for the first time
         ("preemptions", np.int64),
+        ("link_out_s", np.float64),  # its network link is free again, outwards
+        ("link_in_s", np.float64),  # and inwards
         ("heap_place", np.int64),  # where it stands in the heap of replicas, −1 if idle
         ("heap_entry", np.int64),  # the replica at this place of the heap (no matter of this replica)
     ]
 )
-IDLE, MIXED, PREFILL, DECODE = range(4)
+#: Segments: nothing to do; waiting for a batch worth running; loading another model; one step with prefill and decode,
+#: or with prefill alone; a run of decode steps.
+IDLE, HOLD, SWAP, MIXED, PREFILL, DECODE = range(6)
+
+#: A waiting queue of a replica: one, or one per tenant.
+LANE = np.dtype(
+    [
+        ("head", np.int64),
+        ("tail", np.int64),
+        ("served", np.float64),  # tokens its tenant was given, outputs counted twice
+        ("growth", np.float64),  # tokens its decoding sequences make per step
+    ]
+)
+
+#: One model that a pool serves, deployed.
+VARIANT = np.dtype(
+    [
+        ("kv_blocks", np.int64),  # KV capacity of a replica
+        ("context_limit", np.int64),  # longest prompt + output
+        ("load_s", np.float64),  # to exchange a replica's weights for its own
+        ("link_block_s", np.float64),  # seconds per KV block over the replica's network link
+        ("link_latency_s", np.float64),
+    ]
+)
+
+#: A tier of KV below the device, of one variant.
+TIER = np.dtype(
+    [
+        ("block_s", np.float64),  # seconds per KV block over its link
+        ("latency_s", np.float64),
+    ]
+)
 
 #: One pool, as the kernel needs it.
 POOL = np.dtype(
@@ -128,16 +230,26 @@ POOL = np.dtype(
         ("max_sequences", np.int64),
         ("token_budget", np.int64),
         ("block_size", np.int64),
-        ("kv_blocks", np.int64),
+        ("capacity", np.int64),  # KV blocks of all replicas
         ("reserve", np.int64),
+        ("swap", np.int64),  # preempted requests go to host memory
         ("admission_interval", np.int64),  # decode steps from one look at the queue to the next
-        ("prefill_first", np.int64),  # prompts are prefilled in steps of their own
+        ("former", np.int64),  # its batching policy
+        ("order", np.int64),  # of its waiting queues
+        ("fair", np.int64),  # a lane per tenant
+        ("starvation_s", np.float64),  # who has waited so long is overtaken no more
+        ("prefix_cache", np.int64),
+        ("tiers", np.int64),
+        ("drafts", np.int64),  # tokens drafted per step and sequence
+        ("acceptance", np.float64),  # of a class that states none
+        ("prefill_pool", np.int64),  # where its long prompts are prefilled, −1: here
+        ("prefill_above", np.int64),  # uncached tokens that make a prompt long
         ("queue_limit", np.int64),
-        ("context_limit", np.int64),  # longest prompt + output
         ("arrived", np.int64),
         ("left", np.int64),
         ("completed", np.int64),
-        ("output_tokens", np.int64),
+        ("handed_over", np.int64),  # requests prefilled here for another pool
+        ("output_tokens", np.float64),
         ("blocks_used", np.int64),
     ]
 )
@@ -146,13 +258,13 @@ POOL = np.dtype(
 TIMER = np.dtype(
     [
         ("at_s", np.float64),
-        ("kind", np.int64),  # the outcome with which a client leaves, or ASK
+        ("kind", np.int64),  # LOADED, the outcome with which a client leaves, or ASK
         ("number", np.int64),  # of the request; of the client, if it asks
         ("slot", np.int64),  # of the request
     ]
 )
-#: Of a timer: a client asks. Beside TIMED_OUT and CANCELLED, and after them.
-ASK = len(OUTCOMES)
+#: Of a timer: a request's KV has come, before TIMED_OUT and CANCELLED at the same instant; a client asks, after them.
+LOADED, ASK = OPEN, len(OUTCOMES)
 
 #: A client of a closed loop.
 CLIENT = np.dtype(
@@ -172,6 +284,11 @@ TURN = np.dtype(
         ("output_tokens", np.int64),
         ("session", np.int64),
         ("cancel_after_s", np.float64),
+        ("predicted_tokens", np.float64),
+        ("prefix", np.int64),
+        ("history", np.int64),
+        ("media_units", np.float64),
+        ("media_s", np.float64),
     ]
 )
 
@@ -205,7 +322,7 @@ LOAD = np.dtype(
         ("waiting", np.int64),  # requests not yet scheduled
         ("running", np.int64),  # requests in prefill or decode
         ("waiting_tokens", np.int64),  # tokens still to prefill, of waiting and of running requests
-        ("context_tokens", np.int64),  # tokens in KV of decoding sequences
+        ("context_tokens", np.float64),  # tokens in KV of decoding sequences
         ("kv_usage", np.float64),  # share of KV blocks in use
     ]
 )
@@ -230,10 +347,11 @@ CLOCK = np.dtype(
     ]
 )
 
-#: A step that does not come.
+#: A step that does not come; `finish_at` of a request in prefill, and of one that is not in the batch yet.
 NEVER = np.int64(2**62)
+AWAY = np.int64(2**62 + 1)
 
-#: A running request's place in its batch; `finish_at` is NEVER while it is in prefill.
+#: A running request's place in its batch.
 SEAT = np.dtype([("slot", np.int64), ("finish_at", np.int64)])
 
 
@@ -244,8 +362,16 @@ class Fleet(NamedTuple):
     slots: Records  #: REQUEST, grown as needed
     replicas: Records  #: REPLICA[R]
     pools: Records  #: POOL[P]
+    classes: Records  #: CLASS[C]
+    variants: Records  #: VARIANT, a row per model of each pool
+    tiers: Records  #: TIER, (variants, most tiers)
+    tier_links: Floats  #: when each tier's link is free again, (R, most tiers)
+    lanes: Records  #: LANE, (R, most lanes)
     seats: Records  #: SEAT of each running request in order of admission, (R, widest batch)
     residues: Integers  #: decoding sequences by KV length modulo block size, (R, largest block)
+    caches: Caches  #: prefix caches: of each replica its own, then its tiers', (R · (1 + most tiers))
+    block_hashes: Integers  #: of all requests that have any
+    found: Integers  #: work space: entries of the cache, as long as the longest prompt has blocks
     latency: LatencyModels  #: step times of each pool, [P]
     timers: Records  #: TIMER, a heap
     live: Records  #: LOAD[R], exact
@@ -253,3 +379,5 @@ class Fleet(NamedTuple):
     seen: Records  #: LOAD[R], as old as the snapshot
     seen_pools: Records  #: LOAD[P], likewise
     done: Records  #: REQUEST: those that left since the last flush
+    mixture: Records  #: MIXTURE, (R, C)
+    gaps: Floats  #: gaps between tokens in bins, (C, BINS)

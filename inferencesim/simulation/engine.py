@@ -35,7 +35,8 @@ from inferencesim.kernel.tables import OPEN, REQUEST
 from inferencesim.kernel.views import inside_pool
 from inferencesim.ledger.tables import decision_table, request_table
 from inferencesim.ledger.tally import Tally
-from inferencesim.routing.policy import bind, failed
+from inferencesim.policy import failed
+from inferencesim.routing.policy import bind
 from inferencesim.simulation.clients import draw_next_turns
 from inferencesim.simulation.compiling import compiled_arrival, compiled_play
 from inferencesim.simulation.envelope import require_measured_load, require_measured_turns
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from inferencesim.kernel.views import Candidates, Request
     from inferencesim.ledger.book import Book
     from inferencesim.ledger.sink import Sink
-    from inferencesim.routing.policy import BoundPolicy
+    from inferencesim.policy import BoundPolicy
     from inferencesim.simulation.plan import Plan
     from inferencesim.workload.traces.record import MalformedRow
 
@@ -252,7 +253,7 @@ class Simulation:
         except InputError:
             raise
         except Exception as problem:  # a policy of somebody else's may fail in any way
-            raise failed(policy.name, problem) from problem
+            raise failed("routing", policy.name, problem) from problem
         if not 0 <= chosen < candidates.eligible.size or not candidates.eligible[chosen]:
             raise self._bad_choice(policy.name)
         return chosen

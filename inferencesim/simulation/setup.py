@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inferencesim.kernel.tables import Records
-    from inferencesim.routing.policy import BoundPolicy
+    from inferencesim.policy import BoundPolicy
     from inferencesim.simulation.plan import Plan
     from inferencesim.workload.load import Load
 

@@ -32,7 +32,7 @@ from inferencesim.simulation.clients import first_asks, new_clients
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from inferencesim.routing.policy import BoundPolicy
+    from inferencesim.policy import BoundPolicy
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.simulation.plan import Plan
     from inferencesim.workload.load import Load as Requests

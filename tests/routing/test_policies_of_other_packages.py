@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PACKAGE = '''
-from inferencesim.routing.policy import Policy
+from inferencesim.policy import Policy
 
 
 def last(request, candidates, scores, parameters, memory):

@@ -154,7 +154,8 @@ def test_a_class_that_never_asks_leaves_no_trace():
 
 def test_kv_in_use_stays_within_capacity():
     """A policy is shown the KV usage at every arrival; none of it is above one."""
-    from inferencesim.routing.policy import POLICIES, Policy
+    from inferencesim.policy import Policy
+    from inferencesim.routing.policy import POLICIES
 
     seen = []
 

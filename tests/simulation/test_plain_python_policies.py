@@ -7,7 +7,8 @@ import pytest
 from oracle.small import closed, pool, run, scenario, work
 
 from inferencesim.errors import InputError
-from inferencesim.routing.policy import POLICIES, Policy
+from inferencesim.policy import Policy
+from inferencesim.routing.policy import POLICIES
 
 MIXED = {"distribution": "uniform", "low": 1, "high": 80}
 GONE = {"share": 0.5, "after": 0.0}

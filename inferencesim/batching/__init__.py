@@ -1,0 +1,1 @@
+"""How a replica forms its batches, and in which order requests wait."""
