@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from inferencesim.deployment.speculation import on_last_stage
 from inferencesim.errors import InputError
 from inferencesim.scenario.fleet import BYTES_PER_ELEMENT, Parallelism
 
 if TYPE_CHECKING:
     from inferencesim.deployment.engine import Engine
+    from inferencesim.deployment.speculation import Drafter
     from inferencesim.hardware.profile import HardwareProfile
     from inferencesim.models.spec import ModelSpec
     from inferencesim.scenario.fleet import Batching, Precision
@@ -46,10 +48,13 @@ class MemoryPlan:
     runtime_bytes : float
         Contexts, communication buffers, captured graphs.
     weight_bytes : float
+        Those of everything that runs there.
+    draft_bytes : float
+        Of these, the weights of a draft model.
     activation_bytes : float
         Live activations and logits, and the recurrent states of a full batch.
     kv_bytes_per_token : float
-        KV cache of one token on one chip.
+        KV cache of one token on one chip, a draft model's too; on the chips of the stage that has most to keep.
     kv_blocks : int
         Blocks of the replica, those of all attention ranks; 0 if the model does not fit.
     block_size : int
@@ -59,6 +64,7 @@ class MemoryPlan:
     usable_bytes: float
     runtime_bytes: float
     weight_bytes: float
+    draft_bytes: float
     activation_bytes: float
     kv_bytes_per_token: float
     kv_blocks: int
@@ -86,32 +92,55 @@ def plan_memory(
     parallelism: Parallelism,
     batching: Batching,
     taken: EngineMemory,
+    drafter: Drafter | None = None,
 ) -> MemoryPlan:
-    """Lay out the memory of one chip.
+    """Lay out the memory of one chip, of the stage that has a draft model if there is one.
 
     Pipeline stages are taken as equal: each holds its share of layers,
     embedding and LM head, and one microbatch's activations.
     """
     tensor, pipeline, ranks = parallelism.tensor, parallelism.pipeline, parallelism.attention_data
     weights = weight_bytes(model, precision, parallelism)
+    draft_weights = draft_kv = 0.0
+    if drafter is not None and drafter.model is not None:
+        spread = on_last_stage(parallelism, drafter.model)
+        draft_weights = layer_bytes(drafter.model, precision, spread)
+        if not drafter.is_head:
+            draft_weights = weight_bytes(drafter.model, precision, spread)
+        draft_kv = _kv_bytes_per_token(drafter.model, precision, spread)
     activation = BYTES_PER_ELEMENT[precision.activations]
     widest = model.dense_ffn or 0
     if model.moe is not None:
         widest = max(widest, model.moe.ffn * (model.moe.active + model.moe.shared))
     live = activation * (LIVE_HIDDEN * model.hidden + LIVE_FFN * widest / tensor)
-    logits = batching.max_sequences * model.vocab / tensor * 4.0  # fp32
+    sampled = batching.max_sequences * (1 if drafter is None else drafter.drafts + 1)
+    logits = sampled * model.vocab / tensor * 4.0  # fp32
     activations = (batching.token_budget * live + logits) / pipeline
-    shards = pipeline * kv_shards(model, parallelism.rank_chips)
-    kv = model.attention_layers * model.cache_elements_per_token_per_layer * BYTES_PER_ELEMENT[precision.kv] / shards
+    kv = _kv_bytes_per_token(model, precision, parallelism) + draft_kv
     state = batching.max_sequences / ranks * model.state_elements * STATE_BYTES / (pipeline * parallelism.rank_chips)
     usable = hardware.memory.capacity.si * taken.share
+    weights += draft_weights
     room = usable - taken.runtime_bytes - weights - activations - state
     blocks = ranks * max(0, int(room // (kv * batching.block_size)))
-    return MemoryPlan(usable, taken.runtime_bytes, weights, activations + state, kv, blocks, batching.block_size)
+    return MemoryPlan(
+        usable, taken.runtime_bytes, weights, draft_weights, activations + state, kv, blocks, batching.block_size
+    )
+
+
+def _kv_bytes_per_token(model: ModelSpec, precision: Precision, parallelism: Parallelism) -> float:
+    """Return the bytes of one token's KV cache on one chip."""
+    shards = parallelism.pipeline * kv_shards(model, parallelism.rank_chips)
+    return model.attention_layers * model.cache_elements_per_token_per_layer * BYTES_PER_ELEMENT[precision.kv] / shards
 
 
 def weight_bytes(model: ModelSpec, precision: Precision, parallelism: Parallelism) -> float:
-    """Return the bytes of weights on one chip: attention divided over the chips of a rank, all else over all."""
+    """Return the bytes of weights on one chip: the layers', embedding and LM head divided over all chips."""
+    outside = model.parameters_outside_layers * EMBEDDING_BYTES / parallelism.chips
+    return layer_bytes(model, precision, parallelism) + outside
+
+
+def layer_bytes(model: ModelSpec, precision: Precision, parallelism: Parallelism) -> float:
+    """Return the bytes of layers on one chip: attention divided over the chips of a rank, all else over all."""
     attention = (
         model.attention_layers * model.attention_parameters + model.linear_layers * model.linear_attention_parameters
     )
@@ -120,7 +149,6 @@ def weight_bytes(model: ModelSpec, precision: Precision, parallelism: Parallelis
     expert_weights, _ = precision.of_experts
     element = BYTES_PER_ELEMENT[precision.weights]
     divided = others * element + experts * BYTES_PER_ELEMENT[expert_weights]
-    divided += model.parameters_outside_layers * EMBEDDING_BYTES
     return (attention * element / parallelism.rank_chips + divided / parallelism.tensor) / parallelism.pipeline
 
 
@@ -139,6 +167,7 @@ def require_fit(
     batching: Batching,
     taken: EngineMemory,
     where: str,
+    drafter: Drafter | None = None,
 ) -> None:
     """Raise, with the arithmetic and a parallelism that would do, if the model does not fit.
 
@@ -150,14 +179,15 @@ def require_fit(
     if plan.kv_blocks > 0:
         return
     gigabyte = 1e9
+    of_draft = f" ({plan.draft_bytes / gigabyte:.2f} GB of them the draft's)" if plan.draft_bytes else ""
     what = (
         f"{model.id} in {precision.weights} does not fit {hardware.id} with tensor {parallelism.tensor} × pipeline "
-        f"{parallelism.pipeline}: weights {plan.weight_bytes / gigabyte:.2f} GB + activation reserve "
+        f"{parallelism.pipeline}: weights {plan.weight_bytes / gigabyte:.2f} GB{of_draft} + activation reserve "
         f"{plan.activation_bytes / gigabyte:.2f} GB + runtime {plan.runtime_bytes / gigabyte:.2f} GB per chip leave "
         f"no KV block in {plan.usable_bytes / gigabyte:.2f} GB ({taken.share:.0%} of "
         f"{hardware.memory.capacity.si / gigabyte:g} GB) × {parallelism.chips} chips"
     )
-    fitting = smallest_fit(hardware, model, precision, batching, taken)
+    fitting = smallest_fit(hardware, model, precision, batching, taken, drafter)
     if fitting is None:
         remedy = (
             "No tensor × pipeline up to 1024 chips would: "
@@ -171,7 +201,12 @@ def require_fit(
 
 
 def smallest_fit(
-    hardware: HardwareProfile, model: ModelSpec, precision: Precision, batching: Batching, taken: EngineMemory
+    hardware: HardwareProfile,
+    model: ModelSpec,
+    precision: Precision,
+    batching: Batching,
+    taken: EngineMemory,
+    drafter: Drafter | None = None,
 ) -> Parallelism | None:
     """Return a parallelism that holds the model and a KV cache of one full step.
 
@@ -180,7 +215,7 @@ def smallest_fit(
     """
 
     def holds(candidate: Parallelism) -> bool:
-        plan = plan_memory(hardware, model, precision, candidate, batching, taken)
+        plan = plan_memory(hardware, model, precision, candidate, batching, taken, drafter)
         return plan.kv_tokens >= batching.token_budget
 
     domain = int(hardware.scale_up.domain.si)

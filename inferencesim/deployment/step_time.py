@@ -1,7 +1,8 @@
 """How long one engine step takes, and how much power it draws.
 
-A step of a replica processes one token of each decoding sequence and a chunk of
-each sequence in prefill. It is the sum of its operators, each a roofline of its
+A step of a replica processes one token of each decoding sequence (with
+speculative decoding also those it verifies) and a chunk of each sequence in
+prefill. It is the sum of its operators, each a roofline of its
 own: the larger of its compute and its memory time, and of the smaller one the
 share that is not hidden behind it. Operators are evaluated for one pipeline
 stage, one microbatch and, with data-parallel attention, one rank, then put
@@ -44,6 +45,7 @@ class StepCoefficients(NamedTuple):
 
     stages: float  #: pipeline stages
     ranks: float  #: ranks of data-parallel attention
+    verified: float  #: tokens of a decoding sequence in one step: 1, and the drafts of speculative decoding
     exposed: float  #: share of the shorter of compute and memory time that the longer one does not hide
     half_tokens: float  #: rows at which a matrix multiplication reaches half of its efficiency
     microbatch_tokens: float  #: prefill tokens worth a microbatch of their own: where compute outlasts the weights
@@ -112,6 +114,7 @@ def coefficients_at(table: NDArray[np.void], row: int) -> StepCoefficients:
     return StepCoefficients(
         c["stages"],
         c["ranks"],
+        c["verified"],
         c["exposed"],
         c["half_tokens"],
         c["microbatch_tokens"],
@@ -243,16 +246,18 @@ def decode_line(c: StepCoefficients, decoding: float, context: float) -> DecodeL
     # Sequences are not divided: with fewer of them than ranks, each rank that has one takes as long as if all had.
     sharing = min(c.ranks, max(1.0, tokens))
     parts = micro * sharing
-    base = _by_tokens(c, tokens, tokens / sharing, tokens / sharing)
+    verified = c.verified * tokens
+    base = _by_tokens(c, verified, verified / sharing, verified / sharing)
     state = _roofline(c, 0.0, c.state_s_per_sequence * tokens / sharing)
-    full = _roofline(c, c.decode_compute_s, c.decode_memory_s)
+    # All tokens of a sequence attend to the same keys and values, which are read once.
+    full = _roofline(c, c.verified * c.decode_compute_s, c.decode_memory_s)
     fixed = base.seconds + state.seconds
     fixed_active = base.active_s + state.active_s
     slope = full.seconds / parts
     slope_active = full.active_s / parts
     limit = np.inf
     if c.window < np.inf:
-        windowed = _roofline(c, c.window_compute_s, c.window_memory_s)
+        windowed = _roofline(c, c.verified * c.window_compute_s, c.window_memory_s)
         if context < decoding * c.window:
             slope += windowed.seconds / parts
             slope_active += windowed.active_s / parts
@@ -315,11 +320,13 @@ def step_cost(
     # is prefill into pieces so small that streaming the weights outlasts them.
     share = min(micro, max(1.0, decoding))
     cut = min(micro, max(1.0, prefill_tokens / c.microbatch_tokens))
-    tokens = max((decoding + prefill_tokens) / micro, prefill_tokens / cut)
+    verified = c.verified * decoding
+    tokens = max((verified + prefill_tokens) / micro, prefill_tokens / cut)
     decoding_ranks = min(c.ranks, max(1.0, decoding / share))
     prefill_ranks = min(c.ranks, max(1.0, prefilling / cut))
-    rank_tokens = max(tokens / c.ranks, decoding / (share * decoding_ranks), prefill_tokens / (cut * prefill_ranks))
-    outputs = max((decoding + prefill_outputs) / (micro * c.ranks), min(prefill_outputs + decoding, 1.0))
+    rank_tokens = max(tokens / c.ranks, verified / (share * decoding_ranks), prefill_tokens / (cut * prefill_ranks))
+    fewest = c.verified if decoding > 0.0 else 1.0
+    outputs = max((verified + prefill_outputs) / (micro * c.ranks), min(prefill_outputs + verified, fewest))
     base = _by_tokens(c, tokens, rank_tokens, outputs)
     sequences = max(
         (decoding + prefilling) / (micro * c.ranks),
@@ -331,12 +338,12 @@ def step_cost(
     active = base.active_s + state.active_s
     if decoding > 0.0:
         read = context / (share * decoding_ranks)
-        full = _roofline(c, c.decode_compute_s * read, c.decode_memory_s * read)
+        full = _roofline(c, c.verified * c.decode_compute_s * read, c.decode_memory_s * read)
         seconds += full.seconds
         active += full.active_s
         if c.window < np.inf:
             seen = min(context, decoding * c.window) / (share * decoding_ranks)
-            windowed = _roofline(c, c.window_compute_s * seen, c.window_memory_s * seen)
+            windowed = _roofline(c, c.verified * c.window_compute_s * seen, c.window_memory_s * seen)
             seconds += windowed.seconds
             active += windowed.active_s
     if prefill_tokens > 0.0:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from inferencesim.deployment.calibration import Host
-from inferencesim.deployment.deployment import FOUR_BIT
+from inferencesim.deployment.coefficients import FOUR_BIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

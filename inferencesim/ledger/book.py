@@ -79,4 +79,5 @@ def _uncontended_e2e(
             token_budget[pools[i]],
             records[i]["prompt_tokens"],
             records[i]["output_tokens"],
+            latency.acceptance[pools[i]],
         )

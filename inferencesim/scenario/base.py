@@ -40,6 +40,8 @@ def _quantity(dimension: str, **bounds: Any) -> Any:
 Time = _quantity("time", ge=0)
 PositiveTime = _quantity("time", gt=0)
 Rate = _quantity("rate", gt=0)
+Bytes = _quantity("information", gt=0)
+BytesPerTime = _quantity("bandwidth", gt=0)
 PricePerTime = _quantity("price_per_time", ge=0)
 PricePerEnergy = _quantity("price_per_energy", ge=0)
 CarbonIntensity = _quantity("carbon_intensity", ge=0)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from inferencesim.scenario.base import Fraction, Part, PricePerTime
+from inferencesim.scenario.base import Bytes, BytesPerTime, Fraction, Part, PricePerTime, Time
 
 PrecisionName = Literal["bf16", "fp8", "int8", "int4", "fp4"]
 
@@ -137,6 +137,82 @@ class MeasuredLatency(Part):
     table: Annotated[str, Field(min_length=1)]
 
 
+class KvTier(Part):
+    """A store below the chips' own memory that keeps KV blocks: host memory, an SSD, a remote cache; per replica.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in results.
+    capacity : float
+        Bytes it holds of one replica's blocks.
+    bandwidth : float
+        Bytes per second between it and the replica; transfers take turns.
+    latency : float
+        Seconds of one transfer, beside its bytes.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_\-]*$")]
+    capacity: Bytes
+    bandwidth: BytesPerTime
+    latency: Time = 0.0
+
+
+class KvLink(Part):
+    """How KV blocks leave or reach a replica: bytes per second, and seconds of one transfer."""
+
+    bandwidth: BytesPerTime
+    latency: Time = 0.0
+
+
+class PrefillIn(Part):
+    """Where a pool's prompts are prefilled: in `pool`, if more than `above` of their tokens are in no cache here."""
+
+    pool: Annotated[str, Field(min_length=1)]
+    above: Annotated[int, Field(ge=0)] = 0
+
+
+class Draft(Part):
+    """What guesses the tokens that a target model verifies.
+
+    Attributes
+    ----------
+    model : str or None
+        A smaller model with the same vocabulary.
+    layers : int or None
+        A head of so many layers of the target's own width and its LM head (MTP, EAGLE: 1); 0 guesses from the text
+        alone (n-gram lookup) and costs nothing.
+    """
+
+    model: Annotated[str, Field(min_length=1)] | None = None
+    layers: Annotated[int, Field(ge=0, le=16)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Draft:
+        if (self.model is None) == (self.layers is None):
+            msg = "write either {model: NAME}, a draft model, or {layers: N}, a head of the target"
+            raise ValueError(msg)
+        return self
+
+
+class Speculation(Part):
+    """Speculative decoding: a step verifies `drafts` guessed tokens per sequence beside the one that is certain.
+
+    Attributes
+    ----------
+    drafts : int
+        Tokens the draft guesses per step, one after another.
+    acceptance : float
+        Probability that a guess is right where all before it were, for classes that state none.
+    draft : Draft
+        What guesses.
+    """
+
+    drafts: Annotated[int, Field(ge=1, le=16)]
+    acceptance: Fraction
+    draft: Draft
+
+
 class Pool(Part):
     """Identical replicas at one site.
 
@@ -147,6 +223,11 @@ class Pool(Part):
     chip's memory for weights, activations and KV cache; `kv_blocks` is the KV
     capacity of a replica where the engine has reported it. `latency` names a step
     table; without it, step times are analytic.
+
+    `prefix_cache` keeps KV blocks after their request, for others that begin
+    alike; `kv_tiers` are the stores, nearest first, that take what the chips
+    evict. `prefill_in` has prompts prefilled by another pool, whose KV then comes
+    over `kv_link`; left out, that is the scale-out network of the replica's chips.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_\-]*$")]
@@ -167,3 +248,20 @@ class Pool(Part):
     kv_blocks: Annotated[int, Field(ge=1)] | None = None
     calibration: Annotated[str, Field(min_length=1)] = "shipped"
     latency: MeasuredLatency | None = None
+    prefix_cache: bool = False
+    kv_tiers: tuple[KvTier, ...] = ()
+    kv_link: KvLink | None = None
+    prefill_in: PrefillIn | None = None
+    speculation: Speculation | None = None
+
+    @model_validator(mode="after")
+    def _names_are_told_apart(self) -> Pool:
+        names = [tier.name for tier in self.kv_tiers]
+        for name in names:
+            if names.count(name) > 1:
+                msg = f"kv_tiers has two tiers called {name!r}: give each a name of its own"
+                raise ValueError(msg)
+        if self.prefill_in is not None and self.prefill_in.pool == self.name:
+            msg = f"prefill_in.pool is this pool, {self.name!r}: name another one, or leave prefill_in out"
+            raise ValueError(msg)
+        return self

@@ -68,7 +68,7 @@ def make_book(plan: Plan, traits: Records) -> Book:
             limits([each.slowdown for each in promises]),
         ),
         reference_pool=reference_pools(plan, traits),
-        latency=latency_models([(each.coefficients, each.table) for each in deployments]),
+        latency=latency_models([each.step_times for each in deployments]),
         token_budget=np.array([each.batching.token_budget for each in deployments], dtype=np.int64),
         usd_per_s=np.array([each.usd_per_s for each in deployments]),
         usd_per_j=np.array([pool.usd_per_j for pool in plan.pools]),

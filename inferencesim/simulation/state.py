@@ -114,7 +114,7 @@ def new_fleet(plan: Plan, *, done_rows: int = CHUNK_ROWS) -> Fleet:
         pools=pool_table,
         seats=np.zeros((replicas, widest), SEAT),
         residues=np.zeros((replicas, largest_block), np.int64),
-        latency=latency_models([(pool.deployment.coefficients, pool.deployment.table) for pool in plan.pools]),
+        latency=latency_models([pool.deployment.step_times for pool in plan.pools]),
         timers=np.zeros(0, TIMER),
         live=live,
         live_pools=live_pools,
@@ -236,6 +236,6 @@ def _pool_traits(plan: Plan, means: ClassMeans) -> Records:
         row["mean_prompt_tokens"] = prompt
         row["mean_output_tokens"] = output
         row["target_rate"] = deployment.saturated_rate(prompt, output) * pool.replicas
-        row["speed"] = 1.0 / deployment.decode_s(1, prompt)
+        row["speed"] = deployment.lone_tokens_per_s(prompt)
         row["usd_per_s"] = pool.usd_per_s
     return traits

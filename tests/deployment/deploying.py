@@ -193,18 +193,22 @@ def speed_of_light_s(
     context_each: int,
     chunks: tuple[tuple[int, int], ...] = (),
     outputs: int = 0,
+    verified: int = 1,
 ) -> float:
-    """Return max(FLOPs / peak, bytes / bandwidth) over all chips, from datasheet and architecture alone."""
+    """Return max(FLOPs / peak, bytes / bandwidth) over all chips, from datasheet and architecture alone.
+
+    Each decoding sequence processes `verified` tokens, which read its context once.
+    """
     hardware, model, precision = deployment.hardware, deployment.model, deployment.precision
     chips = deployment.parallelism.tensor * deployment.parallelism.pipeline
     matrices, attention = layer_matrices(model), attention_of(model)
     expert_weights, expert_activations = precision.of_experts
-    tokens = decoding + sum(count for _, count in chunks)
-    sampled = decoding + outputs
+    tokens = decoding * verified + sum(count for _, count in chunks)
+    sampled = decoding * verified + outputs
 
     pairs = decoding * attention.attended(context_each)
-    attention_flops = pairs * attention.decode_flops
-    index_flops = decoding * attention.full_layers * context_each * attention.index_flops
+    attention_flops = verified * pairs * attention.decode_flops
+    index_flops = verified * decoding * attention.full_layers * context_each * attention.index_flops
     cached = float(pairs) * attention.kv_elements
     cached += decoding * attention.full_layers * context_each * attention.index_elements
     for before, count in chunks:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
-from inferencesim.deployment.latency import decode_line, latency_models, latency_of, step_cost
+from inferencesim.deployment.latency import StepTimes, decode_line, latency_models, latency_of, step_cost
 from inferencesim.deployment.step_table import StepTable, load_step_table, write_step_table
 from inferencesim.errors import InputError
 from inferencesim.hardware.catalog import load_profile
@@ -134,9 +134,9 @@ def test_a_step_that_samples_nothing_pays_no_head():
 def test_tables_and_analytic_models_lie_side_by_side():
     other = TABLE.model_copy(update={"constant": 7.0})
     c = DEPLOYED.coefficients
-    models = latency_models([(c, TABLE), (c, None), (c, other)])
+    models = latency_models([StepTimes(c, TABLE), StepTimes(c), StepTimes(c, other)])
     lines = [decode_line(plain(latency_of)(models, row), 3.0, 90.0) for row in range(3)]
-    alone = decode_line(plain(latency_of)(latency_models([(c, None)]), 0), 3.0, 90.0)
+    alone = decode_line(plain(latency_of)(latency_models([StepTimes(c)]), 0), 3.0, 90.0)
     assert lines[1] == alone
     assert lines[0] == decode_line(DEPLOYED.latency, 3.0, 90.0)
     assert lines[2].fixed_s - lines[0].fixed_s == pytest.approx(6.5e-3)
@@ -156,7 +156,7 @@ def test_dynamic_power_lasts_no_longer_than_the_step():
     for part in ("tokens", "sequences", "decode", "prefill"):
         quick[part]["ms"] = (np.array(quick[part]["ms"]) * 1e-4).tolist()
     quick["constant"] = 0.0
-    models = latency_models([(DEPLOYED.coefficients, StepTable.model_validate(quick))])
+    models = latency_models([StepTimes(DEPLOYED.coefficients, StepTable.model_validate(quick))])
     line = decode_line(plain(latency_of)(models, 0), 4.0, 200.0)
     assert line.fixed_active_s + line.slope_active_s * 200.0 <= (line.fixed_s + line.slope_s * 200.0) * (1 + 1e-12)
 

@@ -84,12 +84,12 @@ def candidates(
             "mean_prompt_tokens": MEAN_PROMPT,
             "mean_output_tokens": MEAN_OUTPUT,
             "target_rate": deployment.saturated_rate(MEAN_PROMPT, MEAN_OUTPUT),
-            "speed": 1.0 / deployment.decode_s(1, MEAN_PROMPT),
+            "speed": deployment.lone_tokens_per_s(MEAN_PROMPT),
             "usd_per_s": deployment.usd_per_s,
         }
         for name, value in row.items():
             table[i][name] = traits[name][i] if name in traits else value
-    latency = latency_models([(deployment.coefficients, deployment.table) for deployment in built])
+    latency = latency_models([deployment.step_times for deployment in built])
     open_to = np.ones(n, np.uint8) if eligible is None else np.array(eligible, np.uint8)
     return Candidates(open_to, load, table, latency)
 
