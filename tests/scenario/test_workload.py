@@ -8,18 +8,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from inferencesim.scenario.workload import (
-    AtOnce,
-    Closed,
-    Fixed,
-    Histogram,
-    Lognormal,
-    Poisson,
-    RegisteredArrivals,
-    RegisteredDistribution,
-    TraceArrivals,
-    WorkloadClass,
-)
+from inferencesim.scenario.arrivals import AtOnce, Closed, Poisson, RegisteredArrivals, TraceArrivals
+from inferencesim.scenario.lengths import Fixed, Histogram, Lognormal, RegisteredDistribution
+from inferencesim.scenario.workload import WorkloadClass
 
 CHAT = """
 name: chat
