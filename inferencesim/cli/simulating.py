@@ -134,7 +134,7 @@ def validate(
 def _show_plan(plan: Plan, scenario: Scenario, requests: list[int]) -> None:
     from inferencesim.report.formats import count, usd, watts
     from inferencesim.report.tables import new_table
-    from inferencesim.scenario.workload import Closed
+    from inferencesim.scenario.arrivals import Closed
 
     pools = new_table(
         "Pools", "pool", "hardware", "model", "replicas (chips)", "KV tokens/replica", "USD/h", "idle", "peak", left=3

@@ -17,12 +17,13 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
-def _quantity(dimension: str, **bounds: Any) -> Any:
-    """Return an annotated float that reads text with units of `dimension`, within `bounds`."""
+def _quantity(dimension: str, *, whole: bool = False, **bounds: Any) -> Any:
+    """Return an annotated number that reads text with units of `dimension`, within `bounds`; rounded if `whole`."""
 
     def read(value: object) -> float:
         try:
-            return to_si(value, dimension, "")
+            number = to_si(value, dimension, "")
+            return round(number) if whole else number
         except InputError as problem:
             text = " ".join(part for part in (f"{problem.what}.", problem.remedy) if part)
             raise PydanticCustomError("quantity", "{text}", {"text": text}) from problem
@@ -34,7 +35,7 @@ def _quantity(dimension: str, **bounds: Any) -> Any:
             "description": f"a {described}: text with a unit, or a plain SI number",
         }
     )
-    return Annotated[float, BeforeValidator(read), Field(**bounds), schema]
+    return Annotated[int if whole else float, BeforeValidator(read), Field(**bounds), schema]
 
 
 Time = _quantity("time", ge=0)
@@ -48,3 +49,4 @@ CarbonIntensity = _quantity("carbon_intensity", ge=0)
 Fraction = _quantity("fraction", ge=0, le=1)
 Ratio = _quantity("fraction", gt=0)
 Tokens = _quantity("count", gt=0, le=1e9)
+WholeTokens = _quantity("count", whole=True, ge=1, le=1e9)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from inferencesim.kernel.tables import ASK, CLIENT, LOOP, NEVER, TIMER, TURN
-from inferencesim.scenario.workload import Closed
+from inferencesim.scenario.arrivals import Closed
 from inferencesim.workload.closed import TURNS_PER_BLOCK, draw_turns
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from inferencesim.kernel.tables import (
 )
 from inferencesim.models.catalog import load_model
 from inferencesim.routing.policy import find
-from inferencesim.scenario.workload import PRECISION_ORDER, TraceArrivals
+from inferencesim.scenario.arrivals import TraceArrivals
+from inferencesim.scenario.workload import PRECISION_ORDER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ import numpy as np
 from inferencesim.deployment.latency import latency_models
 from inferencesim.ledger.book import Book, Promises
 from inferencesim.routing.policy import bind
-from inferencesim.scenario.workload import Closed
+from inferencesim.scenario.arrivals import Closed
 from inferencesim.simulation.state import ClassMeans, reference_pools
 from inferencesim.workload.lengths import mean
 

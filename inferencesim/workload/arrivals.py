@@ -9,7 +9,7 @@ import numpy as np
 
 from inferencesim.errors import InputError
 from inferencesim.registry import Registry
-from inferencesim.scenario.workload import AtOnce, Gamma, Poisson, RegisteredArrivals
+from inferencesim.scenario.arrivals import AtOnce, Gamma, Poisson, RegisteredArrivals
 from inferencesim.workload.profiles import intensity
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.scenario.workload import Closed
+from inferencesim.scenario.arrivals import Closed
 from inferencesim.workload.lengths import sample, sample_seconds
 from inferencesim.workload.streams import session_base, stream
 

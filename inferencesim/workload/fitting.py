@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferencesim.errors import InputError
-from inferencesim.scenario.workload import Histogram, Lognormal
+from inferencesim.scenario.lengths import Histogram, Lognormal
 from inferencesim.workload.inspect import interarrival_cv
 from inferencesim.workload.lengths import mean
 from inferencesim.workload.traces.spread import QUANTISED_SHARE, spread_batches, zero_gap_share

@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from inferencesim.registry import Registry
-from inferencesim.scenario.workload import (
-    Fixed,
-    Histogram,
-    Lengths,
-    Lognormal,
-    RegisteredDistribution,
-    Uniform,
-)
+from inferencesim.scenario.lengths import Fixed, Histogram, Lengths, Lognormal, RegisteredDistribution, Uniform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

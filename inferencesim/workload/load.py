@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.scenario.workload import Closed, TraceArrivals
+from inferencesim.scenario.arrivals import Closed, TraceArrivals
 from inferencesim.workload.arrivals import arrival_times
 from inferencesim.workload.lengths import sample, sample_seconds
 from inferencesim.workload.streams import session_base, stream
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from inferencesim.scenario.workload import Lengths, WorkloadClass
+    from inferencesim.scenario.lengths import Lengths
+    from inferencesim.scenario.workload import WorkloadClass
     from inferencesim.workload.traces.record import MalformedRow, Trace
 
 

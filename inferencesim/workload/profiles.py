@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from inferencesim.scenario.workload import Burst, Diurnal, Table
+from inferencesim.scenario.arrivals import Burst, Diurnal, Table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from inferencesim.scenario.workload import Closed
+from inferencesim.scenario.arrivals import Closed
 from inferencesim.workload.closed import TURNS_PER_BLOCK, draw_turns
 
 

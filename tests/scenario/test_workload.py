@@ -8,18 +8,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from inferencesim.scenario.workload import (
-    AtOnce,
-    Closed,
-    Fixed,
-    Histogram,
-    Lognormal,
-    Poisson,
-    RegisteredArrivals,
-    RegisteredDistribution,
-    TraceArrivals,
-    WorkloadClass,
-)
+from inferencesim.scenario.arrivals import AtOnce, Closed, Poisson, RegisteredArrivals, TraceArrivals
+from inferencesim.scenario.lengths import Fixed, Histogram, Lognormal, RegisteredDistribution
+from inferencesim.scenario.workload import CAPABILITY, WorkloadClass
 
 CHAT = """
 name: chat
@@ -154,6 +145,7 @@ def test_three_ways_to_say_one_lognormal_agree(spec, sigma):
             "as many weights",
         ),
         ({"models": []}, "at least 1"),
+        ({"kind": "telepathy"}, "'transcription'"),
         ({"precision": "fp7"}, "fp8"),
         ({"residency": []}, "at least 1"),
         ({"promise": {"ttft": "2s", "e2e": "1s"}}, "shorter than ttft"),
@@ -189,6 +181,120 @@ def test_a_class_survives_being_written_and_read_again():
     cls = WorkloadClass.model_validate(chat())
     assert WorkloadClass.model_validate(cls.model_dump(by_alias=True)) == cls
     assert WorkloadClass.model_validate(yaml.safe_load(yaml.safe_dump(cls.model_dump(mode="json", by_alias=True))))
+
+
+CLOSED = {"process": "closed", "clients": 3, "think_time": "5s"}
+TRACE = {"process": "trace", "file": "a.csv"}
+GROWING = {"turns": {"distribution": "uniform", "low": 2, "high": 9}, "max_context": "32k tokens"}
+KINDS = {
+    "chat": {"prompt_tokens": 100, "output_tokens": 10},
+    "embedding": {"prompt_tokens": 400},
+    "rerank": {"prompt_tokens": 400},
+    "classify": {"prompt_tokens": 400},
+    "transcription": {"prompt_tokens": 4, "audio": "20s", "tokens_per_second": 4},
+    "speech": {"audio": "5s", "reply": "8s", "tokens_per_second": 12.5},
+    "image": {"resolution": [1024, 768], "steps": 28},
+    "vision": {"prompt_tokens": 50, "output_tokens": 90, "images": 2, "tokens_per_image": 1200},
+}
+
+
+def of_kind(kind, **said):
+    bare = {"name": "a", "kind": kind, "arrivals": {"process": "poisson", "rate": 1}, "models": ["m"]}
+    return {key: value for key, value in (bare | KINDS[kind] | said).items() if value is not None}
+
+
+def refused_of_kind(kind, **said):
+    with pytest.raises(ValidationError) as caught:
+        WorkloadClass.model_validate(of_kind(kind, **said))
+    return str(caught.value)
+
+
+def test_what_engines_need_to_know_of_a_class_is_read():
+    cls = WorkloadClass.model_validate(
+        of_kind(
+            "chat",
+            arrivals=CLOSED,
+            priority=-2,
+            acceptance="80%",
+            kv_after="keep",
+            length_prediction={"sigma": 0.5},
+            shared_prefix={"tokens": "2k tokens", "variants": 3},
+            conversation=GROWING,
+        )
+    )
+    assert (cls.priority, cls.acceptance, cls.kv_after) == (-2, 0.8, "keep")
+    assert (cls.length_prediction.sigma, cls.length_prediction.bias) == (0.5, 1.0)
+    assert (cls.shared_prefix.tokens, cls.shared_prefix.variants) == (2000, 3)
+    assert isinstance(cls.shared_prefix.tokens, int)
+    assert cls.conversation.max_context == 32000
+    assert WorkloadClass.model_validate(cls.model_dump(by_alias=True)) == cls
+
+
+def test_left_out_none_of_it_is_there():
+    cls = WorkloadClass.model_validate(of_kind("chat"))
+    assert (cls.kind, cls.priority, cls.kv_after) == ("chat", 0, "lru")
+    for name in ("acceptance", "length_prediction", "shared_prefix", "conversation"):
+        assert getattr(cls, name) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"priority": 0.5}, "integer"),
+        ({"acceptance": 1.2}, "less than or equal to 1"),
+        ({"kv_after": "burn"}, "'lru', 'keep' or 'drop'"),
+        ({"length_prediction": {"sigma": -1}}, "greater than or equal to 0"),
+        ({"length_prediction": {"sigma": 1, "bias": 0}}, "greater than 0"),
+        ({"shared_prefix": {"tokens": 0}}, "greater than or equal to 1"),
+        ({"shared_prefix": {"tokens": 9, "variants": 0}}, "greater than or equal to 1"),
+        ({"shared_prefix": {"tokens": 9}, "arrivals": TRACE} | dict.fromkeys(KINDS["chat"]), "remove shared_prefix"),
+        ({"conversation": GROWING}, "make arrivals closed"),
+        ({"conversation": GROWING, "arrivals": CLOSED | {"clients": 70000}}, "split the class"),
+        ({"conversation": GROWING, "arrivals": CLOSED, "sessions": {"active": 2}}, "remove sessions"),
+        ({"conversation": {"max_context": 4}, "arrivals": CLOSED}, "turns"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(changed, message):
+    assert message in refused_of_kind("chat", **changed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_states_what_is_in_its_requests_and_nothing_else(kind):
+    assert WorkloadClass.model_validate(of_kind(kind)).kind == kind
+    for name in KINDS[kind]:
+        message = refused_of_kind(kind, **{name: None})
+        assert f"{name} is missing" in message or "exactly one of" in message
+    every = {name: value for content in KINDS.values() for name, value in content.items()}
+    for name in every.keys() - KINDS[kind].keys() - {"tokens_per_second", "output_tokens"}:
+        assert f"remove {name}" in refused_of_kind(kind, **{name: every[name]})
+
+
+def test_every_kind_asks_for_a_capability():
+    assert CAPABILITY.keys() == KINDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "message"),
+    [
+        ("embedding", {"output_tokens": 3}, "remove output_tokens"),
+        ("embedding", {"acceptance": 0.5}, "remove acceptance"),
+        ("image", {"length_prediction": {"sigma": 1}}, "remove length_prediction"),
+        ("image", {"shared_prefix": {"tokens": 9}}, "remove shared_prefix"),
+        ("image", {"resolution": [1000, 768]}, "multiple of 16"),
+        ("image", {"steps": 0}, "greater than or equal to 1"),
+        ("transcription", {"output_tokens": 90}, "exactly one of output_tokens and tokens_per_second"),
+        ("transcription", {"conversation": GROWING, "arrivals": CLOSED}, "remove conversation"),
+        ("vision", {"arrivals": TRACE}, "a trace says nothing of"),
+        ("embedding", {"arrivals": TRACE}, "remove prompt_tokens"),
+    ],
+)
+def test_a_kind_refuses_what_it_cannot_be(kind, changed, message):
+    assert message in refused_of_kind(kind, **changed)
+
+
+def test_prompts_of_a_trace_can_be_embedded():
+    cls = WorkloadClass.model_validate(of_kind("embedding", arrivals=TRACE, prompt_tokens=None))
+    assert cls.kind == "embedding"
 
 
 def test_a_histogram_may_have_bins_or_values():

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from inferencesim.errors import InputError
-from inferencesim.scenario.workload import Active, Profile, RegisteredArrivals
+from inferencesim.scenario.arrivals import Profile, RegisteredArrivals
+from inferencesim.scenario.workload import Active
 from inferencesim.workload.arrivals import PROCESSES, arrival_times
 from inferencesim.workload.inspect import dispersion, interarrival_cv
 from inferencesim.workload.profiles import intensity

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from inferencesim.errors import InputError
-from inferencesim.scenario.workload import Gamma, Histogram, Lognormal, Poisson, WorkloadClass
+from inferencesim.scenario.arrivals import Gamma, Poisson
+from inferencesim.scenario.lengths import Histogram, Lognormal
+from inferencesim.scenario.workload import WorkloadClass
 from inferencesim.workload.fitting import MEAN_TOLERANCE, fit_class
 from inferencesim.workload.inspect import inspect_trace, prefix_reuse_share
 from inferencesim.workload.load import generate_load

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from inferencesim.errors import InputError
-from inferencesim.scenario.workload import TimeLengths, TokenLengths
+from inferencesim.scenario.lengths import TimeLengths, TokenLengths
 from inferencesim.workload.lengths import DISTRIBUTIONS, mean, sample, sample_seconds
 from inferencesim.workload.streams import stream
 
