@@ -38,7 +38,9 @@ def prefill_first(batch: Batch, parameters: Floats) -> Formation:
 
 
 @batching_policy(
-    "decode_first", "prompts are prefilled only while at most `refill` of the seats decode, in steps of their own", refill=0.0
+    "decode_first",
+    "prompts are prefilled only while at most `refill` of the seats decode, in steps of their own",
+    refill=0.0,
 )
 def decode_first(batch: Batch, parameters: Floats) -> Formation:
     """Let decodes own the steps: who waits is let in once the batch has drained, in the way of FasterTransformer."""
@@ -54,7 +56,9 @@ def static(batch: Batch, parameters: Floats) -> Formation:
     return Formation(False, batch.token_budget, admit, False, math.inf)
 
 
-@batching_policy("dynamic", "formed of `size` requests or after `timeout` seconds; nobody joins later", size=8.0, timeout=0.05)
+@batching_policy(
+    "dynamic", "formed of `size` requests or after `timeout` seconds; nobody joins later", size=8.0, timeout=0.05
+)
 def dynamic(batch: Batch, parameters: Floats) -> Formation:
     """Wait for a batch worth running, as Triton's dynamic batcher and TensorFlow Serving do."""
     if batch.running > 0:

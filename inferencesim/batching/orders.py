@@ -23,7 +23,11 @@ def priority(request: Queued, parameters: Floats) -> float:
     return float(request.priority)
 
 
-@order("sjf", "shortest predicted job first: predicted output tokens, and the prompt's at `prompt_weight` each", prompt_weight=0.0)
+@order(
+    "sjf",
+    "shortest predicted job first: predicted output tokens, and the prompt's at `prompt_weight` each",
+    prompt_weight=0.0,
+)
 def sjf(request: Queued, parameters: Floats) -> float:
     """Rank by predicted length; how good the prediction is, each class says (`length_prediction`)."""
     return request.predicted_output_tokens + parameters[0] * request.prompt_tokens

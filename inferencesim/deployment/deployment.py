@@ -26,6 +26,7 @@ from inferencesim.deployment.speculation import Drafter, make_drafter, on_last_s
 from inferencesim.deployment.step_table import StepTable, load_step_table
 from inferencesim.errors import InputError
 from inferencesim.jit import plain
+from inferencesim.scenario.policies import PolicyChoice
 
 if TYPE_CHECKING:
     from inferencesim.deployment.engine import Engine
@@ -114,9 +115,9 @@ class Deployment:
         return UNVALIDATED if self.calibration is None else self.calibration.expected_error
 
     @property
-    def prefills_first(self) -> bool:
-        """Whether prompts are prefilled in steps of their own: the pool's choice, else the engine's way."""
-        return (self.batching.prefill or self.engine.prefill) == "first"
+    def batching_policy(self) -> PolicyChoice:
+        """How its steps are formed: the pool's choice, else the engine's way."""
+        return self.batching.policy or PolicyChoice(policy=self.engine.batching)
 
     @property
     def context_limit(self) -> int:

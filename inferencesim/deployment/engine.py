@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 from inferencesim.documents import read_yaml
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.hardware.quantity import Duration, Reserve, Share
-from inferencesim.scenario.fleet import PrefillOrder
 
 
 class Engine(BaseModel):
@@ -29,8 +28,8 @@ class Engine(BaseModel):
         more than four matrices takes more in proportion.
     request : Duration
         Seconds per request between client and engine core, there and back: HTTP, tokenisation, streaming.
-    prefill : {"chunked", "first"}
-        Whether prompts join the decode batch in chunks, or are prefilled in steps of their own, decodes waiting.
+    batching : str
+        Its batching policy.
     memory_share : Share
         Of a chip's memory, for all the engine holds: its runtime, weights, activations and KV cache.
     runtime : Reserve
@@ -45,7 +44,7 @@ class Engine(BaseModel):
     sequence: Duration
     launch: Duration
     request: Duration
-    prefill: PrefillOrder
+    batching: str
     memory_share: Share
     runtime: Reserve
 

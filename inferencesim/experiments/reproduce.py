@@ -155,7 +155,7 @@ def _scenario(measurement: Measurement, calibration: str) -> dict[str, Any]:
                     "max_sequences": sequences,
                     "token_budget": max(budget, sequences),
                     "admission_interval": max(1, round(2.0 * setup.admission_steps)),
-                    "prefill": "first" if load.kind == "static" else None,
+                    "policy": "prefill_first" if load.kind == "static" else None,
                 },
                 "calibration": calibration,
                 "memory_share": setup.memory_share,

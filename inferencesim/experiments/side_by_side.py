@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferencesim.api import simulate
-from inferencesim.scenario.routing import PolicyChoice
+from inferencesim.scenario.policies import PolicyChoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from inferencesim.kernel.forming import Schedulers
 
+
 class Gateway(NamedTuple):
     """What the way in needs beside the fleet: the load, the classes, the policies' memory, the record."""
 
@@ -154,6 +155,8 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
     s["cancel_after_s"] = arrival["cancel_after_s"]
     s["client"] = arrival["client"]
     s["predicted_tokens"] = arrival["predicted_tokens"]
+    if np.isnan(s["predicted_tokens"]):
+        s["predicted_tokens"] = fleet.classes[arrival["class_index"]]["expected_output_tokens"]
     s["prefix"] = arrival["prefix"]
     s["history"] = arrival["history"]
     s["chain"] = arrival["chain"]

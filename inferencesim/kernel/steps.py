@@ -34,7 +34,7 @@ from inferencesim.kernel.forming import Batch
 from inferencesim.kernel.gaps import record_gap, record_gaps
 from inferencesim.kernel.heap import reschedule, unschedule
 from inferencesim.kernel.prefix import clear
-from inferencesim.kernel.queue import count_waiting, count_context, first_waiting, leave
+from inferencesim.kernel.queue import count_context, count_waiting, first_waiting, leave
 from inferencesim.kernel.tables import (
     COMPLETED,
     DECODE,

@@ -61,7 +61,10 @@ ARRIVAL = np.dtype(
         ("patience_s", np.float64),
         ("cancel_after_s", np.float64),
         ("client", np.int64),  # of a closed loop: its row in the table of clients; −1 if nobody waits for the answer
-        ("predicted_tokens", np.float64),  # output tokens, as an engine that predicts them would say
+        (
+            "predicted_tokens",
+            np.float64,
+        ),  # output tokens, as an engine would predict them; NaN: as the mean of its class
         ("prefix", np.int64),  # its shared prefix, −1: none
         ("history", np.int64),  # its conversation, −1: none
         ("chain", np.int64),  # where its block hashes begin, −1: it has none

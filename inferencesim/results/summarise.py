@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from inferencesim.kernel.tables import Records
     from inferencesim.results.money import PoolAccount
     from inferencesim.scenario.fleet import Precision
-    from inferencesim.scenario.routing import PolicyChoice
+    from inferencesim.scenario.policies import PolicyChoice
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.scenario.workload import Promise
     from inferencesim.simulation.engine import Result

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inferencesim import jit, policy as policies
+from inferencesim import jit
+from inferencesim import policy as policies
 from inferencesim.deployment.latency import latency_models
 from inferencesim.kernel.tables import LOAD
 from inferencesim.kernel.views import TRAITS, Candidates, Request

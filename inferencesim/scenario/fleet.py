@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from inferencesim.scenario.base import Bytes, BytesPerTime, Fraction, Part, PricePerTime, Time
+from inferencesim.scenario.base import Bytes, BytesPerTime, Fraction, Part, PositiveTime, PricePerTime, Time
+from inferencesim.scenario.policies import Choice, PolicyChoice
 
 PrecisionName = Literal["bf16", "fp8", "int8", "int4", "fp4"]
 
@@ -101,23 +102,40 @@ class Parallelism(Part):
         return self
 
 
-#: ``chunked``: prompts join the decode batch in chunks. ``first``: they are prefilled in steps of their own, while
-#: decodes wait.
-PrefillOrder = Literal["chunked", "first"]
-
-
 class Batching(Part):
-    """How one replica forms its steps: continuous batching; `prefill` is the engine's own order where left out.
+    """How one replica forms its steps, and in which order requests wait for them.
 
-    While sequences decode, waiting prompts are looked at every
-    `admission_interval` steps (SGLang's ``--scheduler-recv-interval``).
+    Attributes
+    ----------
+    policy : Choice or None
+        The batching policy; left out, the engine's own.
+    order : Choice
+        The order of the waiting queue.
+    starvation_after : float or None
+        Seconds after which a waiting request is overtaken no more.
+    max_sequences : int
+        Requests that run together.
+    token_budget : int
+        Tokens of one step.
+    block_size : int
+        Tokens of a KV block.
+    kv : {"on_demand", "reserve"}
+        Whether a request's KV grows as it goes, preempting others where it does not fit, or is reserved at admission.
+    preemption : {"recompute", "swap"}
+        Whether a preempted request computes its KV again, or has it moved to the first of the pool's `kv_tiers`.
+    admission_interval : int
+        While sequences decode, waiting prompts are looked at every so many steps (SGLang's
+        ``--scheduler-recv-interval``).
     """
 
+    policy: Choice | None = None
+    order: Choice = PolicyChoice(policy="fcfs")
+    starvation_after: PositiveTime | None = None
     max_sequences: Annotated[int, Field(ge=1, le=4096)] = 256
     token_budget: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
     block_size: Annotated[int, Field(ge=1, le=1024)] = 16
     kv: Literal["on_demand", "reserve"] = "on_demand"
-    prefill: PrefillOrder | None = None
+    preemption: Literal["recompute", "swap"] = "recompute"
     admission_interval: Annotated[int, Field(ge=1, le=1000)] = 1
 
     @model_validator(mode="after")
@@ -228,12 +246,15 @@ class Pool(Part):
     alike; `kv_tiers` are the stores, nearest first, that take what the chips
     evict. `prefill_in` has prompts prefilled by another pool, whose KV then comes
     over `kv_link`; left out, that is the scale-out network of the replica's chips.
+    `also_serves` names further models, which a replica loads instead of `model`
+    once nothing runs and the next request asks for one.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_\-]*$")]
     hardware: str
     replicas: Annotated[int, Field(ge=1, le=100_000)] = 1
     model: str
+    also_serves: tuple[str, ...] = ()
     precision: Annotated[Precision, BeforeValidator(_precision, json_schema_input_type=Precision | PrecisionName)] = (
         Precision()
     )
@@ -253,6 +274,16 @@ class Pool(Part):
     kv_link: KvLink | None = None
     prefill_in: PrefillIn | None = None
     speculation: Speculation | None = None
+
+    @model_validator(mode="after")
+    def _swapped_somewhere(self) -> Pool:
+        if self.batching.preemption == "swap" and not self.kv_tiers:
+            msg = (
+                "batching.preemption is swap, but there is nowhere to: "
+                "give kv_tiers, say [{name: host, capacity: 64 GiB, bandwidth: 50 GB/s}]"
+            )
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _names_are_told_apart(self) -> Pool:

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import model_validator
 
 from inferencesim.scenario.base import Part, Time
-
-
-class PolicyChoice(Part):
-    """A policy by its id, with its parameters; a bare id takes the defaults."""
-
-    policy: str
-    parameters: dict[str, float] = Field(default_factory=dict)
-
-
-def _choice(value: Any) -> Any:
-    return {"policy": value} if isinstance(value, str) else value
-
-
-Choice = Annotated[PolicyChoice, BeforeValidator(_choice, json_schema_input_type=PolicyChoice | str)]
+from inferencesim.scenario.policies import Choice, PolicyChoice
 
 
 class Routing(Part):

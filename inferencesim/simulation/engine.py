@@ -39,10 +39,12 @@ from inferencesim.policy import failed
 from inferencesim.routing.policy import bind
 from inferencesim.simulation.clients import draw_next_turns
 from inferencesim.simulation.compiling import compiled_arrival, compiled_play
+from inferencesim.simulation.entrance import new_gateway
 from inferencesim.simulation.envelope import require_measured_load, require_measured_turns
 from inferencesim.simulation.marks import Charges, Mark, series_table, take_charges, take_mark
-from inferencesim.simulation.setup import bind_policy, class_means, make_book
-from inferencesim.simulation.state import new_fleet, new_gateway, stream_of, with_first_asks, with_more_slots
+from inferencesim.simulation.setup import bind_policy, make_book
+from inferencesim.simulation.state import new_fleet, stream_of, with_first_asks, with_more_slots
+from inferencesim.simulation.traits import class_means
 from inferencesim.workload.load import generate_load
 
 if TYPE_CHECKING:
@@ -128,7 +130,7 @@ class Simulation:
         self._interpreted = self._placement.interpreted or self._balancing.interpreted
         self.gateway = new_gateway(plan, stream_of(load), means, self._placement, self._balancing)
         require_measured_turns(self.plan, self.gateway)
-        self.fleet = with_first_asks(new_fleet(plan), self.gateway, scenario)
+        self.fleet = with_first_asks(new_fleet(plan, load, means), self.gateway, scenario)
         self._play = compiled_play(self.fleet, self.gateway)
         self._compiled_policies = self._kernel_policies()
         self.book = make_book(plan, self.gateway.pool_traits)

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+import inferencesim.batching.formers
+import inferencesim.batching.orders
 import inferencesim.routing.policies  # noqa: F401 - files the built-in policies
+from inferencesim.batching.policy import find_former, find_order
 from inferencesim.deployment.deployment import Deployment, deploy
 from inferencesim.deployment.engine import load_engine
 from inferencesim.economics.sites import Site, load_site, site_names
@@ -17,15 +20,19 @@ from inferencesim.hardware.catalog import load_profile
 from inferencesim.kernel.tables import (
     ELIGIBLE,
     MODEL_NOT_SERVED,
+    NOT_CAPABLE,
     OUTSIDE_RESIDENCY,
     PRECISION_TOO_LOW,
+    PREFILLS_ONLY,
 )
 from inferencesim.models.catalog import load_model
 from inferencesim.routing.policy import find
 from inferencesim.scenario.arrivals import TraceArrivals
-from inferencesim.scenario.workload import PRECISION_ORDER
+from inferencesim.scenario.workload import CAPABILITY, PRECISION_ORDER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from inferencesim.scenario.fleet import Pool
@@ -41,7 +48,9 @@ class PoolPlan:
     ----------
     spec : Pool
     deployment : Deployment
-        Of one replica.
+        Of one replica, with the model it starts with.
+    variants : tuple of Deployment
+        That one and those of the models a replica may load instead.
     site : Site
     electricity_usd_per_j, pue, carbon_g_per_j : float
         The site's, or the scenario's override.
@@ -49,6 +58,7 @@ class PoolPlan:
 
     spec: Pool
     deployment: Deployment
+    variants: tuple[Deployment, ...]
     site: Site
     electricity_usd_per_j: float
     pue: float
@@ -86,16 +96,24 @@ class Plan:
     pools : tuple of PoolPlan
     verdicts : ndarray of int64, shape (classes, pools)
         Filters settled once: codes of :data:`inferencesim.kernel.tables.VERDICTS`.
+    rows : ndarray of int64, shape (classes, pools)
+        Which deployment of a pool serves a class, counted over the variants of all pools; −1: none.
     """
 
     scenario: Scenario
     pools: tuple[PoolPlan, ...]
     verdicts: NDArray[np.int64]
+    rows: NDArray[np.int64]
 
     @property
     def replicas(self) -> int:
         """Replicas of all pools."""
         return sum(pool.replicas for pool in self.pools)
+
+    @property
+    def deployments(self) -> tuple[Deployment, ...]:
+        """Of all pools' variants, in the order in which :attr:`rows` counts them."""
+        return tuple(deployment for pool in self.pools for deployment in pool.variants)
 
 
 def make_plan(scenario: Scenario) -> Plan:
@@ -114,10 +132,58 @@ def make_plan(scenario: Scenario) -> Plan:
         ("balancing", scenario.routing.balancing),
     ):
         find(choice.policy, choice.parameters, f"routing.{level}")
-    verdicts = np.array(
-        [[verdict(each, pool) for pool in pools] for each in scenario.workload], dtype=np.int64
-    ).reshape(len(scenario.workload), len(pools))
-    return Plan(scenario, pools, verdicts)
+    for index, pool in enumerate(pools):
+        _check_batching(pool, f"pools[{index}].batching")
+        _check_prefill_pool(pool, pools, f"pools[{index}].prefill_in.pool")
+    helpers = {pool.spec.prefill_in.pool for pool in pools if pool.spec.prefill_in is not None}
+    shape = (len(scenario.workload), len(pools))
+    verdicts, rows = np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
+    for index, each in enumerate(scenario.workload):
+        first = 0
+        for column, pool in enumerate(pools):
+            verdicts[index, column] = PREFILLS_ONLY if pool.name in helpers else verdict(each, pool)
+            if verdicts[index, column] == ELIGIBLE:
+                rows[index, column] = first + _chosen(each, pool)
+            first += len(pool.variants)
+    return Plan(scenario, pools, verdicts, rows)
+
+
+def _check_batching(pool: PoolPlan, where: str) -> None:
+    policy, order = pool.deployment.batching_policy, pool.spec.batching.order
+    find_former(policy.policy, policy.parameters, f"{where}.policy")
+    find_order(order.policy, order.parameters, f"{where}.order")
+
+
+def _check_prefill_pool(pool: PoolPlan, pools: Sequence[PoolPlan], where: str) -> None:
+    """Check that the pool which prefills for another can do so."""
+    if pool.spec.prefill_in is None:
+        return
+    others = {other.name: other for other in pools if other.name != pool.name}
+    name = pool.spec.prefill_in.pool
+    if name not in others:
+        raise InputError(where, f"there is no pool {name!r}", did_you_mean(name, others))
+    other = others[name]
+    if other.spec.prefill_in is not None:
+        raise InputError(where, f"{name} has its own prompts prefilled elsewhere", "Name a pool that prefills itself.")
+    if [each.model.id for each in (*other.variants, *pool.variants)] != [pool.deployment.model.id] * 2:
+        raise InputError(
+            where,
+            f"{name} serves {other.deployment.model.id}, {pool.name} {pool.deployment.model.id}",
+            "KV is of use to the very same model only; give both pools one `model` and no `also_serves`.",
+        )
+    if other.deployment.precision.kv != pool.deployment.precision.kv:
+        raise InputError(
+            where,
+            f"{name} keeps its KV in {other.deployment.precision.kv}, {pool.name} in {pool.deployment.precision.kv}",
+            "Give both the same precision.kv.",
+        )
+    if other.spec.batching.block_size != pool.spec.batching.block_size:
+        raise InputError(
+            where,
+            f"{name} has KV blocks of {other.spec.batching.block_size} tokens, "
+            f"{pool.name} of {pool.spec.batching.block_size}",
+            "Give both the same batching.block_size.",
+        )
 
 
 def _plan_pool(scenario: Scenario, spec: Pool, where: str) -> PoolPlan:
@@ -126,9 +192,12 @@ def _plan_pool(scenario: Scenario, spec: Pool, where: str) -> PoolPlan:
     engine = load_engine(spec.engine, f"{where}.engine")
     site = load_site(spec.site, f"{where}.site")
     economics = scenario.economics
+    others = [load_model(name, f"{where}.also_serves[{index}]") for index, name in enumerate(spec.also_serves)]
+    variants = tuple(deploy(hardware, each, engine, spec, where) for each in (model, *others))
     return PoolPlan(
         spec=spec,
-        deployment=deploy(hardware, model, engine, spec, where),
+        deployment=variants[0],
+        variants=variants,
         site=site,
         electricity_usd_per_j=(
             site.electricity_usd_per_kwh.si if economics.electricity is None else economics.electricity
@@ -139,7 +208,7 @@ def _plan_pool(scenario: Scenario, spec: Pool, where: str) -> PoolPlan:
 
 
 def _check_class(each: WorkloadClass, pools: tuple[PoolPlan, ...], where: str) -> None:
-    served = {pool.deployment.model.id for pool in pools}
+    served = {deployment.model.id for pool in pools for deployment in pool.variants}
     for index, name in enumerate(each.models):
         if name not in served:
             load_model(name, f"{where}.models[{index}]")
@@ -159,8 +228,10 @@ def _check_class(each: WorkloadClass, pools: tuple[PoolPlan, ...], where: str) -
 
 def verdict(each: WorkloadClass, pool: PoolPlan) -> int:
     """Return the verdict code of the constraints that depend on class and pool only."""
-    if pool.deployment.model.id not in each.models:
+    if not any(deployment.model.id in each.models for deployment in pool.variants):
         return MODEL_NOT_SERVED
+    if CAPABILITY[each.kind] not in getattr(pool.variants[_chosen(each, pool)].model, "capabilities", ("generate",)):
+        return NOT_CAPABLE
     order = PRECISION_ORDER
     if each.precision is not None:
         precision = pool.deployment.precision
@@ -171,3 +242,9 @@ def verdict(each: WorkloadClass, pool: PoolPlan) -> int:
     if each.residency is not None and pool.site.zone not in each.residency:
         return OUTSIDE_RESIDENCY
     return ELIGIBLE
+
+
+def _chosen(each: WorkloadClass, pool: PoolPlan) -> int:
+    """Return which of a pool's variants serves a class: the first of the class's models that is there."""
+    served = [deployment.model.id for deployment in pool.variants]
+    return served.index(next(model for model in each.models if model in served))

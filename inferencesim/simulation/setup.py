@@ -10,9 +10,7 @@ import numpy as np
 from inferencesim.deployment.latency import latency_models
 from inferencesim.ledger.book import Book, Promises
 from inferencesim.routing.policy import bind
-from inferencesim.scenario.arrivals import Closed
-from inferencesim.simulation.state import ClassMeans, reference_pools
-from inferencesim.workload.lengths import mean
+from inferencesim.simulation.traits import reference_pools
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,34 +18,12 @@ if TYPE_CHECKING:
     from inferencesim.kernel.tables import Records
     from inferencesim.policy import BoundPolicy
     from inferencesim.simulation.plan import Plan
-    from inferencesim.workload.load import Load
 
 
 def bind_policy(plan: Plan, level: str) -> BoundPolicy:
     """Return the policy of a level, ready to be called."""
     choice = getattr(plan.scenario.routing, level)
     return bind(choice.policy, choice.parameters, f"routing.{level}")
-
-
-def class_means(plan: Plan, load: Load) -> ClassMeans:
-    """Return mean lengths and rates per class: of the drawn load, or of the distributions of closed loops."""
-    classes = plan.scenario.workload
-    n = len(classes)
-    counts = np.bincount(load.class_index, minlength=n).astype(np.float64)
-    prompt = np.bincount(load.class_index, weights=load.prompt_tokens, minlength=n)
-    output = np.bincount(load.class_index, weights=load.output_tokens, minlength=n)
-    drawn = np.maximum(counts, 1.0)
-    means = ClassMeans(
-        np.where(counts > 0, prompt / drawn, 1.0),
-        np.where(counts > 0, output / drawn, 1.0),
-        counts / plan.scenario.horizon,
-    )
-    for index, each in enumerate(classes):
-        if isinstance(each.arrivals, Closed) and each.prompt_tokens is not None and each.output_tokens is not None:
-            means.prompt_tokens[index] = mean(each.prompt_tokens)
-            means.output_tokens[index] = mean(each.output_tokens)
-            means.rate[index] = each.arrivals.clients / max(1.0, mean(each.arrivals.think_time))
-    return means
 
 
 def make_book(plan: Plan, traits: Records) -> Book:

@@ -1,59 +1,50 @@
-"""The kernel's tables, laid out from a plan and its load."""
+"""The fleet's tables, laid out from a plan and its load."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inferencesim.batching.policy import find_order
 from inferencesim.deployment.latency import latency_models
-from inferencesim.kernel.gateway import CLASS, Gateway
+from inferencesim.errors import InputError
+from inferencesim.kernel.gaps import BINS, MIXTURE
+from inferencesim.kernel.prefix import Caches, new_caches
 from inferencesim.kernel.tables import (
     ARRIVAL,
+    CLASS,
     CLOCK,
-    DECISION,
-    ELIGIBLE,
+    LANE,
     LOAD,
     NEVER,
     POOL,
     REPLICA,
     REQUEST,
     SEAT,
+    TIER,
     TIMER,
+    VARIANT,
     Fleet,
     Records,
 )
-from inferencesim.kernel.views import TRAITS
-from inferencesim.routing.policy import MEMORY_SIZE
-from inferencesim.simulation.clients import first_asks, new_clients
+from inferencesim.simulation.clients import first_asks
+from inferencesim.simulation.schedulers import functions_of
+from inferencesim.simulation.traits import pool_traits, reference_pools
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from inferencesim.policy import BoundPolicy
+    from inferencesim.kernel.gateway import Gateway
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.simulation.plan import Plan
+    from inferencesim.simulation.traits import ClassMeans
     from inferencesim.workload.load import Load as Requests
 
 #: Rows of the tables that are flushed when full: large enough that a flush costs little per row.
 CHUNK_ROWS = 65536
 _FIRST_SLOTS = 4096
-
-
-@dataclass(frozen=True)
-class ClassMeans:
-    """Mean lengths and rate of each class; what an operator knows of the load.
-
-    Attributes
-    ----------
-    prompt_tokens, output_tokens, rate : ndarray of float64, shape (classes,)
-    """
-
-    prompt_tokens: NDArray[np.float64]
-    output_tokens: NDArray[np.float64]
-    rate: NDArray[np.float64]
+#: Rows of the caches are told apart by 32 bits.
+_MOST_CACHED_BLOCKS = 2**31 - 2**20
 
 
 def stream_of(load: Requests) -> Records:
@@ -70,41 +61,38 @@ def stream_of(load: Requests) -> Records:
         "arrived_s",
         "patience_s",
         "cancel_after_s",
+        "prefix",
+        "history",
+        "chain",
+        "chain_blocks",
+        "media_units",
+        "media_s",
+        "predicted_tokens",
     ):
         stream[name] = getattr(load, name)
     return stream
 
 
-def new_fleet(plan: Plan, *, done_rows: int = CHUNK_ROWS) -> Fleet:
+def new_fleet(plan: Plan, load: Requests, means: ClassMeans, *, done_rows: int = CHUNK_ROWS) -> Fleet:
     """Lay out the tables of a fleet at rest."""
     replicas, pools = plan.replicas, len(plan.pools)
     widest = max(pool.spec.batching.max_sequences for pool in plan.pools)
     largest_block = max(pool.spec.batching.block_size for pool in plan.pools)
+    variants, tiers = _variants(plan)
+    classes = _classes(plan, load, means)
+    tenants = int(classes["tenant"].max(initial=0)) + 1
     clock = np.zeros(1, CLOCK)
     clock["snapshot_interval_s"] = plan.scenario.routing.snapshot_age
     clock["free_slot"] = -1
-    replica_table = np.zeros(replicas, REPLICA)
-    for name in ("head", "tail", "heap_place", "heap_entry"):
+    pool_table, replica_table = _pools(plan), np.zeros(replicas, REPLICA)
+    for name in ("heap_place", "heap_entry"):
         replica_table[name] = -1
     replica_table["next_finish"] = NEVER
-    pool_table = np.zeros(pools, POOL)
-    first = 0
-    for index, pool in enumerate(plan.pools):
-        batching, deployment = pool.spec.batching, pool.deployment
-        row = pool_table[index]
-        row["first_replica"] = first
-        row["replicas"] = pool.replicas
-        row["max_sequences"] = batching.max_sequences
-        row["token_budget"] = batching.token_budget
-        row["block_size"] = batching.block_size
-        row["kv_blocks"] = deployment.memory.kv_blocks
-        row["reserve"] = batching.kv == "reserve"
-        row["admission_interval"] = batching.admission_interval
-        row["prefill_first"] = deployment.prefills_first
-        row["queue_limit"] = -1 if pool.spec.queue_limit is None else pool.spec.queue_limit
-        row["context_limit"] = deployment.context_limit
-        replica_table["pool"][first : first + pool.replicas] = index
-        first += pool.replicas
+    replica_table["pool"] = np.repeat(np.arange(pools), pool_table["replicas"])
+    first_rows = np.cumsum([0] + [len(pool.variants) for pool in plan.pools])[:-1]
+    replica_table["row"] = first_rows[replica_table["pool"]]
+    lanes = np.zeros((replicas, tenants if pool_table["fair"].any() else 1), LANE)
+    lanes["head"] = lanes["tail"] = -1
     live, live_pools = np.zeros(replicas, LOAD), np.zeros(pools, LOAD)
     aged = plan.scenario.routing.snapshot_age > 0.0
     fleet = Fleet(
@@ -112,9 +100,17 @@ def new_fleet(plan: Plan, *, done_rows: int = CHUNK_ROWS) -> Fleet:
         slots=np.zeros(0, REQUEST),
         replicas=replica_table,
         pools=pool_table,
+        classes=classes,
+        variants=variants,
+        tiers=tiers,
+        tier_links=np.zeros((replicas, tiers.shape[1])),
+        lanes=lanes,
         seats=np.zeros((replicas, widest), SEAT),
         residues=np.zeros((replicas, largest_block), np.int64),
-        latency=latency_models([pool.deployment.step_times for pool in plan.pools]),
+        caches=_caches(plan, tiers.shape[1]),
+        block_hashes=load.block_ids,
+        found=np.zeros(_longest_prompt(plan), np.int64),
+        latency=latency_models([each.step_times for each in plan.deployments]),
         timers=np.zeros(0, TIMER),
         live=live,
         live_pools=live_pools,
@@ -122,8 +118,126 @@ def new_fleet(plan: Plan, *, done_rows: int = CHUNK_ROWS) -> Fleet:
         seen_pools=live_pools.copy() if aged else live_pools,
         # Whole records are copied into it: nothing reads what was there before.
         done=np.empty(done_rows + widest + 1, REQUEST),
+        mixture=np.zeros((replicas, classes.size), MIXTURE),
+        gaps=np.zeros((classes.size, BINS)),
     )
     return with_more_slots(fleet)
+
+
+def _pools(plan: Plan) -> Records:
+    """Return the pools' table; policies are numbered as in :func:`.schedulers.functions_of`."""
+    table = np.zeros(len(plan.pools), POOL)
+    names = [pool.name for pool in plan.pools]
+    formers, orders = functions_of(plan)
+    first = 0
+    for row, pool in zip(table, plan.pools, strict=True):
+        batching, deployment = pool.spec.batching, pool.deployment
+        row["first_replica"] = first
+        row["replicas"] = pool.replicas
+        row["max_sequences"] = batching.max_sequences
+        row["token_budget"] = batching.token_budget
+        row["block_size"] = batching.block_size
+        row["capacity"] = deployment.memory.kv_blocks * pool.replicas
+        row["reserve"] = batching.kv == "reserve"
+        row["swap"] = batching.preemption == "swap"
+        row["admission_interval"] = batching.admission_interval
+        row["former"] = formers.index(deployment.batching_policy.policy)
+        row["order"] = orders.index(batching.order.policy)
+        row["fair"] = find_order(batching.order.policy, {}, "order").fair
+        row["starvation_s"] = math.inf if batching.starvation_after is None else batching.starvation_after
+        row["prefix_cache"] = pool.spec.prefix_cache
+        row["tiers"] = len(pool.spec.kv_tiers)
+        row["drafts"] = deployment.drafts
+        row["acceptance"] = deployment.acceptance
+        row["prefill_pool"] = -1
+        if pool.spec.prefill_in is not None:
+            row["prefill_pool"] = names.index(pool.spec.prefill_in.pool)
+            row["prefill_above"] = pool.spec.prefill_in.above
+        row["queue_limit"] = -1 if pool.spec.queue_limit is None else pool.spec.queue_limit
+        first += pool.replicas
+    return table
+
+
+def _variants(plan: Plan) -> tuple[Records, Records]:
+    """Return the tables of variants and of their tiers."""
+    variants = np.zeros(len(plan.deployments), VARIANT)
+    tiers = np.zeros((variants.size, max(len(pool.spec.kv_tiers) for pool in plan.pools)), TIER)
+    rows = iter(range(variants.size))
+    for pool in plan.pools:
+        for deployment in pool.variants:
+            index = next(rows)
+            row = variants[index]
+            row["kv_blocks"] = deployment.memory.kv_blocks
+            row["context_limit"] = deployment.context_limit
+            block_bytes = getattr(deployment, "kv_block_bytes", 1e6)
+            row["load_s"] = getattr(deployment, "load_s", 1.0)
+            link = pool.spec.kv_link or getattr(deployment, "kv_link", None) or __import__("inferencesim.scenario.fleet").scenario.fleet.KvLink(bandwidth=50e9,latency=1e-5)
+            row["link_block_s"] = block_bytes / link.bandwidth
+            row["link_latency_s"] = link.latency
+            for tier, described in zip(tiers[index], pool.spec.kv_tiers, strict=False):
+                tier["block_s"] = block_bytes / described.bandwidth
+                tier["latency_s"] = described.latency
+    return variants, tiers
+
+
+def _caches(plan: Plan, most_tiers: int) -> Caches:
+    """Return the prefix caches: a replica's device, then its tiers; those that are not used hold nothing."""
+    capacities = []
+    for index, pool in enumerate(plan.pools):
+        blocks = [0] * (1 + most_tiers)
+        if pool.spec.prefix_cache:
+            blocks[0] = max(deployment.memory.kv_blocks for deployment in pool.variants)
+        smallest = min(getattr(deployment, "kv_block_bytes", 1e6) for deployment in pool.variants)
+        for tier, described in enumerate(pool.spec.kv_tiers):
+            blocks[1 + tier] = int(described.capacity // smallest)
+            if blocks[1 + tier] < 1:
+                raise InputError(
+                    f"pools[{index}].kv_tiers[{tier}].capacity",
+                    f"{described.name} holds no KV block of {smallest:,.0f} bytes",
+                    "Give it more capacity, or leave it out.",
+                )
+        capacities += blocks * pool.replicas
+    if sum(capacities) > _MOST_CACHED_BLOCKS:
+        raise InputError(
+            "pools",
+            f"prefix caches and tiers of {sum(capacities):,} blocks together",
+            f"At most {_MOST_CACHED_BLOCKS:,}: use fewer replicas, larger blocks (batching.block_size) or smaller tiers.",
+        )
+    return new_caches(capacities)
+
+
+def _longest_prompt(plan: Plan) -> int:
+    """Return the blocks of the longest prompt that any pool with a prefix cache takes."""
+    return max(
+        (each.context_limit // pool.spec.batching.block_size + 1 for pool in plan.pools for each in pool.variants),
+    )
+
+
+def _classes(plan: Plan, load: Requests, means: ClassMeans) -> Records:
+    """Return what the kernel knows of the classes."""
+    classes = np.zeros(len(plan.scenario.workload), CLASS)
+    reference = reference_pools(plan, pool_traits(plan, means))
+    tenants = sorted({each.tags.tenant or each.name for each in plan.scenario.workload})
+    for index, each in enumerate(plan.scenario.workload):
+        promise = each.promise
+        limits = [limit for limit in (promise.e2e, promise.deadline) if limit is not None]
+        row = classes[index]
+        row["expected_output_tokens"] = means.output_tokens[index]
+        row["ttft_s"] = math.inf if promise.ttft is None else promise.ttft
+        row["tpot_s"] = math.inf if promise.tpot is None else promise.tpot
+        if promise.slowdown is not None and reference[index] >= 0:
+            # The router promises itself the slowdown of a request of mean lengths.
+            deployment = plan.pools[reference[index]].deployment
+            mean_lengths = (max(1, round(means.prompt_tokens[index])), max(1, round(means.output_tokens[index])))
+            limits.append(promise.slowdown * deployment.alone_s(*mean_lengths))
+        row["e2e_s"] = min(limits, default=math.inf)
+        row["tenant"] = tenants.index(each.tags.tenant or each.name)
+        row["priority"] = each.priority
+        row["acceptance"] = math.nan if each.acceptance is None else each.acceptance
+        row["prefix_tokens"] = 0 if each.shared_prefix is None else each.shared_prefix.tokens
+        row["chain_tokens"] = load.chain_tokens[index]
+        row["kv_after"] = ("lru", "keep", "drop").index(each.kv_after)
+    return classes
 
 
 def with_more_slots(fleet: Fleet) -> Fleet:
@@ -149,93 +263,3 @@ def with_first_asks(fleet: Fleet, gateway: Gateway, scenario: Scenario) -> Fleet
     fleet.timers[: asks.size] = asks
     fleet.clock["timer_count"] = asks.size
     return fleet
-
-
-def new_gateway(
-    plan: Plan,
-    stream: Records,
-    means: ClassMeans,
-    placement: BoundPolicy,
-    balancing: BoundPolicy,
-) -> Gateway:
-    """Lay out the way in: load, classes, policies' memory and the record of decisions."""
-    scenario = plan.scenario
-    pools, replicas = len(plan.pools), plan.replicas
-    pool_traits = _pool_traits(plan, means)
-    reference = reference_pools(plan, pool_traits)
-    classes = np.zeros(len(scenario.workload), CLASS)
-    for index, each in enumerate(scenario.workload):
-        promise = each.promise
-        limits = [limit for limit in (promise.e2e, promise.deadline) if limit is not None]
-        row = classes[index]
-        row["expected_output_tokens"] = means.output_tokens[index]
-        row["ttft_s"] = math.inf if promise.ttft is None else promise.ttft
-        row["tpot_s"] = math.inf if promise.tpot is None else promise.tpot
-        if promise.slowdown is not None and reference[index] >= 0:
-            # The router promises itself the slowdown of a request of mean lengths.
-            deployment = plan.pools[reference[index]].deployment
-            mean_lengths = (max(1, round(means.prompt_tokens[index])), max(1, round(means.output_tokens[index])))
-            limits.append(promise.slowdown * deployment.alone_s(*mean_lengths))
-        row["e2e_s"] = min(limits, default=math.inf)
-    replica_traits = np.repeat(pool_traits, pool_traits["replicas"])
-    replica_traits["identity"] = pools + np.arange(replicas)
-    replica_traits["target_rate"] /= replica_traits["replicas"]
-    replica_traits["replicas"] = 1
-    rows = CHUNK_ROWS if scenario.recording.decisions else 1
-    clients, turns, loops = new_clients(scenario)
-    return Gateway(
-        stream=stream,
-        clients=clients,
-        turns=turns,
-        loops=loops,
-        asking=np.zeros(1, ARRIVAL),
-        classes=classes,
-        verdicts=plan.verdicts,
-        pool_traits=pool_traits,
-        replica_traits=replica_traits,
-        pool_eligible=np.zeros(pools, np.uint8),
-        replica_eligible=np.ones(replicas, np.uint8),
-        placement_parameters=placement.parameters,
-        balancing_parameters=balancing.parameters,
-        memory=np.zeros((pools + 1, MEMORY_SIZE), np.int64),
-        replica_scores=np.full(replicas, np.nan),
-        decisions=np.zeros(rows, DECISION),
-        decision_verdicts=np.zeros((rows, pools), np.uint8),
-        decision_scores=np.full((rows, pools), np.nan),
-        seed=scenario.seed & 0x7FFFFFFF,
-        record=int(scenario.recording.decisions),
-    )
-
-
-def reference_pools(plan: Plan, traits: Records) -> NDArray[np.int64]:
-    """Return each class's fastest eligible pool, where its uncontended runs are imagined; −1 without any."""
-    reference = np.full(len(plan.scenario.workload), -1, dtype=np.int64)
-    for index in range(reference.size):
-        eligible = np.flatnonzero(plan.verdicts[index] == ELIGIBLE)
-        if eligible.size:
-            reference[index] = eligible[np.argmax(traits["speed"][eligible])]
-    return reference
-
-
-def _pool_traits(plan: Plan, means: ClassMeans) -> Records:
-    traits = np.zeros(len(plan.pools), TRAITS)
-    for index, pool in enumerate(plan.pools):
-        weight = np.where(plan.verdicts[:, index] == ELIGIBLE, means.rate, 0.0)
-        prompt, output = 1024.0, 256.0  # of a pool that serves nobody, which no router will ask for
-        if weight.sum() > 0.0:
-            prompt = float(np.average(means.prompt_tokens, weights=weight))
-            output = max(1.0, float(np.average(means.output_tokens, weights=weight)))
-        deployment = pool.deployment
-        row = traits[index]
-        row["identity"] = index
-        row["deployment"] = index
-        row["replicas"] = pool.replicas
-        row["seats"] = deployment.batching.max_sequences
-        row["token_budget"] = deployment.batching.token_budget
-        row["kv_tokens"] = deployment.memory.kv_tokens
-        row["mean_prompt_tokens"] = prompt
-        row["mean_output_tokens"] = output
-        row["target_rate"] = deployment.saturated_rate(prompt, output) * pool.replicas
-        row["speed"] = deployment.lone_tokens_per_s(prompt)
-        row["usd_per_s"] = pool.usd_per_s
-    return traits

@@ -1,0 +1,63 @@
+"""The way in, laid out from a plan: load, clients, policies and their memory, the record of decisions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inferencesim.kernel.gateway import Gateway
+from inferencesim.kernel.tables import ARRIVAL, DECISION
+from inferencesim.routing.policy import MEMORY_SIZE
+from inferencesim.simulation.clients import new_clients
+from inferencesim.simulation.schedulers import schedulers_of
+from inferencesim.simulation.state import CHUNK_ROWS
+from inferencesim.simulation.traits import pool_traits
+
+if TYPE_CHECKING:
+    from inferencesim.kernel.tables import Records
+    from inferencesim.policy import BoundPolicy
+    from inferencesim.simulation.plan import Plan
+    from inferencesim.simulation.traits import ClassMeans
+
+
+def new_gateway(
+    plan: Plan,
+    stream: Records,
+    means: ClassMeans,
+    placement: BoundPolicy,
+    balancing: BoundPolicy,
+) -> Gateway:
+    """Lay out the way in: load, classes, policies' memory and the record of decisions."""
+    scenario = plan.scenario
+    pools, replicas = len(plan.pools), plan.replicas
+    of_pools = pool_traits(plan, means)
+    replica_traits = np.repeat(of_pools, of_pools["replicas"])
+    replica_traits["identity"] = pools + np.arange(replicas)
+    replica_traits["target_rate"] /= replica_traits["replicas"]
+    replica_traits["replicas"] = 1
+    rows = CHUNK_ROWS if scenario.recording.decisions else 1
+    clients, turns, loops = new_clients(scenario)
+    return Gateway(
+        stream=stream,
+        clients=clients,
+        turns=turns,
+        loops=loops,
+        asking=np.zeros(1, ARRIVAL),
+        verdicts=plan.verdicts,
+        rows=plan.rows,
+        schedulers=schedulers_of(plan),
+        pool_traits=of_pools,
+        replica_traits=replica_traits,
+        pool_eligible=np.zeros(pools, np.uint8),
+        replica_eligible=np.ones(replicas, np.uint8),
+        placement_parameters=placement.parameters,
+        balancing_parameters=balancing.parameters,
+        memory=np.zeros((pools + 1, MEMORY_SIZE), np.int64),
+        replica_scores=np.full(replicas, np.nan),
+        decisions=np.zeros(rows, DECISION),
+        decision_verdicts=np.zeros((rows, pools), np.uint8),
+        decision_scores=np.full((rows, pools), np.nan),
+        seed=scenario.seed & 0x7FFFFFFF,
+        record=int(scenario.recording.decisions),
+    )

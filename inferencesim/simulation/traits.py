@@ -1,0 +1,89 @@
+"""What an operator knows of load and pools, and routing is told: mean lengths, rates, prices, speeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inferencesim.kernel.tables import ELIGIBLE
+from inferencesim.kernel.views import TRAITS
+from inferencesim.scenario.arrivals import Closed
+from inferencesim.workload.lengths import mean
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from inferencesim.kernel.tables import Records
+    from inferencesim.simulation.plan import Plan
+    from inferencesim.workload.load import Load
+
+
+@dataclass(frozen=True)
+class ClassMeans:
+    """Mean lengths and rate of each class; what an operator knows of the load.
+
+    Attributes
+    ----------
+    prompt_tokens, output_tokens, rate : ndarray of float64, shape (classes,)
+    """
+
+    prompt_tokens: NDArray[np.float64]
+    output_tokens: NDArray[np.float64]
+    rate: NDArray[np.float64]
+
+
+def class_means(plan: Plan, load: Load) -> ClassMeans:
+    """Return mean lengths and rates per class: of the drawn load, or of the distributions of closed loops."""
+    classes = plan.scenario.workload
+    n = len(classes)
+    counts = np.bincount(load.class_index, minlength=n).astype(np.float64)
+    prompt = np.bincount(load.class_index, weights=load.prompt_tokens, minlength=n)
+    output = np.bincount(load.class_index, weights=load.output_tokens, minlength=n)
+    drawn = np.maximum(counts, 1.0)
+    means = ClassMeans(
+        np.where(counts > 0, prompt / drawn, 1.0),
+        np.where(counts > 0, output / drawn, 1.0),
+        counts / plan.scenario.horizon,
+    )
+    for index, each in enumerate(classes):
+        if isinstance(each.arrivals, Closed) and each.prompt_tokens is not None and each.output_tokens is not None:
+            means.prompt_tokens[index] = mean(each.prompt_tokens)
+            means.output_tokens[index] = mean(each.output_tokens)
+            means.rate[index] = each.arrivals.clients / max(1.0, mean(each.arrivals.think_time))
+    return means
+
+
+def reference_pools(plan: Plan, traits: Records) -> NDArray[np.int64]:
+    """Return each class's fastest eligible pool, where its uncontended runs are imagined; −1 without any."""
+    reference = np.full(len(plan.scenario.workload), -1, dtype=np.int64)
+    for index in range(reference.size):
+        eligible = np.flatnonzero(plan.verdicts[index] == ELIGIBLE)
+        if eligible.size:
+            reference[index] = eligible[np.argmax(traits["speed"][eligible])]
+    return reference
+
+
+def pool_traits(plan: Plan, means: ClassMeans) -> Records:
+    traits = np.zeros(len(plan.pools), TRAITS)
+    for index, pool in enumerate(plan.pools):
+        weight = np.where(plan.verdicts[:, index] == ELIGIBLE, means.rate, 0.0)
+        prompt, output = 1024.0, 256.0  # of a pool that serves nobody, which no router will ask for
+        if weight.sum() > 0.0:
+            prompt = float(np.average(means.prompt_tokens, weights=weight))
+            output = max(1.0, float(np.average(means.output_tokens, weights=weight)))
+        deployment = pool.deployment
+        row = traits[index]
+        row["identity"] = index
+        row["deployment"] = sum(len(before.variants) for before in plan.pools[:index])
+        row["replicas"] = pool.replicas
+        row["seats"] = deployment.batching.max_sequences
+        row["token_budget"] = deployment.batching.token_budget
+        row["kv_tokens"] = deployment.memory.kv_tokens
+        row["mean_prompt_tokens"] = prompt
+        row["mean_output_tokens"] = output
+        row["target_rate"] = deployment.saturated_rate(prompt, output) * pool.replicas
+        row["speed"] = deployment.lone_tokens_per_s(prompt)
+        row["usd_per_s"] = pool.usd_per_s
+    return traits
