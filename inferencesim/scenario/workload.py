@@ -240,6 +240,11 @@ class WorkloadClass(Part):
     cancellation: Cancellation | None = None
     active: Active = Active()
 
+    @property
+    def generates(self) -> bool:
+        """Whether tokens are generated one by one after the prefill, which else is all there is."""
+        return _RULES[self.kind].answers
+
     @model_validator(mode="after")
     def _content_of_its_kind(self) -> WorkloadClass:
         rules = _RULES[self.kind]

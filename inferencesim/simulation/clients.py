@@ -59,7 +59,7 @@ def draw_next_turns(tables: ClientTables | Gateway, scenario: Scenario) -> None:
         for block in np.unique(blocks):
             rows = of_class[blocks == block]
             numbers = clients["number"][rows]
-            drawn = draw_turns(each, scenario.seed, int(numbers[-1]) + 1, int(block), f"workload[{index}]")
+            drawn = draw_turns(each, scenario.seed, int(numbers[-1]) + 1, int(block), index)
             first = int(block) % _KEPT_BLOCKS * TURNS_PER_BLOCK
             for name in TURN.names or ():
                 turns[name][rows, first : first + TURNS_PER_BLOCK] = getattr(drawn, name)[numbers]

@@ -10,6 +10,7 @@ import numpy as np
 from inferencesim.kernel.tables import ELIGIBLE
 from inferencesim.kernel.views import TRAITS
 from inferencesim.scenario.arrivals import Closed
+from inferencesim.workload.closed import mean_lengths
 from inferencesim.workload.lengths import mean
 
 if TYPE_CHECKING:
@@ -48,9 +49,8 @@ def class_means(plan: Plan, load: Load) -> ClassMeans:
         counts / plan.scenario.horizon,
     )
     for index, each in enumerate(classes):
-        if isinstance(each.arrivals, Closed) and each.prompt_tokens is not None and each.output_tokens is not None:
-            means.prompt_tokens[index] = mean(each.prompt_tokens)
-            means.output_tokens[index] = mean(each.output_tokens)
+        if isinstance(each.arrivals, Closed):
+            means.prompt_tokens[index], means.output_tokens[index] = mean_lengths(each)
             means.rate[index] = each.arrivals.clients / max(1.0, mean(each.arrivals.think_time))
     return means
 

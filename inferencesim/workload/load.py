@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inferencesim.scenario.arrivals import Closed, TraceArrivals
 from inferencesim.workload.arrivals import arrival_times
-from inferencesim.workload.lengths import sample, sample_seconds
-from inferencesim.workload.streams import session_base, stream
-from inferencesim.workload.traces.reading import read_trace
-from inferencesim.workload.traces.spread import spread_batches
+from inferencesim.workload.chains import join_chains
+from inferencesim.workload.content import Draws, prefix_ids, shared_tokens, whole_tokens
+from inferencesim.workload.replay import Traces, replay
+from inferencesim.workload.streams import stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from inferencesim.scenario.lengths import Lengths
     from inferencesim.scenario.workload import WorkloadClass
-    from inferencesim.workload.traces.record import MalformedRow, Trace
+    from inferencesim.workload.chains import Hashes
+    from inferencesim.workload.replay import Replayed
+    from inferencesim.workload.traces.record import MalformedRow
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,19 @@ class Load:
     class_index : numpy.ndarray
         int64, position of the class in the scenario's list.
     prompt_tokens, output_tokens : numpy.ndarray
-        int64, at least 1.
+        int64, at least 1; of prompts with their shared prefix.
+    predicted_tokens : numpy.ndarray
+        float64, what is predicted of `output_tokens`; NaN where nothing is.
+    prefix : numpy.ndarray
+        int64, id of the shared prefix the prompt begins with; −1 for none.
+    history : numpy.ndarray
+        int64, −1: open-loop requests belong to no conversation.
+    chain : numpy.ndarray
+        int64, where the ids of the prompt's cache blocks begin in `block_ids`; −1 where it has none.
+    chain_blocks : numpy.ndarray
+        int64, how many they are: those the prompt fills, of those its trace knows.
+    media_units, media_s : numpy.ndarray
+        float64, encoder work and seconds of audio; see :class:`inferencesim.workload.content.Content`.
     session : numpy.ndarray
         int64, −1 where the request belongs to none; ids of two classes do not meet.
     patience_s : numpy.ndarray
@@ -46,6 +59,11 @@ class Load:
         float64, seconds from arrival until the client cancels; inf where it does not.
     task : numpy.ndarray
         int64, number of the task within its class, in order of arrival.
+    block_ids : numpy.ndarray
+        Shape (blocks,), int64, from 0 without gaps: equal ids mean an equal
+        prefix up to and including the block, in one trace; two traces share none.
+    chain_tokens : numpy.ndarray
+        Shape (classes,), int64, tokens of a block of the class's chains; 0 where it has none.
     malformed : tuple of MalformedRow
         Trace rows that were left out.
     """
@@ -54,24 +72,42 @@ class Load:
     class_index: NDArray[np.int64]
     prompt_tokens: NDArray[np.int64]
     output_tokens: NDArray[np.int64]
+    predicted_tokens: NDArray[np.float64]
+    prefix: NDArray[np.int64]
+    history: NDArray[np.int64]
+    chain: NDArray[np.int64]
+    chain_blocks: NDArray[np.int64]
+    media_units: NDArray[np.float64]
+    media_s: NDArray[np.float64]
     session: NDArray[np.int64]
     patience_s: NDArray[np.float64]
     cancel_after_s: NDArray[np.float64]
     task: NDArray[np.int64]
+    block_ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    chain_tokens: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     malformed: tuple[MalformedRow, ...] = ()
 
     def __len__(self) -> int:
         return len(self.arrived_s)
 
 
+#: Columns of a load with one row per request, and which of them are no whole numbers.
+_COLUMNS = tuple(each.name for each in fields(Load) if each.name not in ("block_ids", "chain_tokens", "malformed"))
+_FLOATS = ("arrived_s", "predicted_tokens", "media_units", "media_s", "patience_s", "cancel_after_s")
+
+
 @dataclass(frozen=True)
 class _Requests:
-    """What arrivals alone decide: times, lengths and sessions of one class."""
+    """What the two sources of requests, draws and traces, say of those of one class; columns as those of the load."""
 
     arrived_s: NDArray[np.float64]
     prompt_tokens: NDArray[np.int64]
     output_tokens: NDArray[np.int64]
     session: NDArray[np.int64]
+    prefix: NDArray[np.int64]
+    media_units: NDArray[np.float64]
+    media_s: NDArray[np.float64]
+    hashes: Hashes | None = None
 
 
 def generate_load(
@@ -112,139 +148,97 @@ def generate_load(
         # The scenario refuses this with its place; here it guards the streams, which are named by class.
         msg = "two classes of one name would share their random streams"
         raise ValueError(msg)
-    traces = _Traces(base, seed, strict)
-    parts: list[Load] = []
-    for index, each in enumerate(classes):
-        where = f"workload[{index}].arrivals"
-        if isinstance(each.arrivals, Closed):
-            continue
-        if isinstance(each.arrivals, TraceArrivals):
-            requests = _replayed(each, each.arrivals, horizon_s, traces, where)
-        else:
-            generator = stream(seed, each.name, "arrivals")
-            times = arrival_times(each.arrivals, each.active, horizon_s, generator, f"{where}.process")
-            requests = _drawn(each, index, times, seed)
-        parts.append(_completed(each, index, requests, seed))
-    return _merged(parts, traces.malformed())
+    traces = Traces(base, seed, strict)
+    open_loop = {index: each for index, each in enumerate(classes) if not isinstance(each.arrivals, Closed)}
+    requests = [_requests(each, index, horizon_s, seed, traces) for index, each in open_loop.items()]
+    chains = join_chains([each.hashes for each in requests], [len(each.arrived_s) for each in requests])
+    parts = [
+        _completed(each, index, of_class, chain, chain_blocks, seed)
+        for (index, each), of_class, chain, chain_blocks in zip(
+            open_loop.items(), requests, chains.chain, chains.chain_blocks, strict=True
+        )
+    ]
+    chain_tokens = np.zeros(len(classes), dtype=np.int64)
+    for index, of_class in zip(open_loop, requests, strict=True):
+        chain_tokens[index] = 0 if of_class.hashes is None else of_class.hashes.blocks.block_size
+    return replace(_merged(parts), block_ids=chains.block_ids, chain_tokens=chain_tokens, malformed=traces.malformed())
 
 
-def _drawn(each: WorkloadClass, index: int, times: NDArray[np.float64], seed: int) -> _Requests:
-    n = len(times)
-    if each.prompt_tokens is None or each.output_tokens is None:
-        msg = f"class {each.name!r} has no lengths, which its validation rules out"
+def _requests(each: WorkloadClass, index: int, horizon_s: float, seed: int, traces: Traces) -> _Requests:
+    where = f"workload[{index}]"
+    if isinstance(each.arrivals, TraceArrivals):
+        return _replayed(each, replay(each, each.arrivals, horizon_s, traces, f"{where}.arrivals"))
+    if isinstance(each.arrivals, Closed):
+        msg = f"class {each.name!r} is no open loop"
         raise ValueError(msg)
-    session = np.full(n, -1, dtype=np.int64)
-    if each.sessions is not None:
-        drawn = stream(seed, each.name, "session").integers(0, each.sessions.active, n)
-        session = session_base(each.name) + drawn
+    generator = stream(seed, each.name, "arrivals")
+    times = arrival_times(each.arrivals, each.active, horizon_s, generator, f"{where}.arrivals.process")
+    return _drawn(each, index, times, Draws(each, len(times), seed, where))
 
-    def lengths(spec: Lengths, column: str) -> NDArray[np.int64]:
-        return sample(spec, n, stream(seed, each.name, column), f"workload[{index}].{column}.distribution")
 
+def _drawn(each: WorkloadClass, index: int, times: NDArray[np.float64], draws: Draws) -> _Requests:
+    content = draws.content()
     return _Requests(
         arrived_s=times,
-        prompt_tokens=lengths(each.prompt_tokens, "prompt_tokens"),
-        output_tokens=lengths(each.output_tokens, "output_tokens"),
-        session=session,
+        prompt_tokens=shared_tokens(each) + whole_tokens(content.prompt_tokens),
+        output_tokens=whole_tokens(content.output_tokens),
+        session=draws.sessions(),
+        prefix=prefix_ids(draws.variants(), index),
+        media_units=content.media_units,
+        media_s=content.media_s,
     )
 
 
-def _replayed(each: WorkloadClass, arrivals: TraceArrivals, horizon_s: float, traces: _Traces, where: str) -> _Requests:
-    """Return the selected rows of a trace, moved from its window to the class's active time."""
-    begin_s = each.active.from_s
-    end_s = horizon_s if each.active.to_s is None else min(each.active.to_s, horizon_s)
-    if end_s <= begin_s:
-        none = np.empty(0, dtype=np.int64)
-        return _Requests(np.empty(0), none, none, none)
-    trace, length_s = traces.read(arrivals, end_s - begin_s, where)
-    for column, value in arrivals.select.items():
-        trace = trace.select(column, value, f"{where}.select.{column}")
-    offset_s = trace.time_s - arrivals.window.from_s
-    arrived_s = begin_s + offset_s / arrivals.rate_scale
-    kept = (offset_s >= 0.0) & (offset_s < length_s) & (arrived_s < end_s)
-    session = np.where(trace.session >= 0, session_base(each.name) + trace.session, -1)
-    return _Requests(arrived_s[kept], trace.prompt_tokens[kept], trace.output_tokens[kept], session[kept])
+def _replayed(each: WorkloadClass, rows: Replayed) -> _Requests:
+    n = len(rows.arrived_s)
+    return _Requests(
+        arrived_s=rows.arrived_s,
+        prompt_tokens=rows.prompt_tokens,
+        output_tokens=rows.output_tokens if each.generates else np.ones(n, dtype=np.int64),
+        session=rows.session,
+        prefix=np.full(n, -1, dtype=np.int64),
+        media_units=np.zeros(n),
+        media_s=np.zeros(n),
+        hashes=rows.hashes,
+    )
 
 
-def _completed(each: WorkloadClass, index: int, requests: _Requests, seed: int) -> Load:
+def _completed(
+    each: WorkloadClass,
+    index: int,
+    requests: _Requests,
+    chain: NDArray[np.int64],
+    chain_blocks: NDArray[np.int64],
+    seed: int,
+) -> Load:
     n = len(requests.arrived_s)
-    cancel_after_s = np.full(n, math.inf)
-    if each.cancellation is not None:
-        cancelled = stream(seed, each.name, "cancelled").random(n) < each.cancellation.share
-        generator = stream(seed, each.name, "cancel_after")
-        where = f"workload[{index}].cancellation.after.distribution"
-        after_s = sample_seconds(each.cancellation.after, n, generator, where)
-        cancel_after_s = np.where(cancelled, after_s, math.inf)
+    draws = Draws(each, n, seed, f"workload[{index}]")
     return Load(
         arrived_s=requests.arrived_s,
         class_index=np.full(n, index, dtype=np.int64),
         prompt_tokens=requests.prompt_tokens,
         output_tokens=requests.output_tokens,
+        predicted_tokens=draws.predicted_tokens(requests.output_tokens),
+        prefix=requests.prefix,
+        history=np.full(n, -1, dtype=np.int64),
+        chain=chain,
+        chain_blocks=chain_blocks,
+        media_units=requests.media_units,
+        media_s=requests.media_s,
         session=requests.session,
         patience_s=np.full(n, math.inf if each.timeout is None else each.timeout),
-        cancel_after_s=cancel_after_s,
+        cancel_after_s=draws.cancel_after_s(),
         task=np.arange(n, dtype=np.int64),
     )
 
 
-def _merged(parts: Sequence[Load], malformed: tuple[MalformedRow, ...]) -> Load:
-    def joined(name: str) -> NDArray[np.generic]:
-        columns = [getattr(part, name) for part in parts]
-        return np.concatenate(columns) if columns else np.empty(0)
-
-    arrived_s = joined("arrived_s").astype(np.float64, copy=False)
+def _merged(parts: Sequence[Load]) -> Load:
+    """Return the requests of all parts in the load's order."""
     # Parts come in order of class, and each in order of task: a stable sort leaves ties in just that order.
-    order = np.argsort(arrived_s, kind="stable")
+    order = np.argsort(np.concatenate([np.empty(0), *(part.arrived_s for part in parts)]), kind="stable")
 
-    def whole(name: str) -> NDArray[np.int64]:
-        return joined(name).astype(np.int64, copy=False)[order]
+    def joined(name: str) -> Any:
+        none = np.empty(0, dtype=np.float64 if name in _FLOATS else np.int64)
+        return np.concatenate([none, *(getattr(part, name) for part in parts)])[order]
 
-    return Load(
-        arrived_s=arrived_s[order],
-        class_index=whole("class_index"),
-        prompt_tokens=whole("prompt_tokens"),
-        output_tokens=whole("output_tokens"),
-        session=whole("session"),
-        patience_s=joined("patience_s").astype(np.float64, copy=False)[order],
-        cancel_after_s=joined("cancel_after_s").astype(np.float64, copy=False)[order],
-        task=whole("task"),
-        malformed=malformed,
-    )
-
-
-class _Traces:
-    """Traces by what is read of them: classes that select rows of one file share one reading of it."""
-
-    def __init__(self, base: Path, seed: int, strict: bool) -> None:
-        self._base = base
-        self._seed = seed
-        self._strict = strict
-        self._read: dict[tuple[object, ...], Trace] = {}
-
-    def read(self, arrivals: TraceArrivals, active_s: float, where: str) -> tuple[Trace, float]:
-        """Return the trace, with its batches spread out, and the length of its window in seconds."""
-        window = arrivals.window
-        length_s = active_s * arrivals.rate_scale
-        if window.length is not None:
-            length_s = min(length_s, window.length)
-        key = (arrivals.file, arrivals.format, window.from_s, length_s, arrivals.spread)
-        if key not in self._read:
-            trace = read_trace(
-                self._base / arrivals.file,
-                arrivals.format,
-                self._strict,
-                self._seed,
-                start_s=window.from_s,
-                end_s=window.from_s + length_s,
-                where=f"{where}.format",
-            )
-            self._read[key] = self._spread(trace, arrivals)
-        return self._read[key], length_s
-
-    def _spread(self, trace: Trace, arrivals: TraceArrivals) -> Trace:
-        moved = spread_batches(trace.time_s, arrivals.spread, self._seed, arrivals.file)
-        return replace(trace, time_s=moved)
-
-    def malformed(self) -> tuple[MalformedRow, ...]:
-        """Return all malformed rows, each once, by file and line."""
-        return tuple(sorted({row for trace in self._read.values() for row in trace.malformed}))
+    return Load(**{name: joined(name) for name in _COLUMNS})

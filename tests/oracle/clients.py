@@ -24,7 +24,8 @@ class Loop:
         """Return what a client does in a turn."""
         block, place = divmod(number, TURNS_PER_BLOCK)
         if block not in self.blocks:
-            self.blocks[block] = draw_turns(self.described, self.seed, self.described.arrivals.clients, block)
+            clients = self.described.arrivals.clients
+            self.blocks[block] = draw_turns(self.described, self.seed, clients, block, self.index)
         columns = vars(self.blocks[block])
         return {name: column[client, place] for name, column in columns.items()}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inferencesim.deployment.latency import decode_line, step_cost
-from inferencesim.workload.lengths import mean
+from inferencesim.workload.closed import mean_lengths
 from inferencesim.workload.load import generate_load
 from oracle.clients import clients_of
 
@@ -296,7 +296,7 @@ class Twin:
                 batching.block_size,
                 deployment.memory.kv_blocks,
                 batching.kv == "reserve",
-                (batching.prefill or deployment.engine.prefill) == "first",
+                deployment.batching_policy.policy == "prefill_first",
                 batching.admission_interval,
                 deployment.engine.request.si,
                 each.spec.queue_limit,
@@ -368,7 +368,7 @@ class Twin:
             now,
             math.inf if described.timeout is None else described.timeout,
             float(turn["cancel_after_s"]),
-            mean(described.output_tokens),
+            mean_lengths(described)[1],
             to_prefill=int(turn["prompt_tokens"]),
         )
         self.arrivals.append(client.call)

@@ -24,7 +24,7 @@ def columns(drawn, clients=None):
 
 
 def same(first, second):
-    return all(np.array_equal(first[name], second[name]) for name in first)
+    return all(np.array_equal(first[name], second[name], equal_nan=True) for name in first)
 
 
 def test_a_client_draws_the_same_among_few_and_among_many(make_class):
@@ -76,4 +76,4 @@ def test_an_open_class_is_refused(make_class):
 def test_an_unknown_distribution_is_named_with_its_place(make_class):
     cls = make_class(arrivals=CLOSED, output_tokens={"distribution": "zpf", "parameters": {}})
     with pytest.raises(InputError, match=r"workload\[2\]\.output_tokens\.distribution"):
-        draw_turns(cls, 1, 1, 0, "workload[2]")
+        draw_turns(cls, 1, 1, 0, index=2)
