@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 import inferencesim.routing.policies  # noqa: F401 - files the built-in policies
+from inferencesim.deployment.calibration import NO_CALIBRATION
 from inferencesim.deployment.deployment import Deployment, deploy
 from inferencesim.deployment.engine import load_engine
 from inferencesim.economics.sites import Site, load_site, site_names
@@ -27,6 +28,8 @@ from inferencesim.scenario.workload import PRECISION_ORDER, TraceArrivals
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from inferencesim.deployment.engine import Engine
+    from inferencesim.hardware.profile import HardwareProfile
     from inferencesim.scenario.fleet import Pool
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.scenario.workload import WorkloadClass
@@ -73,6 +76,17 @@ class PoolPlan:
         """Price of one replica running at half of its dynamic power: what a router knows."""
         d = self.deployment
         return d.usd_per_s + self.usd_per_j * (d.idle_w + 0.5 * (d.peak_w - d.idle_w))
+
+    def redeployed(self, hardware: HardwareProfile, engine: Engine, where: str) -> PoolPlan:
+        """Return the pool on another profile and engine, whose parameters hold: no calibration replaces them.
+
+        Raises
+        ------
+        InputError
+            At `where`, if the model does not fit.
+        """
+        spec = self.spec.model_copy(update={"calibration": NO_CALIBRATION})
+        return replace(self, spec=spec, deployment=deploy(hardware, self.deployment.model, engine, spec, where))
 
 
 @dataclass(frozen=True)
