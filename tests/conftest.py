@@ -1,8 +1,34 @@
-"""Settings all tests share; its place puts ``tests/`` on the path, where the oracle lives."""
+"""Settings and data all tests share; its place puts ``tests/`` on the path, where the oracle lives."""
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+SHARED = Path(__file__).parents[2] / "shared"
 
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
+
+
+def shared_file(kind, name):
+    """Return the path of a shared file, or skip the test."""
+    found = SHARED / kind / name
+    if not found.exists():
+        pytest.skip(f"the shared {kind}/{name} is not here")
+    return found
+
+
+@pytest.fixture(scope="session")
+def shared_measurements():
+    """Return the path of a shared file of measurements, or skip the test."""
+    return functools.partial(shared_file, "measurements")
+
+
+@pytest.fixture(scope="session")
+def shared_trace():
+    """Return the path of a shared trace, or skip the test."""
+    return functools.partial(shared_file, "traces")

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inferencesim.cli.console import Format, FormatOption, emit, guarded, say, show, write_text
+from inferencesim.cli.console import (
+    Format,
+    FormatOption,
+    JobsOption,
+    emit,
+    guarded,
+    processes,
+    require_positive,
+    say,
+    show,
+    write_text,
+)
 from inferencesim.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +52,7 @@ def accuracy(
     no_calibration: Annotated[
         bool, typer.Option("--no-calibration", help="Predict from datasheets and class priors alone.")
     ] = False,
-    jobs: Annotated[int | None, typer.Option("--jobs", metavar="N", help="Processes; default one per core.")] = None,
+    jobs: JobsOption = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="PNG", help="Also plot predicted against measured.")
     ] = None,
@@ -52,9 +62,8 @@ def accuracy(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Simulate real measurements and show how far off the predictions are."""
-    for name, number in (("--sample", sample), ("--jobs", jobs)):
-        if number is not None and number < 1:
-            raise InputError(name, f"{number} is not above zero", "Give a whole number from 1 on.")
+    require_positive("--sample", sample)
+    at_once = processes(jobs)
     from inferencesim.cli.progress import RunProgress
     from inferencesim.deployment.calibration import NO_CALIBRATION, SHIPPED
     from inferencesim.experiments.accuracy import group_columns, measure_accuracy, plan_work
@@ -71,7 +80,7 @@ def accuracy(
     with RunProgress() as progress:
         progress.label(f"simulating {len(work.reproductions):,} measurements")
         report = measure_accuracy(
-            work, data=str(place), calibration=calibration, by=by, jobs=jobs or os.cpu_count() or 1, progress=progress
+            work, data=str(place), calibration=calibration, by=by, jobs=at_once, progress=progress
         )
     _write(report, plot, json_file)
     if output is Format.JSON:

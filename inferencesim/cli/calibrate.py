@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +12,14 @@ import typer
 from inferencesim.cli.console import (
     Format,
     FormatOption,
+    JobsOption,
     emit,
     guarded,
+    processes,
     require_writable,
     show,
     write_text,
 )
-from inferencesim.errors import InputError
 
 if TYPE_CHECKING:
     from inferencesim.measurements.defaults import Defaults
@@ -49,7 +49,7 @@ def calibrate(
         str, typer.Option("--source", metavar="TEXT", help="Where the measurements are from; default the file names.")
     ] = "",
     seed: Annotated[int, typer.Option("--seed", help="Of the folds of the cross-validation.")] = 0,
-    jobs: Annotated[int | None, typer.Option("--jobs", metavar="N", help="Processes; default one per core.")] = None,
+    jobs: JobsOption = None,
     output: FormatOption = Format.TABLE,
     model: Annotated[str, _fact("model", "A model, or its checkpoint's name.")] = "",
     weights: Annotated[str, _fact("weights", "Their number format, as in fp8.")] = "",
@@ -69,8 +69,7 @@ def calibrate(
 
     The options from --model on give what the files do not say themselves.
     """
-    if jobs is not None and jobs < 1:
-        raise InputError("--jobs", f"{jobs} is not above zero", "Give a whole number from 1 on.")
+    at_once = processes(jobs)
     from inferencesim.cli.progress import RunProgress
     from inferencesim.deployment.engine import load_engine
     from inferencesim.hardware.catalog import load_profile
@@ -113,7 +112,7 @@ def calibrate(
             source=source or ", ".join(path.name for path in files),
             refused=readings.unsupported,
             seed=seed,
-            jobs=jobs or os.cpu_count() or 1,
+            jobs=at_once,
             progress=fitted,
         )
     from inferencesim.report.calibration import calibration_tables

@@ -43,6 +43,7 @@ class Format(enum.StrEnum):
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="table, or one JSON document on stdout.")]
+JobsOption = Annotated[int | None, typer.Option("--jobs", metavar="N", help="Processes; default one per core.")]
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
@@ -109,6 +110,30 @@ def say_malformed(rows: tuple[MalformedRow, ...]) -> None:
     if rows:
         more = f", the first {_SHOWN_ROWS} above" if len(rows) > _SHOWN_ROWS else ""
         say(f"warning: {len(rows):,} malformed trace rows were left out{more}; --strict makes them an error.")
+
+
+def require_positive(option: str, number: int | None) -> None:
+    """Refuse a number below one, if the option was given.
+
+    Raises
+    ------
+    InputError
+        At the option.
+    """
+    if number is not None and number < 1:
+        raise InputError(option, f"{number} is not above zero", "Give a whole number from 1 on.")
+
+
+def processes(jobs: int | None) -> int:
+    """Return how many processes :data:`JobsOption` asks for.
+
+    Raises
+    ------
+    InputError
+        If it is below one.
+    """
+    require_positive("--jobs", jobs)
+    return jobs or os.cpu_count() or 1
 
 
 def require_writable(path: str, force: bool) -> None:

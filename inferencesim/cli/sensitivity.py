@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
 
-from inferencesim.cli.console import Format, FormatOption, emit, guarded, show
+from inferencesim.cli.console import Format, FormatOption, JobsOption, emit, guarded, processes, show
 from inferencesim.cli.simulating import ScenarioArgument, SeedOption, SetOption  # noqa: TC001 - typer reads them
-from inferencesim.errors import InputError
 
 
 @guarded
@@ -21,15 +19,14 @@ def sensitivity(
         str | None, typer.Option("--pool", metavar="NAME", help="Move its parameters only; default those of all pools.")
     ] = None,
     by: Annotated[str, typer.Option("--by", metavar="SHARE", help="By how much each parameter is moved.")] = "10%",
-    jobs: Annotated[int | None, typer.Option("--jobs", metavar="N", help="Processes; default one per core.")] = None,
+    jobs: JobsOption = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Simulate a scenario with each parameter of chips and engines better, and worse, and show what moves."""
     from inferencesim.scenario.loading import load_scenario
     from inferencesim.units import to_si
 
-    if jobs is not None and jobs < 1:
-        raise InputError("--jobs", f"{jobs} is not above zero", "Give a whole number from 1 on.")
+    at_once = processes(jobs)
     share = to_si(by, "fraction", "--by")
     loaded = load_scenario(scenario, overrides or (), seed)
 
@@ -38,9 +35,7 @@ def sensitivity(
     with RunProgress() as progress:
         from inferencesim.experiments.sensitivity import measure_sensitivity
 
-        report = measure_sensitivity(
-            loaded, pool=pool, share=share, jobs=jobs or os.cpu_count() or 1, progress=progress
-        )
+        report = measure_sensitivity(loaded, pool=pool, share=share, jobs=at_once, progress=progress)
     if output is Format.JSON:
         emit(report.model_dump(mode="json"))
         return

@@ -255,6 +255,46 @@ def _draft_cost(
 
 
 @compiled
+def line_of(models: LatencyModels, row: int, decoding: float, context: float) -> DecodeLine:
+    """Return :func:`decode_line` of one deployment."""
+    return decode_line(latency_of(models, row), decoding, context)
+
+
+@compiled
+def cost_of(
+    models: LatencyModels,
+    row: int,
+    decoding: float,
+    context: float,
+    prefilling: float,
+    prefill_tokens: float,
+    prefill_pairs: float,
+    prefill_window_pairs: float,
+    prefill_context: float,
+    prefill_outputs: float,
+) -> StepCost:
+    """Return :func:`step_cost` of one deployment."""
+    return step_cost(
+        latency_of(models, row),
+        decoding,
+        context,
+        prefilling,
+        prefill_tokens,
+        prefill_pairs,
+        prefill_window_pairs,
+        prefill_context,
+        prefill_outputs,
+    )
+
+
+@inlined
+def energy_of(models: LatencyModels, row: int, cost: StepCost) -> float:
+    """Return the energy of steps of one deployment: idle power throughout, dynamic power while active."""
+    c = models.coefficients[row]
+    return float(c["idle_w"] * cost.seconds + c["dynamic_w"] * cost.active_s)
+
+
+@compiled
 def prefill_seconds(model: LatencyModel, token_budget: int, tokens: int) -> float:
     """Return the time to prefill one prompt that is alone, in chunks of the token budget."""
     seconds = 0.0

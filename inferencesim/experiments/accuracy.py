@@ -122,7 +122,7 @@ def compare(measurement: Measurement, calibration: str = SHIPPED) -> Comparison 
         **columns,
         calibrated=deployment.calibration is not None,
         step_table=deployment.table is not None,
-        expected_error=reproduction.expected_error,
+        expected_error=deployment.expected_error,
         below_saturation=measurement.load.kind != "offline" and not is_saturated(measurement),
         figures=figures,
     )

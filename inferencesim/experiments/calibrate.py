@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from inferencesim.deployment import calibration as calibrations
-from inferencesim.deployment.calibration import Calibration, Fit, Host
+from inferencesim.deployment.calibration import NO_CALIBRATION, Calibration, Errors, Fit, Host
 from inferencesim.deployment.engine import load_engine
 from inferencesim.errors import InputError
-from inferencesim.experiments.fitting import PARAMETERS, Errors, Point, evaluate, fit, targets
+from inferencesim.experiments.fitting import PARAMETERS, LogRatios, Point, evaluate, fit, targets
 from inferencesim.experiments.parallel import run_all
 from inferencesim.experiments.reproduce import Reproduction
 from inferencesim.hardware.catalog import load_profile
@@ -105,7 +104,7 @@ def calibrate(
         progress(0, len(fits))
     # A single fit takes far longer than a process to start.
     (best, _), *folds = run_all(fits, jobs=jobs, pieces_per_process=1, progress=progress)
-    unseen = [errors for _, errors in folds]
+    unseen = [ratios for _, ratios in folds]
     parameters = _parameters(start, best)
     fitted = Calibration(
         schema=1,
@@ -139,7 +138,7 @@ def prepare(measurements: Iterable[Measurement]) -> tuple[list[Reproduction], li
     unsupported: list[Unsupported] = []
     for each in measurements:
         try:
-            reproduction = Reproduction(each, calibrations.NO_CALIBRATION)
+            reproduction = Reproduction(each, NO_CALIBRATION)
         except InputError as problem:
             # What follows the colon are this one's own numbers; those with the same reason are counted together.
             reason = problem.what.partition(":")[0]
@@ -225,8 +224,8 @@ def _fit_and_test(
     source: str,
     seed: int,
     evaluations: int,
-) -> tuple[Point, Errors]:
-    """Fit to one part of the measurements and return the errors on the other."""
+) -> tuple[Point, LogRatios]:
+    """Fit to one part of the measurements and return how far off the other is."""
     chosen = list(training)
     most = FOLD_SAMPLE if held_out else FIT_SAMPLE
     if len(chosen) > most:
@@ -240,9 +239,8 @@ def _parameters(start: Point, best: Point) -> tuple[FittedParameter, ...]:
     """Return what the fit did to each parameter."""
     found = []
     for parameter, prior, value in zip(PARAMETERS, start.numbers, best.numbers, strict=True):
-        holder = best.engine if parameter.block == "host" else getattr(best.hardware, parameter.block)
-        quantity = getattr(holder, parameter.name)
-        unit = quantity.si / quantity.value
+        quantity = best.quantity(parameter.block, parameter.name)
+        unit = quantity.si_per_unit
         moved = _apart(value, prior)
         low, high = not _apart(value, parameter.low), not _apart(value, parameter.high)
         found.append(
@@ -271,7 +269,7 @@ def _kept(block: str, old: Block, new: Block, parameters: Sequence[FittedParamet
     return new.model_copy(update={name: getattr(old, name) for name in names})
 
 
-def _summary(parts: Sequence[Errors]) -> calibrations.Errors:
+def _summary(parts: Sequence[LogRatios]) -> Errors:
     main = np.abs(np.expm1(np.concatenate([part.main for part in parts])))
     ttft = np.abs(np.expm1(np.concatenate([part.ttft for part in parts])))
     main, ttft = main[~np.isnan(main)], ttft[~np.isnan(ttft)]
@@ -279,7 +277,7 @@ def _summary(parts: Sequence[Errors]) -> calibrations.Errors:
     def rounded(figure: float) -> float:
         return float(f"{figure:.3g}")
 
-    return calibrations.Errors(
+    return Errors(
         measurements=main.size,
         tpot_median=rounded(np.median(main)),
         tpot_mean=rounded(main.mean()),

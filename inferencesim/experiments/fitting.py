@@ -141,13 +141,13 @@ class Point:
     @property
     def numbers(self) -> NDArray[np.float64]:
         """The PARAMETERS at this point, SI."""
-        return np.array([self._quantity(parameter).si for parameter in PARAMETERS])
+        return np.array([self.quantity(each.block, each.name).si for each in PARAMETERS])
 
     def moved(self, numbers: NDArray[np.float64], source: str) -> Point:
         """Return the point with other parameters, which say where they are from."""
         blocks: dict[str, dict[str, Quantity]] = {"efficiency": {}, "overhead": {}, "host": {}}
         for parameter, number in zip(PARAMETERS, numbers, strict=True):
-            old = self._quantity(parameter)
+            old = self.quantity(parameter.block, parameter.name)
             blocks[parameter.block][parameter.name] = _fitted(old, float(number), source)
         hardware = self.hardware.model_copy(
             update={
@@ -163,9 +163,10 @@ class Point:
         engine = self.engine
         return Host(step=engine.step, sequence=engine.sequence, launch=engine.launch, request=engine.request)
 
-    def _quantity(self, parameter: Parameter) -> Quantity:
-        holder: Any = self.engine if parameter.block == "host" else getattr(self.hardware, parameter.block)
-        quantity: Quantity = getattr(holder, parameter.name)
+    def quantity(self, block: str, name: str) -> Quantity:
+        """Return a number of a block of the profile; ``host`` stands for the engine's costs."""
+        holder: Any = self.engine if block == "host" else getattr(self.hardware, block)
+        quantity: Quantity = getattr(holder, name)
         return quantity
 
 
@@ -174,19 +175,18 @@ DIGITS = 4
 
 
 def _fitted(old: Quantity, number: float, source: str) -> Quantity:
-    factor = old.si / old.value if old.value else 1.0
-    value = float(f"{number / factor:.{DIGITS}g}")
+    value = float(f"{number / old.si_per_unit:.{DIGITS}g}")
     return type(old)(value=value, unit=old.unit, source=source, provenance="fitted")
 
 
-class Errors(NamedTuple):
+class LogRatios(NamedTuple):
     """ln(predicted / observed) of the main figure (TPOT or a rate, as a time) and of TTFT; NaN where not observed."""
 
     main: NDArray[np.float64]
     ttft: NDArray[np.float64]
 
 
-def evaluate(point: Point, reproductions: Sequence[Reproduction]) -> Errors:
+def evaluate(point: Point, reproductions: Sequence[Reproduction]) -> LogRatios:
     """Simulate all measurements at a point and compare."""
     main, ttft = np.full(len(reproductions), np.nan), np.full(len(reproductions), np.nan)
     for i, reproduction in enumerate(reproductions):
@@ -199,7 +199,7 @@ def evaluate(point: Point, reproductions: Sequence[Reproduction]) -> Errors:
                 ttft[i] = ratio
             else:
                 main[i] = -ratio if target.metric in _RATES else ratio
-    return Errors(main, ttft)
+    return LogRatios(main, ttft)
 
 
 def fit(
@@ -236,7 +236,7 @@ def fit(
     # What is zero by definition (an engine without overheads) is not fitted.
     matters = _matters(reproductions) & (prior > 0.0)
     prior[matters] = np.clip(prior, low * 1.001, high / 1.001)[matters]
-    weights = _weights(reproductions)
+    main_weights, ttft_weights = _weights(reproductions)
 
     def numbers(x: NDArray[np.float64]) -> NDArray[np.float64]:
         moved = prior.copy()
@@ -244,12 +244,12 @@ def fit(
         return moved
 
     def residuals(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        errors = evaluate(start.moved(numbers(x), source), reproductions)
+        ratios = evaluate(start.moved(numbers(x), source), reproductions)
         if progress is not None:
             progress()
         held = PRIOR_SHARE / math.log(2.0) * (x - _ORIGIN)
         return np.concatenate(
-            [np.nan_to_num(errors.main) * weights.main, np.nan_to_num(errors.ttft) * weights.ttft, held]
+            [np.nan_to_num(ratios.main) * main_weights, np.nan_to_num(ratios.ttft) * ttft_weights, held]
         )
 
     solution = least_squares(
@@ -285,8 +285,8 @@ def _matters(reproductions: Sequence[Reproduction]) -> NDArray[np.bool_]:
     return np.array([needed.get(parameter.name, True) for parameter in PARAMETERS])
 
 
-def _weights(reproductions: Sequence[Reproduction]) -> Errors:
-    """Return the weights of the figures: a model measured often counts more than one measured seldom, by the root."""
+def _weights(reproductions: Sequence[Reproduction]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the weights of main figure and TTFT: a model measured often counts more than another, by the root."""
     models = [reproduction.measurement.setup.model for reproduction in reproductions]
     names, counts = np.unique(models, return_counts=True)
     balance = {name: math.sqrt(counts.mean() / count) for name, count in zip(names, counts, strict=True)}
@@ -295,4 +295,4 @@ def _weights(reproductions: Sequence[Reproduction]) -> Errors:
         for target in targets(reproduction):
             column = ttft if target.metric == "ttft_s" else main
             column[i] = target.weight * balance[models[i]]
-    return Errors(main, ttft)
+    return main, ttft

@@ -5,9 +5,10 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import multiprocessing
+import pickle
 import signal
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from inferencesim.simulation.compiling import is_cached
 
@@ -45,6 +46,8 @@ def run_all(
 
     Raises
     ------
+    TypeError
+        For work that other processes should do and that cannot be pickled, before any of it is called.
     KeyboardInterrupt
         After Ctrl-C, when the pieces under way have ended; the other processes say nothing.
     """
@@ -58,6 +61,7 @@ def run_all(
     enough = PIECES_PER_PROCESS if pieces_per_process is None else pieces_per_process
     processes = min(jobs, len(work) // enough)
     alone = processes <= 1
+    pickled = [] if alone else [_pickled(piece, place) for place, piece in enumerate(work, 1)]
     # Processes that start before the kernel is compiled would each compile it.
     here = work if alone else work[: 0 if is_cached() else 1]
     for piece in here:
@@ -71,7 +75,7 @@ def run_all(
     )
     try:
         with _children_ignore_interrupts():
-            outcomes = workers.map(_call, work[len(here) :], chunksize=min(_HANDED_AT_ONCE, enough))
+            outcomes = workers.map(_call, pickled[len(here) :], chunksize=min(_HANDED_AT_ONCE, enough))
         for outcome in outcomes:
             note(outcome)
     finally:
@@ -79,7 +83,17 @@ def run_all(
     return results
 
 
-def _call(piece: Callable[[], T]) -> T:
+def _pickled(piece: Callable[[], T], place: int) -> bytes:
+    """Pickle a piece here: an executor that fails to pickle may wait for ever."""
+    try:
+        return pickle.dumps(piece)
+    except (pickle.PicklingError, AttributeError, TypeError) as problem:
+        msg = f"piece {place} of the work cannot be pickled for another process: {problem}"
+        raise TypeError(msg) from problem
+
+
+def _call(pickled: bytes) -> Any:
+    piece = pickle.loads(pickled)
     return piece()
 
 

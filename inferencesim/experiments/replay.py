@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from inferencesim.deployment.calibration import NO_CALIBRATION
 from inferencesim.deployment.step_table import write_step_table
 from inferencesim.documents import validated
-from inferencesim.experiments.reproduce import HORIZON_S, figures_of
+from inferencesim.experiments.reproduce import figures_of, scenario_of
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.kernel.tables import COMPLETED
 from inferencesim.ledger.sink import MemorySink
@@ -58,11 +58,6 @@ class Replay:
     def plan(self) -> Plan:
         """The scenario, resolved."""
         return self._plan
-
-    @property
-    def expected_error(self) -> str:
-        """What is known about the accuracy of its deployment."""
-        return self._plan.pools[0].deployment.expected_error
 
     def simulate(self) -> dict[Metric, float]:
         """Play the trace and return the means of TTFT, TPOT and E2E over all requests, as the engine's clock has them.
@@ -112,34 +107,13 @@ def _mooncake(trace: RequestTrace) -> str:
 
 
 def _scenario(trace: RequestTrace, table: Path, requests: Path) -> dict[str, Any]:
-    setup = trace.setup
-    return {
-        "schema": 1,
-        "name": "replay",
-        "question": f"What does {trace.id} measure?",
-        "horizon": HORIZON_S,
-        "warm_up": 0,
-        "pools": [
-            {
-                "name": "measured",
-                "hardware": setup.hardware,
-                "model": setup.model,
-                "engine": setup.engine,
-                "calibration": NO_CALIBRATION,
-                "precision": setup.precision,
-                "parallelism": setup.parallelism,
-                "batching": setup.batching,
-                "memory_share": setup.memory_share,
-                "kv_blocks": trace.kv_blocks,
-                "latency": {"table": str(table)},
-            }
-        ],
-        "workload": [
-            {
-                "name": "load",
-                "arrivals": {"process": "trace", "file": str(requests), "format": "mooncake", "spread": 0.0},
-                "models": [load_model(setup.model, trace.id).id],
-            }
-        ],
-        "recording": {"requests": False, "decisions": False, "series_interval": HORIZON_S},
-    }
+    return scenario_of(
+        trace,
+        pool={
+            "calibration": NO_CALIBRATION,
+            "batching": trace.setup.batching,
+            "kv_blocks": trace.kv_blocks,
+            "latency": {"table": str(table)},
+        },
+        load={"arrivals": {"process": "trace", "file": str(requests), "format": "mooncake", "spread": 0.0}},
+    )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inferencesim.deployment.deployment import deploy
 from inferencesim.documents import validated
 from inferencesim.errors import InputError
 from inferencesim.kernel.tables import COMPLETED
@@ -79,18 +78,13 @@ class Reproduction:
         """The scenario, resolved."""
         return self._plan
 
-    @property
-    def expected_error(self) -> str:
-        """What is known about the accuracy of its deployment."""
-        return self._plan.pools[0].deployment.expected_error
-
     def simulate(self, hardware: HardwareProfile | None = None, engine: Engine | None = None) -> dict[Metric, float]:
         """Simulate the measurement and return its figures, as :data:`Metric` names and defines them.
 
         Parameters
         ----------
         hardware, engine : optional
-            Take the place of the measurement's own: calibration varies their parameters.
+            Take the place of the measurement's own and of their calibration: a fit varies their parameters.
 
         Returns
         -------
@@ -99,9 +93,8 @@ class Reproduction:
         """
         plan = self._plan
         if hardware is not None and engine is not None:
-            pool = plan.pools[0]
-            deployment = deploy(hardware, pool.deployment.model, engine, pool.spec, "pools[0]")
-            plan = dataclasses.replace(plan, pools=(dataclasses.replace(pool, deployment=deployment),))
+            pool = plan.pools[0].redeployed(hardware, engine, "pools[0]")
+            plan = dataclasses.replace(plan, pools=(pool,))
         rows = Simulation(plan, MemorySink()).run().requests
         completed = rows[rows["outcome"] == COMPLETED]
         if completed.size == 0:
@@ -136,40 +129,53 @@ def _scenario(measurement: Measurement, calibration: str) -> dict[str, Any]:
     usual = OFFLINE_SEQUENCES if load.kind == "offline" else MAX_SEQUENCES
     sequences = setup.batching.get("max_sequences", min(4096, max(usual, per_replica)))
     budget = setup.batching.get("token_budget", TOKEN_BUDGETS.get(setup.engine, TOKEN_BUDGET))
+    batching = {
+        "max_sequences": sequences,
+        "token_budget": max(budget, sequences),
+        "admission_interval": max(1, round(2.0 * setup.admission_steps)),
+        "policy": "prefill_first" if load.kind == "static" else None,
+    }
+    return scenario_of(
+        measurement,
+        pool={"calibration": calibration, "batching": batching},
+        load={
+            "arrivals": _arrivals(measurement),
+            "prompt_tokens": _lengths(load.prompt_tokens),
+            "output_tokens": _lengths(load.output_tokens),
+        },
+    )
+
+
+def scenario_of(measurement: Measurement, *, pool: dict[str, Any], load: dict[str, Any]) -> dict[str, Any]:
+    """Return the scenario that plays a measurement, as a file would hold it: one pool and one class, nothing recorded.
+
+    Parameters
+    ----------
+    measurement : Measurement
+        Its setup is that of the pool.
+    pool, load : dict
+        What else the pool and the class say.
+    """
+    setup = measurement.setup
+    served = {
+        "name": "measured",
+        "hardware": setup.hardware,
+        "model": setup.model,
+        "engine": setup.engine,
+        "replicas": setup.replicas,
+        "precision": setup.precision,
+        "parallelism": setup.parallelism,
+        "memory_share": setup.memory_share,
+    }
+    asked = {"name": "load", "models": [load_model(setup.model, measurement.id).id]}
     return {
         "schema": 1,
-        "name": "reproduction",
+        "name": "measurement",
         "question": f"What does {measurement.id} measure?",
         "horizon": HORIZON_S,
         "warm_up": 0,
-        "pools": [
-            {
-                "name": "measured",
-                "hardware": setup.hardware,
-                "model": setup.model,
-                "engine": setup.engine,
-                "replicas": setup.replicas,
-                "precision": setup.precision,
-                "parallelism": setup.parallelism,
-                "batching": {
-                    "max_sequences": sequences,
-                    "token_budget": max(budget, sequences),
-                    "admission_interval": max(1, round(2.0 * setup.admission_steps)),
-                    "policy": "prefill_first" if load.kind == "static" else None,
-                },
-                "calibration": calibration,
-                "memory_share": setup.memory_share,
-            }
-        ],
-        "workload": [
-            {
-                "name": "load",
-                "arrivals": _arrivals(measurement),
-                "prompt_tokens": _lengths(load.prompt_tokens),
-                "output_tokens": _lengths(load.output_tokens),
-                "models": [load_model(setup.model, measurement.id).id],
-            }
-        ],
+        "pools": [served | pool],
+        "workload": [asked | load],
         "recording": {"requests": False, "decisions": False, "series_interval": HORIZON_S},
     }
 

@@ -6,8 +6,6 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from inferencesim.deployment.calibration import NO_CALIBRATION
-from inferencesim.deployment.deployment import deploy
 from inferencesim.documents import document_digest, validated
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.experiments.fitting import PARAMETERS, Point
@@ -203,9 +201,7 @@ def _quantity(point: Point, lever: Lever) -> Quantity | None:
     """Return a parameter; None for the peak of a number format the chip lacks."""
     if lever.block == "compute":
         return next((rate for name, rate in point.hardware.compute.items() if name == lever.name), None)
-    holder = point.engine if lever.block == "host" else getattr(point.hardware, lever.block)
-    quantity: Quantity = getattr(holder, lever.name)
-    return quantity
+    return point.quantity(lever.block, lever.name)
 
 
 def _within_limits(point: Point, lever: Lever, number: float) -> float:
@@ -236,8 +232,7 @@ def _with(pool: PoolPlan, point: Point, lever: Lever, number: float, where: str)
     else:
         block = getattr(hardware, lever.block).model_copy(update={lever.name: new})
         hardware = hardware.model_copy(update={lever.block: block})
-    spec = pool.spec.model_copy(update={"calibration": NO_CALIBRATION})
-    return dataclasses.replace(pool, deployment=deploy(hardware, pool.deployment.model, engine, spec, where))
+    return pool.redeployed(hardware, engine, where)
 
 
 def _runs_alike(a: Deployment, b: Deployment) -> bool:

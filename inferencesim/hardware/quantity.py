@@ -64,8 +64,7 @@ class Quantity(Part):
 
     def model_post_init(self, context: object, /) -> None:  # noqa: ARG002 - the name is pydantic's
         """Convert once, so that a wrong unit is an error where it is written."""
-        factor = 1.0 if self.unit in self.words else _factor(self.unit, self.dimension)
-        number = self.value * factor
+        number = self.value * self.si_per_unit
         if number < 0 or (self.positive and number == 0) or number > self.highest:
             bound = "above 0" if self.positive else "at least 0"
             limit = f" and at most {self.highest:g}" if self.highest < float("inf") else ""
@@ -79,6 +78,11 @@ class Quantity(Part):
     def si(self) -> float:
         """The number in the SI unit of its dimension (:data:`inferencesim.units.SI_UNITS`)."""
         return self._si
+
+    @property
+    def si_per_unit(self) -> float:
+        """How many of that SI unit one `unit` is."""
+        return 1.0 if self.unit in self.words else _factor(self.unit, self.dimension)
 
 
 @functools.lru_cache(maxsize=256)

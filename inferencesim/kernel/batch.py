@@ -90,7 +90,7 @@ def _steps_to_make(fleet: Fleet, slot: int, replica: int, tokens: int) -> int:
     return steps
 
 
-@inlined
+@compiled
 def start_decoding(fleet: Fleet, replica: int, place: int, now: float, late_s: float) -> None:
     """Let a request whose prompt is in KV decode from the next step on; it made its last token `late_s` before now."""
     r = fleet.replicas[replica]
@@ -151,7 +151,7 @@ def _leave_seat(fleet: Fleet, replica: int, place: int) -> int:
     return int(slot)
 
 
-@inlined
+@compiled
 def stop_running(fleet: Fleet, replica: int, place: int) -> int:
     """Take the running request at `place` out of the batch, free its KV, and return its slot."""
     r = fleet.replicas[replica]
@@ -179,7 +179,7 @@ def stop_running(fleet: Fleet, replica: int, place: int) -> int:
     return _leave_seat(fleet, replica, place)
 
 
-@inlined
+@compiled
 def hand_over(fleet: Fleet, schedulers: Schedulers, replica: int, place: int, now: float) -> None:
     """Send a request that was prefilled here to the queue of the replica where it will decode; its KV stays, for now."""
     slot = _leave_seat(fleet, replica, place)
@@ -227,7 +227,7 @@ def preempt(fleet: Fleet, schedulers: Schedulers, replica: int, now: float) -> N
     queue_up(fleet, schedulers, replica, slot, now)
 
 
-@inlined
+@compiled
 def join_loaded(fleet: Fleet, replica: int, now: float) -> None:
     """Let the requests whose KV has come take part: they prefill what is left, or decode."""
     r = fleet.replicas[replica]
@@ -249,7 +249,7 @@ def join_loaded(fleet: Fleet, replica: int, now: float) -> None:
         place += 1
 
 
-@inlined
+@compiled
 def kv_has_come(fleet: Fleet, slot: int, now: float) -> None:
     """Take note that the KV of a loading request has come; what held it elsewhere lets it go."""
     s = fleet.slots[slot]
@@ -266,7 +266,7 @@ def kv_has_come(fleet: Fleet, slot: int, now: float) -> None:
     fleet.replicas[replica]["ready"] += 1
 
 
-@inlined
+@compiled
 def admit_waiting(fleet: Fleet, replica: int, formation: Formation, growth: int, budget: int, now: float) -> int:
     """Admit waiting requests while seats, KV blocks and budget last; return the prefill tokens given to them."""
     r = fleet.replicas[replica]
@@ -326,7 +326,7 @@ def admit_waiting(fleet: Fleet, replica: int, formation: Formation, growth: int,
     return given
 
 
-@inlined
+@compiled
 def _begin_loading(fleet: Fleet, slot: int, replica: int, matched: int, most: int, now: float) -> float:
     """Start to move what a request's KV has elsewhere; return when it will have come: now, if there is nothing."""
     r = fleet.replicas[replica]
@@ -361,7 +361,7 @@ def _transfer(fleet: Fleet, slot: int, replica: int, matched: int, now: float) -
     return float(end_s + out["link_latency_s"] + into["link_latency_s"])
 
 
-@inlined
+@compiled
 def continue_prefill(fleet: Fleet, replica: int, budget: int) -> int:
     """Give the next chunk to each request in prefill, oldest first; return the tokens given."""
     r = fleet.replicas[replica]

@@ -87,7 +87,7 @@ def _evict_idle(fleet: Fleet, replica: int, now: float) -> None:
             key = _put_in_tier(fleet, replica, tier, key, now)
 
 
-@inlined
+@compiled
 def _put_in_tier(fleet: Fleet, replica: int, tier: int, key: int, now: float) -> int:
     """Write a block to a tier, over its link, unless it is there; return the key it evicts, or −1."""
     cache = device_cache(fleet, replica) + 1 + tier
@@ -148,7 +148,7 @@ def idle_among(fleet: Fleet, matched: int) -> int:
     return idle
 
 
-@inlined
+@compiled
 def hold_matched(fleet: Fleet, slot: int, replica: int, matched: int) -> None:
     """Hold the blocks just matched."""
     cache = device_cache(fleet, replica)
@@ -249,7 +249,7 @@ def free_swapped(fleet: Fleet, slot: int, replica: int, blocks: int) -> None:
     fleet.slots[slot]["swapped"] = 0
 
 
-@inlined
+@compiled
 def release_elsewhere(fleet: Fleet, slot: int) -> None:
     """Give back what a request holds at the replica that prefilled it, and in host memory."""
     s = fleet.slots[slot]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.deployment.latency import LatencyModel, decode_line, latency_of
-from inferencesim.deployment.step_time import DecodeLine, StepCost, line_cost, step_energy_j
+from inferencesim.deployment.latency import energy_of, line_of
+from inferencesim.deployment.step_time import DecodeLine, StepCost, line_cost
 from inferencesim.jit import compiled, inlined
 from inferencesim.kernel.batch import tokens_made
 from inferencesim.kernel.blocks import blocks_for, capacity_of
@@ -110,13 +110,13 @@ def _cost_of(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> StepCo
 
 
 @inlined
-def _plan_decode(fleet: Fleet, replica: int, model: LatencyModel, line: DecodeLine, steps: int) -> None:
+def _plan_decode(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> None:
     """Set end and energy of a decode segment of so many steps."""
     r = fleet.replicas[replica]
     cost = _cost_of(fleet, replica, line, steps)
     r["segment_steps"] = steps
     r["segment_end_s"] = r["segment_start_s"] + cost.seconds
-    r["segment_j"] = step_energy_j(model.coefficients, cost)
+    r["segment_j"] = energy_of(fleet.latency, r["row"], cost)
 
 
 @inlined
@@ -124,8 +124,8 @@ def _decode_end_s(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> f
     return float(fleet.replicas[replica]["segment_start_s"] + _cost_of(fleet, replica, line, steps).seconds)
 
 
-@inlined
-def begin_decode(fleet: Fleet, replica: int, model: LatencyModel, preempted: bool) -> None:
+@compiled
+def begin_decode(fleet: Fleet, replica: int, preempted: bool) -> None:
     """Plan the longest run of decode steps in which nothing changes; after a preemption, a single step."""
     r = fleet.replicas[replica]
     decoding, context, growth = r["decoding"], r["context"], r["growth"]
@@ -137,14 +137,14 @@ def begin_decode(fleet: Fleet, replica: int, model: LatencyModel, preempted: boo
     elif interval > 1 and fleet.live[replica]["waiting"] > 0:
         # Who waits is looked at again then.
         steps = min(steps, interval - r["step"] % interval)
-    line = decode_line(model, float(decoding), context + growth)
+    line = line_of(fleet.latency, r["row"], float(decoding), context + growth)
     if line.limit < np.inf:
         steps = min(steps, max(1, int((line.limit - context) / growth)))
     r["segment"] = DECODE
-    _plan_decode(fleet, replica, model, line, steps)
+    _plan_decode(fleet, replica, line, steps)
 
 
-@inlined
+@compiled
 def _steps_reaching(fleet: Fleet, replica: int, line: DecodeLine, moment: float) -> int:
     """Return the fewest steps of a decode segment that last until `moment`, of those planned at least one."""
     r = fleet.replicas[replica]
@@ -164,8 +164,7 @@ def _steps_reaching(fleet: Fleet, replica: int, line: DecodeLine, moment: float)
 @inlined
 def _segment_line(fleet: Fleet, replica: int) -> DecodeLine:
     r = fleet.replicas[replica]
-    model = latency_of(fleet.latency, r["row"])
-    return decode_line(model, float(r["decoding"]), r["context"] + r["growth"])
+    return line_of(fleet.latency, r["row"], float(r["decoding"]), r["context"] + r["growth"])
 
 
 @compiled
@@ -177,7 +176,7 @@ def interrupt(fleet: Fleet, replica: int, now: float) -> None:
     line = _segment_line(fleet, replica)
     steps = _steps_reaching(fleet, replica, line, now)
     if steps < r["segment_steps"]:
-        _plan_decode(fleet, replica, latency_of(fleet.latency, r["row"]), line, steps)
+        _plan_decode(fleet, replica, line, steps)
         reschedule(fleet, replica)
 
 
@@ -195,7 +194,5 @@ def steps_done(fleet: Fleet, replica: int, moment: float) -> int:
 def decode_share(fleet: Fleet, replica: int, steps: int) -> tuple[float, float]:
     """Return one sequence's share of the first `steps` steps of the decode segment: seconds and joules."""
     r = fleet.replicas[replica]
-    line = _segment_line(fleet, replica)
-    model = latency_of(fleet.latency, r["row"])
-    cost = _cost_of(fleet, replica, line, steps)
-    return cost.seconds / r["decoding"], step_energy_j(model.coefficients, cost) / r["decoding"]
+    cost = _cost_of(fleet, replica, _segment_line(fleet, replica), steps)
+    return cost.seconds / r["decoding"], energy_of(fleet.latency, r["row"], cost) / r["decoding"]

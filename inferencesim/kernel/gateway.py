@@ -226,7 +226,7 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
         disturb(fleet, gateway.schedulers, at, now)
 
 
-@inlined
+@compiled
 def _is_long(fleet: Fleet, slot: int, replica: int) -> bool:
     """Tell whether so much of a prompt is uncached at its replica that it is prefilled elsewhere."""
     s = fleet.slots[slot]
@@ -238,7 +238,7 @@ def _is_long(fleet: Fleet, slot: int, replica: int) -> bool:
     return bool(uncached > pool["prefill_above"])
 
 
-@inlined
+@compiled
 def _least_to_prefill(fleet: Fleet, pool: int) -> int:
     """Return the replica of a pool with the fewest tokens to prefill, the first of equals."""
     first = fleet.pools[pool]["first_replica"]

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.deployment.latency import LatencyModel, decode_line, latency_of, step_cost
-from inferencesim.deployment.step_time import StepCost, line_cost, step_energy_j
+from inferencesim.deployment.latency import cost_of, energy_of, line_of
+from inferencesim.deployment.step_time import StepCost, line_cost
 from inferencesim.jit import compiled, inlined
 from inferencesim.kernel.batch import (
     admit_waiting,
@@ -77,11 +77,10 @@ def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float
     looks = r["decoding"] == 0 or r["step"] % pool["admission_interval"] == 0
     if not preempted and looks and fleet.live[replica]["waiting"] > 0:
         given += admit_waiting(fleet, replica, formation, growth, budget - given, now)
-    model = latency_of(fleet.latency, r["row"])
     if given > 0:
-        _begin_mixed(fleet, replica, model, given, r["decoding"] if formation.together else 0)
+        _begin_mixed(fleet, replica, given, r["decoding"] if formation.together else 0)
     elif r["decoding"] > 0:
-        begin_decode(fleet, replica, model, preempted)
+        begin_decode(fleet, replica, preempted)
     elif formation.wake_s < np.inf and fleet.live[replica]["waiting"] > 0:
         r["segment"] = HOLD
         r["segment_end_s"] = formation.wake_s
@@ -92,7 +91,7 @@ def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float
     reschedule(fleet, replica)
 
 
-@inlined
+@compiled
 def _ask_policy(fleet: Fleet, schedulers: Schedulers, replica: int, growth: int, now: float) -> Formation:
     """Show the replica to its batching policy."""
     r = fleet.replicas[replica]
@@ -145,9 +144,10 @@ def disturb(fleet: Fleet, schedulers: Schedulers, replica: int, now: float) -> N
         interrupt(fleet, replica, now)
 
 
-@inlined
-def _begin_mixed(fleet: Fleet, replica: int, model: LatencyModel, given: int, decodes: int) -> None:
+@compiled
+def _begin_mixed(fleet: Fleet, replica: int, given: int, decodes: int) -> None:
     r = fleet.replicas[replica]
+    window = fleet.latency.coefficients[r["row"]]["window"]
     chunks = 0
     ending = 0
     pairs = 0.0
@@ -164,27 +164,38 @@ def _begin_mixed(fleet: Fleet, replica: int, model: LatencyModel, given: int, de
                 chunks += 1
                 seen = s["progress"] + chunk / 2.0
                 pairs += chunk * seen
-                window_pairs += chunk * min(seen, model.coefficients.window)
+                window_pairs += chunk * min(seen, window)
                 context += s["progress"] + chunk
                 if s["progress"] + chunk == s["target"]:
                     ending += 1
         place -= 1
     decoding = float(decodes)
     read = r["context"] + r["growth"] if decodes > 0 else 0.0
-    cost = step_cost(model, decoding, read, float(chunks), float(given), pairs, window_pairs, context, float(ending))
+    cost = cost_of(
+        fleet.latency,
+        r["row"],
+        decoding,
+        read,
+        float(chunks),
+        float(given),
+        pairs,
+        window_pairs,
+        context,
+        float(ending),
+    )
     r["decode_part_s"] = 0.0
     r["decode_part_j"] = 0.0
     if decoding > 0.0:
         # Decoding sequences are charged what the step would have taken without the prefill, the prefill the rest.
-        line = decode_line(model, decoding, read)
+        line = line_of(fleet.latency, r["row"], decoding, read)
         alone = line_cost(line, 1.0, read)
         part = StepCost(min(cost.seconds, alone.seconds), min(cost.active_s, alone.active_s))
         r["decode_part_s"] = part.seconds
-        r["decode_part_j"] = step_energy_j(model.coefficients, part)
+        r["decode_part_j"] = energy_of(fleet.latency, r["row"], part)
     r["segment"] = PREFILL if decodes == 0 else MIXED
     r["segment_steps"] = 1
     r["chunk_tokens"] = given
-    r["segment_j"] = step_energy_j(model.coefficients, cost)
+    r["segment_j"] = energy_of(fleet.latency, r["row"], cost)
     r["segment_end_s"] = r["segment_start_s"] + cost.seconds
 
 
@@ -247,7 +258,7 @@ def _end_swap(fleet: Fleet, replica: int) -> None:
             clear(fleet.caches, cache)
 
 
-@inlined
+@compiled
 def _release_aborted(fleet: Fleet, replica: int) -> None:
     """Let go of the requests whose clients left during the step that ends now."""
     r = fleet.replicas[replica]
@@ -277,7 +288,7 @@ def _find_next_finish(fleet: Fleet, replica: int) -> None:
     fleet.replicas[replica]["next_finish"] = soonest
 
 
-@inlined
+@compiled
 def _finish_decoding(fleet: Fleet, replica: int, now: float) -> None:
     """Complete the sequences that emitted their last token in the step that ends now."""
     r = fleet.replicas[replica]
@@ -290,7 +301,7 @@ def _finish_decoding(fleet: Fleet, replica: int, now: float) -> None:
     _find_next_finish(fleet, replica)
 
 
-@inlined
+@compiled
 def _charge_chunk(fleet: Fleet, replica: int, slot: int, seconds: float) -> None:
     """Book a request's share of the prefill part of a mixed step: by tokens."""
     r = fleet.replicas[replica]
@@ -314,7 +325,7 @@ def _charge_chunk(fleet: Fleet, replica: int, slot: int, seconds: float) -> None
             share_blocks(fleet, slot, replica, s["progress"] // pool["block_size"])
 
 
-@inlined
+@compiled
 def _end_chunks(fleet: Fleet, schedulers: Schedulers, replica: int, seconds: float, now: float) -> None:
     """Advance the prefills of a mixed step; those that end emit a token, and decode or complete."""
     r = fleet.replicas[replica]
@@ -344,5 +355,6 @@ def _end_chunks(fleet: Fleet, schedulers: Schedulers, replica: int, seconds: flo
             hand_over(fleet, schedulers, replica, place, now)
             disturb(fleet, schedulers, s["replica"], now)
             continue
+        r["prefilling"] -= 1
         start_decoding(fleet, replica, place, now, 0.0)
         place += 1

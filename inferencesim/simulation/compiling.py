@@ -28,6 +28,8 @@ def compiled_play(fleet: Fleet, gateway: Gateway) -> Callable[..., int]:
     Tables have the same types whatever the scenario, so that one compilation
     serves all, and later ones load it from the cache on disk.
     """
+    if not jit.JIT_ENABLED:
+        return play
     # Numba takes milliseconds to find the types of all tables: as long as a short run takes to play.
     layout = tuple(
         (table.dtype, table.ndim) if isinstance(table, np.ndarray) else type(table) for table in (*fleet, *gateway)
@@ -42,6 +44,8 @@ def compiled_arrival(fleet: Fleet, gateway: Gateway) -> tuple[Callable[..., tupl
 
     They stand around the policies that are written in plain Python.
     """
+    if not jit.JIT_ENABLED:
+        return open_arrival, close_arrival
     from numba import types
 
     tables = (jit.array_type(fleet), jit.array_type(gateway))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import inferencesim.batching.formers
 import inferencesim.batching.orders
 import inferencesim.routing.policies  # noqa: F401 - files the built-in policies
 from inferencesim.batching.policy import find_former, find_order
+from inferencesim.deployment.calibration import NO_CALIBRATION
 from inferencesim.deployment.deployment import Deployment, deploy
 from inferencesim.deployment.engine import load_engine
 from inferencesim.economics.sites import Site, load_site, site_names
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from inferencesim.deployment.engine import Engine
+    from inferencesim.hardware.profile import HardwareProfile
     from inferencesim.scenario.fleet import Pool
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.scenario.workload import WorkloadClass
@@ -47,17 +50,14 @@ class PoolPlan:
     Attributes
     ----------
     spec : Pool
-    deployment : Deployment
-        Of one replica, with the model it starts with.
     variants : tuple of Deployment
-        That one and those of the models a replica may load instead.
+        Of one replica: with the model it starts with, then with those it may load instead.
     site : Site
     electricity_usd_per_j, pue, carbon_g_per_j : float
         The site's, or the scenario's override.
     """
 
     spec: Pool
-    deployment: Deployment
     variants: tuple[Deployment, ...]
     site: Site
     electricity_usd_per_j: float
@@ -68,6 +68,11 @@ class PoolPlan:
     def name(self) -> str:
         """The pool's name."""
         return self.spec.name
+
+    @property
+    def deployment(self) -> Deployment:
+        """Of one replica, with the model it starts with."""
+        return self.variants[0]
 
     @property
     def replicas(self) -> int:
@@ -84,6 +89,18 @@ class PoolPlan:
         """Price of one replica running at half of its dynamic power: what a router knows."""
         d = self.deployment
         return d.usd_per_s + self.usd_per_j * (d.idle_w + 0.5 * (d.peak_w - d.idle_w))
+
+    def redeployed(self, hardware: HardwareProfile, engine: Engine, where: str) -> PoolPlan:
+        """Return the pool on another profile and engine, whose parameters hold: no calibration replaces them.
+
+        Raises
+        ------
+        InputError
+            At `where`, if the model does not fit.
+        """
+        spec = self.spec.model_copy(update={"calibration": NO_CALIBRATION})
+        variants = tuple(deploy(hardware, each.model, engine, spec, where) for each in self.variants)
+        return replace(self, spec=spec, variants=variants)
 
 
 @dataclass(frozen=True)
@@ -196,7 +213,6 @@ def _plan_pool(scenario: Scenario, spec: Pool, where: str) -> PoolPlan:
     variants = tuple(deploy(hardware, each, engine, spec, where) for each in (model, *others))
     return PoolPlan(
         spec=spec,
-        deployment=variants[0],
         variants=variants,
         site=site,
         electricity_usd_per_j=(

@@ -171,7 +171,11 @@ def _variants(plan: Plan) -> tuple[Records, Records]:
             row["context_limit"] = deployment.context_limit
             block_bytes = getattr(deployment, "kv_block_bytes", 1e6)
             row["load_s"] = getattr(deployment, "load_s", 1.0)
-            link = pool.spec.kv_link or getattr(deployment, "kv_link", None) or __import__("inferencesim.scenario.fleet").scenario.fleet.KvLink(bandwidth=50e9,latency=1e-5)
+            link = (
+                pool.spec.kv_link
+                or getattr(deployment, "kv_link", None)
+                or __import__("inferencesim.scenario.fleet").scenario.fleet.KvLink(bandwidth=50e9, latency=1e-5)
+            )
             row["link_block_s"] = block_bytes / link.bandwidth
             row["link_latency_s"] = link.latency
             for tier, described in zip(tiers[index], pool.spec.kv_tiers, strict=False):

@@ -12,11 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from oracle import commands
 
 import inferencesim
 from inferencesim.cli import console
-from inferencesim.cli.main import app
 
 SHARED = Path(inferencesim.__file__).parents[2] / "shared" / "measurements"
 ROW = {
@@ -41,18 +40,12 @@ def write(path, rows):
         writer.writerows(ROW | {"id": f"run {number}"} | row for number, row in enumerate(rows, 1))
 
 
-def invoke(*words, code=0):
-    result = CliRunner().invoke(app, ["accuracy", *(str(word) for word in words)], env={"COLUMNS": "200"})
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    return result
+def invoke(*words):
+    return commands.invoke("accuracy", *words)
 
 
 def refused(*words):
-    result = invoke(*words, code=console.EXIT_INPUT)
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    return line
+    return commands.refused("accuracy", *words)
 
 
 def test_groups_reasons_totals(lab):

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from oracle.commands import invoke, refused
 from oracle.measured import FORMATS, campaign, moved, simulated, skip_without_jit
 from oracle.small import chip, model
-from typer.testing import CliRunner
 
 from inferencesim import Run
-from inferencesim.cli.main import app
 from inferencesim.deployment import calibration as calibrations
 from inferencesim.deployment.calibration import Calibration
 from inferencesim.documents import document_digest, read_document
@@ -21,20 +20,6 @@ from inferencesim.experiments import calibrate as calibrating
 
 COLUMNS = ["id", "model", "load", "concurrency", "requests", "prompt_low", "output_low", "ttft_ms", "tpot_ms"]
 FACTS = ("--hardware", chip(), "--engine", "vllm", "--weights", "bf16", "--tensor", 1)
-
-
-def invoke(*words, code=0):
-    result = CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    return result
-
-
-def refused(*words):
-    result = invoke(*words, code=2)
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    return line
 
 
 def write(path, rows, columns=COLUMNS):

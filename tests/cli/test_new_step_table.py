@@ -3,62 +3,42 @@
 from __future__ import annotations
 
 import pytest
+from oracle import commands
+from oracle.operator_profile import write_operator_profile
 from oracle.small import chip, model
-from typer.testing import CliRunner
 
-from inferencesim.cli import console
-from inferencesim.cli.main import app
 from inferencesim.deployment.step_table import load_step_table
 
-DENSE = "layer,tokens,time_us\nqkv_proj,1,1000\nqkv_proj,8,3000\n"
-SEQUENCES = "layer,sequences,time_us\nlm_head,1,500\nlm_head,4,600\n"
-ATTENTION = """prefill_chunk,kv_prefill,n_decode,kv_decode,time_us
-0,0,1,16,10
-0,0,1,64,20
-0,0,4,16,30
-0,0,4,64,60
-4,0,0,0,5
-4,32,0,0,6
-8,0,0,0,9
-8,32,0,0,12
-"""
+#: Steps of one token and of eight: embedding and last norm once, two norms and the projection in both layers.
+ALONE_MS = (0.13 + 2 * (0.02 + 1.0), 0.24 + 2 * (0.04 + 3.0))
 PAYLOAD_BYTES = 64 * 2  # of one token of the small model, whose two layers make five all-reduces
 
 
 @pytest.fixture
 def profile(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "profile"
-    for degree in (1, 2):
-        (folder / f"tp{degree}").mkdir(parents=True)
-        (folder / f"tp{degree}" / "dense.csv").write_text(DENSE)
-        (folder / f"tp{degree}" / "per_sequence.csv").write_text(SEQUENCES)
-        (folder / f"tp{degree}" / "attention.csv").write_text(ATTENTION)
-    (folder / "meta.yaml").write_text("model: small\ngpu: chip\nvllm_version: 0.19.0\nprofiled_at: '2026-08-17'\n")
-    return folder
+    return write_operator_profile(tmp_path / "profile")
 
 
-def invoke(*words, code=0):
-    result = CliRunner().invoke(app, ["new", "step-table", *(str(word) for word in words)])
-    assert result.exit_code == code, result.output
+def words_of(*words, hardware=None, serves=None):
+    return "new", "step-table", "--hardware", hardware or chip(), "--model", serves or model(), *words
+
+
+def of_small(*words):
+    result = commands.invoke(*words_of(*words))
     assert result.stdout == ""
     return result.stderr
 
 
-def of_small(*words, hardware=None, serves=None, **said):
-    return invoke("--hardware", hardware or chip(), "--model", serves or model(), *words, **said)
-
-
 def refused(*words, **said):
-    (line,) = of_small(*words, code=console.EXIT_INPUT, **said).splitlines()
-    return line
+    return commands.refused(*words_of(*words, **said))
 
 
 def test_the_table_is_that_of_the_profile(profile, tmp_path):
     told = of_small(profile, "table.yaml", "--tensor", 1)
     table = load_step_table(str(tmp_path / "table.yaml"), "table")
     assert (table.hardware, table.model, table.tensor) == ("small-chip", "small-model", 1)
-    assert table.tokens.ms == pytest.approx((2 * 1.0, 2 * 3.0))
+    assert table.tokens.ms == pytest.approx(ALONE_MS)
     assert told.splitlines()[:2] == [
         "wrote table.yaml",
         "measured up to: max_sequences 4, token_budget 8, 32 tokens of context",
@@ -70,7 +50,7 @@ def test_the_link_is_the_profiles_unless_it_is_given(profile, tmp_path):
     def all_reduce_s(*words):
         of_small(profile, "pair.yaml", "--tensor", 2, "--force", *words)
         pair = load_step_table(str(tmp_path / "pair.yaml"), "pair")
-        return (pair.tokens.ms[0] - 2 * 1.0) * 1e-3 / 5
+        return (pair.tokens.ms[0] - ALONE_MS[0]) * 1e-3 / 5
 
     assert all_reduce_s("--link-bandwidth", "1 MB/s", "--link-latency", "0s") == pytest.approx(PAYLOAD_BYTES / 1e6)
     given = all_reduce_s("--link-bandwidth", "1 MB/s", "--link-latency", "100us")

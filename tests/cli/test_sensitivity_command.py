@@ -6,11 +6,8 @@ import json
 
 import pytest
 import yaml
+from oracle import commands
 from oracle.small import chip, model
-from typer.testing import CliRunner
-
-from inferencesim.cli import console
-from inferencesim.cli.main import app
 
 TREE = {
     "name": "tiny",
@@ -41,18 +38,12 @@ def tiny(tmp_path, monkeypatch):
     return str(path)
 
 
-def invoke(*words, code=0):
-    result = CliRunner().invoke(app, ["sensitivity", *(str(word) for word in words)])
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    return result
+def invoke(*words):
+    return commands.invoke("sensitivity", *words)
 
 
 def refused(*words):
-    result = invoke(*words, code=console.EXIT_INPUT)
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    return line
+    return commands.refused("sensitivity", *words)
 
 
 def test_a_table(tiny):

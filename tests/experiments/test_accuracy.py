@@ -45,7 +45,7 @@ def test_a_comparison_holds_what_the_kernel_says():
     assert row.figures["ttft"].predicted == simulated["ttft_s"]
     assert set(row.figures) == {"tpot", "ttft"}
     assert row.precision == "fp8, bf16 KV"
-    assert row.expected_error == Reproduction(one).expected_error
+    assert row.expected_error == Reproduction(one).plan.pools[0].deployment.expected_error
 
 
 def test_without_calibration_nothing_is_calibrated():

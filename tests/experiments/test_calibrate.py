@@ -13,7 +13,7 @@ from inferencesim.documents import read_document
 from inferencesim.errors import InputError
 from inferencesim.experiments import calibrate as calibrating
 from inferencesim.experiments.calibrate import FEWEST, FOLDS, calibrate
-from inferencesim.experiments.fitting import PARAMETERS, Errors
+from inferencesim.experiments.fitting import PARAMETERS, LogRatios
 from inferencesim.measurements.measurement import Unsupported
 from inferencesim.results.calibration import calibration_text
 
@@ -40,7 +40,7 @@ def folds(monkeypatch):
     def evaluate(point, reproductions):
         if seen[-1][1] is None:
             seen[-1][1] = [each.measurement for each in reproductions]
-        return Errors(np.full(len(reproductions), 0.1), np.full(len(reproductions), 0.2))
+        return LogRatios(np.full(len(reproductions), 0.1), np.full(len(reproductions), 0.2))
 
     monkeypatch.setattr(calibrating, "fit", fit)
     monkeypatch.setattr(calibrating, "evaluate", evaluate)

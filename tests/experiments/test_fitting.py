@@ -85,6 +85,17 @@ def test_one_measurement_of_something_else_is_not_followed(known):
     assert np.median(errors(found, others)) < 0.5 * np.median(errors(priors(), others))
 
 
+def test_a_prior_of_zero_moves_in_its_own_unit():
+    start = priors()
+    free = start.engine.step.model_validate(start.engine.step.model_dump() | {"value": 0.0, "unit": "ms"})
+    point = dataclasses.replace(start, engine=start.engine.model_copy(update={"step": free}))
+    numbers = point.numbers
+    numbers[NAMES.index("step")] = 2e-3
+    step = point.moved(numbers, "chosen for tests").engine.step
+    assert (step.value, step.unit) == (2.0, "ms")
+    assert step.si == pytest.approx(2e-3)
+
+
 def test_the_documented_bounds_are_those_of_the_fit():
     text = (Path(__file__).parents[2] / "docs" / "calibration.md").read_text(encoding="utf-8")
     documented = dict(re.findall(r"^\| `(\w+\.\w+)` \| (.+?) \|", text, re.MULTILINE))

@@ -34,6 +34,16 @@ def test_a_piece_that_takes_long_pays_for_a_process_of_its_own():
     assert os.getpid() not in run_all([os.getpid] * 3, jobs=2, pieces_per_process=1)[1:]
 
 
+def test_work_that_no_other_process_can_be_sent_is_an_error():
+    called = []
+    work = [os.getpid, lambda: called.append(1), os.getpid]
+    with pytest.raises(TypeError, match=r"piece 2 of the work cannot be pickled for another process: .*lambda"):
+        run_all(work, jobs=2, pieces_per_process=1)
+    assert called == []
+    run_all(work, jobs=1)
+    assert called == [1]
+
+
 def test_ctrl_c_is_for_this_process_alone(monkeypatch):
     monkeypatch.setattr(parallel, "PIECES_PER_PROCESS", 10)
     asked = functools.partial(signal.getsignal, signal.SIGINT)

@@ -59,6 +59,14 @@ def test_si_is_linear_in_the_value(value: float, factor: float) -> None:
     assert make(Bandwidth, value * factor, "GB/s").si == pytest.approx(once * factor, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("kind", "unit", "si"), [(Duration, "ms", 1e-3), (Power, "kW", 1e3), (Count, "chips", 1.0), (Ratio, "ratio", 1.0)]
+)
+def test_a_unit_is_worth_the_same_whatever_the_value(kind: type[Quantity], unit: str, si: float) -> None:
+    for value in (0, 7) if not kind.positive else (7,):
+        assert make(kind, value, unit).si_per_unit == pytest.approx(si, rel=1e-12)
+
+
 def test_a_unit_of_another_dimension_is_refused_with_an_example() -> None:
     with pytest.raises(ValidationError, match=r"'GB' is not a unit of bandwidth.*3\.35 TB/s"):
         make(Bandwidth, 3350, "GB")

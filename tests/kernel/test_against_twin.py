@@ -60,7 +60,7 @@ def pools(draw, index):
             "block_size": block,
             "kv": draw(st.sampled_from(["on_demand", "on_demand", "reserve"])),
             # None: the engine's own order, which is to prefill first with sglang.
-            "prefill": draw(st.sampled_from([None, None, "first", "chunked"])),
+            "policy": draw(st.sampled_from([None, None, "prefill_first", "chunked_prefill"])),
             "admission_interval": draw(st.sampled_from([1, 1, 3, 7])),
         },
         **said,

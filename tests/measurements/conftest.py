@@ -1,16 +1,13 @@
-"""Small tables of the known forms, and the shared measurements where they are present."""
+"""Small tables of the known forms."""
 
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 
 import pytest
 
 from inferencesim.measurements import published, silicon
 from inferencesim.measurements.reading import read_measurements
-
-SHARED = Path(__file__).parents[3] / "shared" / "measurements"
 
 SILICON_ROW = {
     "id": "2026_04_06_llama_3_1_70b_h200_sxm_vllm_fp8_agg_1024x8192_c64_tp4_ep1_7",
@@ -83,16 +80,3 @@ def published_of(table):
         return read_measurements(table("points.csv", published.COLUMNS, [PUBLISHED_ROW | row for row in rows]))
 
     return read
-
-
-@pytest.fixture(scope="session")
-def shared_measurements():
-    """Return the path of a shared file of measurements, or skip the test."""
-
-    def path(name):
-        found = SHARED / name
-        if not found.exists():
-            pytest.skip(f"the shared measurements {name} are not here")
-        return found
-
-    return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from oracle.operator_profile import ATTENTION, DENSE, write_operator_profile
 from oracle.small import model
 
 from inferencesim.errors import InputError
@@ -12,41 +13,10 @@ from inferencesim.models.catalog import load_model
 SMALL = load_model(model(), "model")  # two layers, hidden 64
 NO_LINK = Link(1.0, 0.0)
 
-DENSE = """layer,tokens,time_us
-embedding,1,100
-embedding,8,200
-layernorm,1,10
-layernorm,8,20
-qkv_proj,1,1000
-qkv_proj,8,3000
-final_layernorm,1,30
-final_layernorm,8,40
-"""
-ATTENTION = """prefill_chunk,kv_prefill,n_decode,kv_decode,time_us
-0,0,1,16,10
-0,0,1,64,20
-0,0,4,16,30
-0,0,4,64,60
-4,0,0,0,5
-4,32,0,0,6
-6,0,0,0,7
-8,0,0,0,9
-8,32,0,0,12
-8,0,4,64,80
-"""
-SEQUENCES = "layer,sequences,time_us\nlm_head,1,500\nlm_head,4,600\nsampler,1,50\nsampler,4,70\n"
-
 
 @pytest.fixture
 def profile(tmp_path):
-    (tmp_path / "meta.yaml").write_text("model: small\ngpu: chip\nvllm_version: 0.19.0\nprofiled_at: '2026-08-17'\n")
-    for degree in (1, 2):
-        place = tmp_path / f"tp{degree}"
-        place.mkdir()
-        (place / "dense.csv").write_text(DENSE)
-        (place / "attention.csv").write_text(ATTENTION)
-        (place / "per_sequence.csv").write_text(SEQUENCES)
-    return tmp_path
+    return write_operator_profile(tmp_path)
 
 
 def test_a_step_runs_each_layer_and_two_norms_of_it(profile):

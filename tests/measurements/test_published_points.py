@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from oracle.readings import only, refused
 
 from inferencesim.measurements.published import COLUMNS, published_power, read_published
-
-
-def only(readings):
-    (measurement,) = readings.measurements
-    assert not readings.unsupported
-    return measurement
-
-
-def refused(readings):
-    (unsupported,) = readings.unsupported
-    assert not readings.measurements
-    return unsupported.reason
 
 
 def test_figures_of_one_run_are_one_measurement(published_of):

@@ -5,21 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from oracle.readings import only, refused
 
 from inferencesim.errors import InputError
 from inferencesim.measurements.silicon import read_silicon
-
-
-def only(readings):
-    (measurement,) = readings.measurements
-    assert not readings.unsupported
-    return measurement
-
-
-def refused(readings):
-    (unsupported,) = readings.unsupported
-    assert not readings.measurements
-    return unsupported.reason
 
 
 def parallelism(readings):

@@ -1,14 +1,10 @@
-"""Classes to draw from, and the shared traces where they are present."""
+"""Classes to draw from."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from inferencesim.scenario.workload import WorkloadClass
-
-SHARED = Path(__file__).parents[3] / "shared" / "traces"
 
 
 @pytest.fixture(scope="session")
@@ -29,16 +25,3 @@ def make_class():
         return WorkloadClass.model_validate(merged)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def shared_trace():
-    """Return the path of a shared trace, or skip the test."""
-
-    def path(name):
-        found = SHARED / name
-        if not found.exists():
-            pytest.skip(f"the shared trace {name} is not here")
-        return found
-
-    return path
