@@ -146,4 +146,4 @@ def test_the_published_sessions_have_their_published_statistics(shared_trace):
     assert report.prompt_tokens.mean == pytest.approx(122_379, rel=1e-3)
     assert report.output_tokens.p50 == pytest.approx(216, abs=1)
     assert report.prefix_reuse_share == pytest.approx(0.963, abs=0.0005)
-    assert np.mean(trace.time_s < 12 * 3600.0) == pytest.approx(0.9, abs=0.05)
+    assert np.mean(trace.time_s < 12 * 3600.0) == pytest.approx(0.82, abs=0.01)

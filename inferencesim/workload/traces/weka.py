@@ -9,7 +9,7 @@ session come in order of time, whoever made them.
 
 Sessions have no common clock. Here one begins every minute, in the file's order:
 of the published 710, which last three hours in the mean, some 170 are open at a
-time, and nine in ten requests come in the first twelve hours. Hash ids of scope
+time, and four in five requests come in the first twelve hours. Hash ids of scope
 ``local`` are those of their session alone and are numbered on from session to
 session. Requests come at their recorded times; ``think_time`` and ``api_time``
 are not read.
