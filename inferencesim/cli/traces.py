@@ -1,7 +1,5 @@
 """Commands that look at traces."""
 
-# ruff: noqa: TC003 - typer reads the annotations at run time
-
 from __future__ import annotations
 
 import dataclasses
@@ -12,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inferencesim.cli.console import Format, FormatOption, emit, guarded, say_malformed, show
+from inferencesim.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from inferencesim.experiments.hit_rate import HitRate
     from inferencesim.workload.inspect import TraceReport
 
 trace = typer.Typer(no_args_is_help=True, help="Traces of real load.", rich_markup_mode=None)
@@ -26,13 +26,18 @@ def _traces() -> None:
     """Traces of real load."""
 
 
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A trace as its publisher ships it.")]
+ReaderOption = Annotated[str, typer.Option("--reader", help="The trace's format, if it is not recognised.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="A malformed row is an error.")]
+
+
 @trace.command("inspect")
 @guarded
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A trace as its publisher ships it.")],
-    reader: Annotated[str, typer.Option("--reader", help="The trace's format, if it is not recognised.")] = "auto",
+    file: FileArgument,
+    reader: ReaderOption = "auto",
     output: FormatOption = Format.TABLE,
-    strict: Annotated[bool, typer.Option("--strict", help="A malformed row is an error.")] = False,
+    strict: StrictOption = False,
     start: Annotated[str, typer.Option("--from", help="Look from this time of the trace on, as in 2h.")] = "0s",
     length: Annotated[str, typer.Option("--length", help="Look at so much of it, as in 30min.")] = "",
 ) -> None:
@@ -53,6 +58,63 @@ def inspect(
     from rich.syntax import Syntax
 
     show([_report_table(report), "A class fitted to it:", Syntax(fitted, "yaml", background_color="default")])
+
+
+@trace.command("hit-rate")
+@guarded
+def hit_rate(
+    file: FileArgument,
+    capacity: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--capacity", metavar="BLOCKS", help="Size of the cache; may be repeated. Default: round numbers."
+        ),
+    ] = None,
+    partial_blocks: Annotated[
+        bool,
+        typer.Option(
+            "--partial-blocks",
+            help="Cache a prompt's partial last block too, as published hit rates do; serving engines do not.",
+        ),
+    ] = False,
+    reader: ReaderOption = "auto",
+    output: FormatOption = Format.TABLE,
+    strict: StrictOption = False,
+) -> None:
+    """Show which share of a trace's prompt tokens a prefix cache finds, by its size: the cache alone, no fleet."""
+    for blocks in capacity or ():
+        if blocks < 1:
+            raise InputError("--capacity", f"{blocks} is not above zero", "Give a whole number of blocks from 1 on.")
+    from inferencesim.experiments.hit_rate import hit_rates
+    from inferencesim.workload.traces.reading import read_trace
+
+    read = read_trace(file, reader, strict, where="--reader")
+    say_malformed(read.malformed)
+    rates = hit_rates(read, capacity or (), partial_blocks=partial_blocks)
+    if output is Format.JSON:
+        emit(
+            {
+                "schema": 1,
+                "source": read.source,
+                "format": read.format,
+                "requests": len(read),
+                "partial_blocks": partial_blocks,
+                "hit_rates": [dataclasses.asdict(rate) for rate in rates],
+            }
+        )
+        return
+    show([_hit_rate_table(read.source, rates), *(f"note: {note}" for note in read.notes)])
+
+
+def _hit_rate_table(source: str, rates: list[HitRate]) -> Table:
+    from inferencesim.report.formats import count, share
+    from inferencesim.report.tables import new_table
+
+    table = new_table(f"Prefix cache of {source}", "capacity", "tokens", "prompt tokens found", "of the last half")
+    for rate in rates:
+        capacity = f"unlimited: {count(rate.blocks)} blocks" if rate.unlimited else f"{count(rate.blocks)} blocks"
+        table.add_row(capacity, count(rate.tokens), share(rate.hit_rate), share(rate.hit_rate_last_half))
+    return table
 
 
 def _without_nan(value: object) -> dict[str, object]:

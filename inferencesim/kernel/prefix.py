@@ -242,7 +242,7 @@ def put(caches: Caches, cache: int, key: int) -> int:
 def forget(caches: Caches, cache: int, key: int) -> None:
     """Remove a block, if it is there and nobody holds it."""
     entry = find(caches, cache, key)
-    if entry >= 0 and caches.entries[entry]["references"] == 0:
+    if entry >= 0:
         hold(caches, cache, entry)
         let_go(caches, cache, entry, DROPPED)
 

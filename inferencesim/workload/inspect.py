@@ -124,17 +124,15 @@ def prefix_reuse_share(blocks: BlockHashes, prompt_tokens: NDArray[np.int64]) ->
     no earlier request had, then adds all of its own. Only full blocks count:
     a partial last block is neither found nor kept.
     """
-    seen: set[int] = set()
+    ids = blocks.numbered().values
+    seen = np.zeros(int(ids.max(initial=-1)) + 1, dtype=np.bool_)
     found = 0
-    offsets, values = blocks.offsets.tolist(), blocks.values.tolist()
-    full = (prompt_tokens // blocks.block_size).tolist()
-    for row, most in enumerate(full):
-        own = values[offsets[row] : min(offsets[row + 1], offsets[row] + most)]
-        for block in own:
-            if block not in seen:
-                break
-            found += 1
-        seen.update(own)
+    full = np.minimum(np.diff(blocks.offsets), prompt_tokens // blocks.block_size)
+    for first, count in zip(blocks.offsets[:-1].tolist(), full.tolist(), strict=True):
+        own = ids[first : first + count]
+        known = seen[own]
+        found += count if known.all() else int(known.argmin())
+        seen[own] = True
     return found * blocks.block_size / int(prompt_tokens.sum())
 
 

@@ -14,7 +14,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from inferencesim.workload.traces.record import Texts
-from inferencesim.workload.traces.rows import Rows, first_line, open_text
+from inferencesim.workload.traces.rows import Rows, first_line, open_text, whole_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,11 +51,11 @@ class MooncakeReader:
                 try:
                     row = json.loads(text)
                     seconds = float(_get(row, "timestamp", "created_time")) / 1000.0
-                    prompt = _whole(_get(row, "input_length", "input_tokens"))
-                    output = _whole(_get(row, "output_length", "output_tokens"))
-                    size = _whole(row.get("block_size", _BLOCK_SIZE))
+                    prompt = whole_number(_get(row, "input_length", "input_tokens"))
+                    output = whole_number(_get(row, "output_length", "output_tokens"))
+                    size = whole_number(row.get("block_size", _BLOCK_SIZE))
                     blocks = row.get("hash_ids")
-                    hashes = None if blocks is None else [_whole(block) for block in blocks]
+                    hashes = None if blocks is None else [whole_number(block) for block in blocks]
                     named = row.get("session_id")
                 except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
                     rows.reject(line, f"not a row with timestamp, lengths and hash_ids: {text.strip()[:80]!r}")
@@ -78,10 +78,3 @@ def _has(row: dict[str, Any], *names: str) -> bool:
 
 def _get(row: dict[str, Any], *names: str) -> Any:
     return next(row[name] for name in names if name in row) if _has(row, *names) else row[names[0]]
-
-
-def _whole(value: Any) -> int:
-    if type(value) is not int or abs(value) >= 2**63:
-        msg = f"{value!r} is not a whole number"
-        raise ValueError(msg)
-    return value

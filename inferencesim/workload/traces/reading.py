@@ -14,6 +14,7 @@ from inferencesim.workload.traces.burstgpt import BurstGPTReader
 from inferencesim.workload.traces.mooncake import MooncakeReader
 from inferencesim.workload.traces.record import ReadOptions, Trace
 from inferencesim.workload.traces.servegen import ServeGenReader
+from inferencesim.workload.traces.weka import WekaReader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,7 @@ READERS.register("azure")(AzureReader())
 READERS.register("burstgpt")(BurstGPTReader())
 READERS.register("mooncake")(MooncakeReader())
 READERS.register("servegen")(ServeGenReader())
+READERS.register("weka")(WekaReader())
 
 
 def read_trace(

@@ -91,6 +91,15 @@ class BlockHashes:
         positions = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         return BlockHashes(offsets, self.values[positions], self.block_size)
 
+    def numbered(self) -> BlockHashes:
+        """Return the same with ids that count from zero, so that they can index a table."""
+        if not len(self.values):
+            return self
+        low, high = int(self.values.min()), int(self.values.max())
+        if high - low < 2 * len(self.values):
+            return replace(self, values=self.values - low)
+        return replace(self, values=np.unique(self.values, return_inverse=True)[1].astype(np.int64))
+
 
 @dataclass(frozen=True)
 class Trace:

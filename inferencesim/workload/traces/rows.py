@@ -174,6 +174,20 @@ class Rows:
         )
 
 
+def whole_number(value: object) -> int:
+    """Return a value of a JSON row that must be a whole number of 64 bits.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if type(value) is not int or abs(value) >= 2**63:
+        msg = f"{value!r} is not a whole number"
+        raise ValueError(msg)
+    return value
+
+
 def header_columns(path: Path, header: str, needed: Sequence[str]) -> list[int]:
     """Return where the `needed` columns of a CSV are.
 
