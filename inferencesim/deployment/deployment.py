@@ -21,11 +21,12 @@ from inferencesim.deployment.latency import (
     step_cost,
     tokens_per_step,
 )
-from inferencesim.deployment.memory import MemoryPlan, engine_memory, plan_memory, require_fit
+from inferencesim.deployment.memory import MemoryPlan, engine_memory, kv_bytes_on_chip, plan_memory, require_fit
 from inferencesim.deployment.speculation import Drafter, make_drafter, on_last_stage, require_budget
 from inferencesim.deployment.step_table import StepTable, load_step_table
 from inferencesim.errors import InputError
 from inferencesim.jit import plain
+from inferencesim.scenario.fleet import KvLink
 
 if TYPE_CHECKING:
     from inferencesim.deployment.engine import Engine
@@ -56,6 +57,8 @@ class Deployment:
     draft_coefficients : StepCoefficients or None
         Of one pass of the draft model; None without, or where guesses cost nothing.
     memory : MemoryPlan
+    kv_link : KvLink
+        How KV blocks leave or reach all chips of the replica together.
     usd_per_s : float
         Price of the replica's chips, per second.
     price_includes_power : bool
@@ -73,6 +76,7 @@ class Deployment:
     drafter: Drafter | None
     draft_coefficients: StepCoefficients | None
     memory: MemoryPlan
+    kv_link: KvLink
     usd_per_s: float
     price_includes_power: bool
 
@@ -122,6 +126,28 @@ class Deployment:
     def context_limit(self) -> int:
         """Longest prompt + output of one request: the last token's KV is never needed."""
         return min(self.model.max_context, self.memory.kv_tokens + 1)
+
+    @property
+    def host_link(self) -> KvLink:
+        """The links between the chips of the replica and their hosts, all together."""
+        link = self.hardware.host_link
+        return KvLink(bandwidth=link.bandwidth.si * self.chips, latency=link.latency.si)
+
+    @property
+    def load_s(self) -> float:
+        """Seconds to bring its weights from the hosts' memory: each chip its own, over its own link, all at a time."""
+        link = self.hardware.host_link
+        return link.latency.si + self.memory.weight_bytes / link.bandwidth.si
+
+    @property
+    def kv_block_bytes(self) -> float:
+        """Bytes of one KV block on all chips that hold it, copies and a draft's cache included."""
+        holders = self.parallelism.rank_chips
+        per_token = kv_bytes_on_chip(self.model, self.precision, self.parallelism) * holders * self.parallelism.pipeline
+        if self.drafter is not None and self.drafter.model is not None:
+            spread = on_last_stage(self.parallelism, self.drafter.model)
+            per_token += kv_bytes_on_chip(self.drafter.model, self.precision, spread) * holders
+        return per_token * self.memory.block_size
 
     @property
     def idle_w(self) -> float:
@@ -247,9 +273,16 @@ def deploy(hardware: HardwareProfile, model: ModelSpec, engine: Engine, pool: Po
         drafter=drafter,
         draft_coefficients=draft_coefficients,
         memory=memory,
+        kv_link=pool.kv_link or _network_of(hardware, parallelism),
         usd_per_s=price * parallelism.chips,
         price_includes_power=hardware.price.includes_power if includes is None else includes,
     )
+
+
+def _network_of(hardware: HardwareProfile, parallelism: Parallelism) -> KvLink:
+    """Return the links of all chips of a replica to the network between domains."""
+    link = hardware.scale_out
+    return KvLink(bandwidth=link.bandwidth.si * parallelism.chips, latency=link.latency.si)
 
 
 def _draft_coefficients(

@@ -112,7 +112,7 @@ def plan_memory(
         draft_weights = layer_bytes(drafter.model, precision, spread)
         if not drafter.is_head:
             draft_weights = weight_bytes(drafter.model, precision, spread)
-        draft_kv = _kv_bytes_per_token(drafter.model, precision, spread)
+        draft_kv = kv_bytes_on_chip(drafter.model, precision, spread)
     activation = BYTES_PER_ELEMENT[precision.activations]
     widest = model.dense_ffn or 0
     if model.moe is not None:
@@ -121,7 +121,7 @@ def plan_memory(
     sampled = batching.max_sequences * (1 if drafter is None else drafter.drafts + 1)
     logits = sampled * (model.vocab if model.generates else 0) / tensor * 4.0  # fp32
     activations = (batching.token_budget * live + logits) / pipeline
-    kv = _kv_bytes_per_token(model, precision, parallelism) + draft_kv
+    kv = kv_bytes_on_chip(model, precision, parallelism) + draft_kv
     state = model.state_elements * STATE_BYTES / parallelism.rank_chips
     state += model.cross_elements * BYTES_PER_ELEMENT[precision.kv] / kv_shards(model, parallelism.rank_chips)
     state *= batching.max_sequences / ranks / pipeline
@@ -148,8 +148,8 @@ def plan_memory(
     )
 
 
-def _kv_bytes_per_token(model: ModelSpec, precision: Precision, parallelism: Parallelism) -> float:
-    """Return the bytes of one token's KV cache on one chip."""
+def kv_bytes_on_chip(model: ModelSpec, precision: Precision, parallelism: Parallelism) -> float:
+    """Return the bytes of one token's KV cache on one chip of those that hold it."""
     shards = parallelism.pipeline * kv_shards(model, parallelism.rank_chips)
     return model.attention_layers * model.cache_elements_per_token_per_layer * BYTES_PER_ELEMENT[precision.kv] / shards
 
