@@ -236,12 +236,14 @@ def deploy(hardware: HardwareProfile, model: ModelSpec, engine: Engine, pool: Po
     ------
     InputError
         If the chip cannot compute in that precision, the parallelism does not
-        divide the model, the model does not fit, or the step table is of another
+        divide the model, the model does not fit or lacks the cache that is asked
+        for, the draft is of another family, or the step table is of another
         deployment.
     """
     precision, parallelism, batching = pool.precision, pool.parallelism, pool.batching
     _require_precision(hardware, precision, f"{where}.precision")
     _require_division(model, parallelism, f"{where}.parallelism")
+    _require_cache(model, pool, where)
     calibration = find_calibration(pool.calibration, hardware, engine, f"{where}.calibration")
     if calibration is not None:
         hardware, engine = apply(calibration, hardware, engine)
@@ -348,3 +350,13 @@ def _require_division(model: ModelSpec, parallelism: Parallelism, where: str) ->
             else f"{parallelism.expert} does not divide the {model.moe.experts} experts of {model.id}",
             "Leave it out.",
         )
+
+
+def _require_cache(model: ModelSpec, pool: Pool, where: str) -> None:
+    if not model.generates and pool.speculation is not None:
+        raise InputError(f"{where}.speculation", f"{model.id} samples no tokens to guess", "Leave it out.")
+    if model.causal_cache:
+        return
+    for name in ("prefix_cache", "kv_tiers", "prefill_in"):
+        if getattr(pool, name):
+            raise InputError(f"{where}.{name}", f"{model.id} keeps no KV cache", "Leave it out.")

@@ -6,6 +6,7 @@ import pytest
 from deploying import chunk_cost, deployed
 
 from inferencesim.deployment.step_time import encoder_cost
+from inferencesim.errors import InputError
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.models.catalog import load_model
 
@@ -53,8 +54,24 @@ def test_a_model_without_a_cache_is_bound_by_its_seats_alone():
 
 
 def test_a_model_that_does_not_fit_has_no_blocks_either_way():
-    with pytest.raises(Exception, match="does not fit"):
+    with pytest.raises(InputError, match="does not fit"):
         deployed("nvidia-l4", "flux.1-dev")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("prefix_cache", True),
+        ("kv_tiers", [{"name": "host", "capacity": "1 GB", "bandwidth": "1 GB/s"}]),
+        ("prefill_in", {"pool": "other"}),
+        ("speculation", {"drafts": 2, "acceptance": 0.5, "draft": {"layers": 0}}),
+    ],
+)
+def test_what_needs_a_cache_is_refused_without_one(name, said):
+    with pytest.raises(InputError) as caught:
+        deployed("nvidia-l4", "bge-large-en-v1.5", **{name: said})
+    assert caught.value.where == f"pools[0].{name}"
+    assert "bge-large-en-v1.5" in caught.value.what
 
 
 def test_tokens_that_attend_both_ways_have_twice_the_pairs():

@@ -248,6 +248,7 @@ DENSE: dict[str, Any] = {
     "native_precision": "bf16",
 }
 EXPERTS = {"experts": 4, "active": 2, "shared": 1, "ffn": 16, "layers": 1}
+ENCODER = {"unit": "image", "parameters": 100, "layers": 2, "hidden": 8, "positions": 6, "tokens": 3}
 LATENT = {"q_lora_rank": 4, "kv_lora_rank": 4, "nope": 2, "rope": 1, "v": 2}
 LINEAR = {"layers": 1, "key_heads": 2, "value_heads": 4, "key_dim": 3, "value_dim": 5}
 SPARSE = {"top_k": 8, "index_heads": 2, "index_dim": 4}
@@ -267,6 +268,10 @@ def spec(**changes: Any) -> ModelSpec:
         ({"kind": "moe", "moe": {**EXPERTS, "layers": 2}}, "no layer is dense"),
         ({"dense_ffn": None}, "dense_ffn is missing"),
         ({"head_dim": None}, "head_dim is missing"),
+        ({"causal_cache": False}, "capabilities generate need a causal_cache"),
+        ({"encoder": {**ENCODER, "window": 4}}, "full_layers and window belong together"),
+        ({"encoder": {**ENCODER, "window": 4, "full_layers": 3}}, "full_layers is 3, of only 2 layers"),
+        ({"encoder": {**ENCODER, "cross_attention": True}, "mla": LATENT, "head_dim": None}, "it excludes mla"),
         ({"mla": LATENT}, "head_dim is given beside mla"),
         ({"kv_heads": 3}, "4 heads cannot share 3 kv_heads evenly"),
         ({"sliding_window": 8}, "sliding_window and windowed_layers belong together"),
@@ -372,3 +377,24 @@ def test_parameters_add_up_layer_by_layer(
     assert model.total_parameters == total
     idle_experts = moe_layers * (experts - active) * model.expert_parameters
     assert model.active_parameters == total - idle_experts
+
+
+def test_an_encoder_by_hand() -> None:
+    encoder = spec(encoder={**ENCODER, "full_layers": 1, "window": 4}).encoder
+    assert encoder is not None
+    assert encoder.flops == 2 * 100 * 6 + 4 * 8 * 6 * (6 + 4)
+
+
+def test_cross_attention_keeps_the_encoders_positions_beside_the_cache() -> None:
+    plain, crossing = spec(), spec(encoder={**ENCODER, "cross_attention": True})
+    assert plain.cross_elements == spec(encoder=ENCODER).cross_elements == 0
+    assert crossing.cross_elements == 2 * 6 * 2 * 2 * 2  # layers, positions, key and value, kv_heads, head_dim
+    assert crossing.attention_parameters == plain.attention_parameters + 2 * 8 * 8
+    assert crossing.total_parameters == plain.total_parameters + 2 * 2 * 8 * 8 + 100
+
+
+def test_what_samples_nothing_has_no_head_to_compute_and_may_have_no_cache() -> None:
+    embedding = spec(capabilities=["embed"], causal_cache=False)
+    assert (embedding.generates, embedding.head_parameters, embedding.kv_elements(100)) == (False, 0, 0)
+    assert embedding.pairs_per_causal_pair == 2 * spec().pairs_per_causal_pair
+    assert embedding.total_parameters == spec().total_parameters
