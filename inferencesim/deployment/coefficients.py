@@ -89,8 +89,10 @@ def step_coefficients(
     narrow = model.full_layers if sparse else model.windowed_layers
     window = model.attention_span if sparse else float(model.sliding_window or math.inf)
 
-    # A linear layer's state is read and written once per step; its chunked prefill is charged as one pass.
+    # A linear layer's state is read and written once per step; its chunked prefill is charged as one pass. Keys and
+    # values of an encoder's positions are read.
     state_bytes = 2.0 * model.state_elements * STATE_BYTES / rank_chips
+    state_bytes += model.cross_elements * BYTES_PER_ELEMENT[precision.kv] / kv_shards(model, rank_chips)
 
     collective_s_per_token, collective_latency_s = _collectives(hardware, model, parallelism)
     hop_s_per_token, hop_latency_s = 0.0, 0.0
@@ -135,14 +137,15 @@ def step_coefficients(
         window_memory_s=narrow * cache.kv_s / stages,
         window=window if narrow else math.inf,
         state_s_per_sequence=state_bytes / stages / cache_bandwidth,
-        prefill_compute_s=whole * (index_s if sparse else prefill_s) / stages,
+        prefill_compute_s=whole * (index_s if sparse else model.pairs_per_causal_pair * prefill_s) / stages,
         prefill_window_compute_s=narrow * prefill_s / stages,
         head_s_per_output=model.head_flops_per_token / stages / (head_flops * tensor),
-        head_weight_s=model.vocab * model.hidden * EMBEDDING_BYTES / stages / (plain_bandwidth * tensor),
+        head_weight_s=model.head_parameters * EMBEDDING_BYTES / stages / (plain_bandwidth * tensor),
         collective_s_per_token=collective_s_per_token / stages,
         collective_latency_s=collective_latency_s / stages,
         hop_s_per_token=hop_s_per_token,
         stage_overhead_s=overhead.step.si + hop_latency_s + layers_s / stages,
+        encoder_s_per_unit=_encoder_seconds(hardware, model, tensor),
         prefill_launch_s=engine.launch.si * plain_layers / stages,
         engine_step_s=engine.step.si,
         engine_sequence_s=engine.sequence.si,
@@ -152,6 +155,21 @@ def step_coefficients(
         memory_activity=MEMORY_ACTIVITY,
         idle_w=(hardware.power.idle.si + hardware.power.host.si) * chips,
         dynamic_w=(hardware.power.peak.si - hardware.power.idle.si) * chips,
+    )
+
+
+def _encoder_seconds(hardware: HardwareProfile, model: ModelSpec, chips: int) -> float:
+    """Return the seconds of one unit of encoder work, in sixteen bits, over the chips of one stage.
+
+    It is bound by compute: a unit has so many positions that its weights are streamed in a fraction of the time.
+    """
+    encoder = model.encoder
+    if encoder is None:
+        return 0.0
+    peak, rates = hardware.compute["bf16"].si * chips, hardware.efficiency
+    tiles = 1.0 + rates.half_rows.si / encoder.positions
+    return tiles * encoder.matrix_flops / (peak * rates.compute.si) + encoder.attention_flops / (
+        peak * rates.attention.si
     )
 
 

@@ -21,12 +21,13 @@ from inferencesim.deployment.latency import (
     step_cost,
     tokens_per_step,
 )
-from inferencesim.deployment.memory import MemoryPlan, engine_memory, plan_memory, require_fit
+from inferencesim.deployment.memory import MemoryPlan, engine_memory, kv_bytes_on_chip, plan_memory, require_fit
 from inferencesim.deployment.speculation import Drafter, make_drafter, on_last_stage, require_budget
 from inferencesim.deployment.step_table import StepTable, load_step_table
 from inferencesim.errors import InputError
 from inferencesim.jit import plain
 from inferencesim.scenario.policies import PolicyChoice
+from inferencesim.scenario.fleet import KvLink
 
 if TYPE_CHECKING:
     from inferencesim.deployment.engine import Engine
@@ -57,6 +58,8 @@ class Deployment:
     draft_coefficients : StepCoefficients or None
         Of one pass of the draft model; None without, or where guesses cost nothing.
     memory : MemoryPlan
+    kv_link : KvLink
+        How KV blocks leave or reach all chips of the replica together.
     usd_per_s : float
         Price of the replica's chips, per second.
     price_includes_power : bool
@@ -74,6 +77,7 @@ class Deployment:
     drafter: Drafter | None
     draft_coefficients: StepCoefficients | None
     memory: MemoryPlan
+    kv_link: KvLink
     usd_per_s: float
     price_includes_power: bool
 
@@ -123,6 +127,28 @@ class Deployment:
     def context_limit(self) -> int:
         """Longest prompt + output of one request: the last token's KV is never needed."""
         return min(self.model.max_context, self.memory.kv_tokens + 1)
+
+    @property
+    def host_link(self) -> KvLink:
+        """The links between the chips of the replica and their hosts, all together."""
+        link = self.hardware.host_link
+        return KvLink(bandwidth=link.bandwidth.si * self.chips, latency=link.latency.si)
+
+    @property
+    def load_s(self) -> float:
+        """Seconds to bring its weights from the hosts' memory: each chip its own, over its own link, all at a time."""
+        link = self.hardware.host_link
+        return link.latency.si + self.memory.weight_bytes / link.bandwidth.si
+
+    @property
+    def kv_block_bytes(self) -> float:
+        """Bytes of one KV block on all chips that hold it, copies and a draft's cache included."""
+        holders = self.parallelism.rank_chips
+        per_token = kv_bytes_on_chip(self.model, self.precision, self.parallelism) * holders * self.parallelism.pipeline
+        if self.drafter is not None and self.drafter.model is not None:
+            spread = on_last_stage(self.parallelism, self.drafter.model)
+            per_token += kv_bytes_on_chip(self.drafter.model, self.precision, spread) * holders
+        return per_token * self.memory.block_size
 
     @property
     def idle_w(self) -> float:
@@ -211,12 +237,14 @@ def deploy(hardware: HardwareProfile, model: ModelSpec, engine: Engine, pool: Po
     ------
     InputError
         If the chip cannot compute in that precision, the parallelism does not
-        divide the model, the model does not fit, or the step table is of another
+        divide the model, the model does not fit or lacks the cache that is asked
+        for, the draft is of another family, or the step table is of another
         deployment.
     """
     precision, parallelism, batching = pool.precision, pool.parallelism, pool.batching
     _require_precision(hardware, precision, f"{where}.precision")
     _require_division(model, parallelism, f"{where}.parallelism")
+    _require_cache(model, pool, where)
     calibration = find_calibration(pool.calibration, hardware, engine, f"{where}.calibration")
     if calibration is not None:
         hardware, engine = apply(calibration, hardware, engine)
@@ -248,9 +276,16 @@ def deploy(hardware: HardwareProfile, model: ModelSpec, engine: Engine, pool: Po
         drafter=drafter,
         draft_coefficients=draft_coefficients,
         memory=memory,
+        kv_link=pool.kv_link or _network_of(hardware, parallelism),
         usd_per_s=price * parallelism.chips,
         price_includes_power=hardware.price.includes_power if includes is None else includes,
     )
+
+
+def _network_of(hardware: HardwareProfile, parallelism: Parallelism) -> KvLink:
+    """Return the links of all chips of a replica to the network between domains."""
+    link = hardware.scale_out
+    return KvLink(bandwidth=link.bandwidth.si * parallelism.chips, latency=link.latency.si)
 
 
 def _draft_coefficients(
@@ -316,3 +351,13 @@ def _require_division(model: ModelSpec, parallelism: Parallelism, where: str) ->
             else f"{parallelism.expert} does not divide the {model.moe.experts} experts of {model.id}",
             "Leave it out.",
         )
+
+
+def _require_cache(model: ModelSpec, pool: Pool, where: str) -> None:
+    if not model.generates and pool.speculation is not None:
+        raise InputError(f"{where}.speculation", f"{model.id} samples no tokens to guess", "Leave it out.")
+    if model.causal_cache:
+        return
+    for name in ("prefix_cache", "kv_tiers", "prefill_in"):
+        if getattr(pool, name):
+            raise InputError(f"{where}.{name}", f"{model.id} keeps no KV cache", "Leave it out.")

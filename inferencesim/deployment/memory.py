@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,14 +50,17 @@ class MemoryPlan:
         Contexts, communication buffers, captured graphs.
     weight_bytes : float
         Those of everything that runs there.
-    draft_bytes : float
-        Of these, the weights of a draft model.
+    draft_bytes, encoder_bytes : float
+        Of these, the weights of a draft model and of an encoder.
     activation_bytes : float
-        Live activations and logits, and the recurrent states of a full batch.
+        Live activations and logits, and what a full batch keeps beside its cache: recurrent states, keys and values
+        of an encoder's positions.
     kv_bytes_per_token : float
         KV cache of one token on one chip, a draft model's too; on the chips of the stage that has most to keep.
+        0 without a cache.
     kv_blocks : int
-        Blocks of the replica, those of all attention ranks; 0 if the model does not fit.
+        Blocks of the replica, those of all attention ranks; 0 if the model does not fit. Of a model without a cache,
+        as many as its seats could ask for.
     block_size : int
         Tokens per block.
     """
@@ -65,6 +69,7 @@ class MemoryPlan:
     runtime_bytes: float
     weight_bytes: float
     draft_bytes: float
+    encoder_bytes: float
     activation_bytes: float
     kv_bytes_per_token: float
     kv_blocks: int
@@ -94,7 +99,7 @@ def plan_memory(
     taken: EngineMemory,
     drafter: Drafter | None = None,
 ) -> MemoryPlan:
-    """Lay out the memory of one chip, of the stage that has a draft model if there is one.
+    """Lay out the memory of one chip, of the stage that has a draft model or an encoder if there is one.
 
     Pipeline stages are taken as equal: each holds its share of layers,
     embedding and LM head, and one microbatch's activations.
@@ -107,36 +112,53 @@ def plan_memory(
         draft_weights = layer_bytes(drafter.model, precision, spread)
         if not drafter.is_head:
             draft_weights = weight_bytes(drafter.model, precision, spread)
-        draft_kv = _kv_bytes_per_token(drafter.model, precision, spread)
+        draft_kv = kv_bytes_on_chip(drafter.model, precision, spread)
     activation = BYTES_PER_ELEMENT[precision.activations]
     widest = model.dense_ffn or 0
     if model.moe is not None:
         widest = max(widest, model.moe.ffn * (model.moe.active + model.moe.shared))
     live = activation * (LIVE_HIDDEN * model.hidden + LIVE_FFN * widest / tensor)
     sampled = batching.max_sequences * (1 if drafter is None else drafter.drafts + 1)
-    logits = sampled * model.vocab / tensor * 4.0  # fp32
+    logits = sampled * (model.vocab if model.generates else 0) / tensor * 4.0  # fp32
     activations = (batching.token_budget * live + logits) / pipeline
-    kv = _kv_bytes_per_token(model, precision, parallelism) + draft_kv
-    state = batching.max_sequences / ranks * model.state_elements * STATE_BYTES / (pipeline * parallelism.rank_chips)
+    kv = kv_bytes_on_chip(model, precision, parallelism) + draft_kv
+    state = model.state_elements * STATE_BYTES / parallelism.rank_chips
+    state += model.cross_elements * BYTES_PER_ELEMENT[precision.kv] / kv_shards(model, parallelism.rank_chips)
+    state *= batching.max_sequences / ranks / pipeline
     usable = hardware.memory.capacity.si * taken.share
-    weights += draft_weights
+    # In sixteen bits, as checkpoints keep them.
+    encoder = 0.0 if model.encoder is None else model.encoder.parameters * BYTES_PER_ELEMENT["bf16"] / tensor
+    weights += draft_weights + encoder
     room = usable - taken.runtime_bytes - weights - activations - state
-    blocks = ranks * max(0, int(room // (kv * batching.block_size)))
+    if kv > 0.0:
+        blocks = ranks * max(0, int(room // (kv * batching.block_size)))
+    else:
+        # No cache to run out of: every seat can take the longest context.
+        blocks = batching.max_sequences * math.ceil(model.max_context / batching.block_size) if room >= 0.0 else 0
     return MemoryPlan(
-        usable, taken.runtime_bytes, weights, draft_weights, activations + state, kv, blocks, batching.block_size
+        usable_bytes=usable,
+        runtime_bytes=taken.runtime_bytes,
+        weight_bytes=weights,
+        draft_bytes=draft_weights,
+        encoder_bytes=encoder,
+        activation_bytes=activations + state,
+        kv_bytes_per_token=kv,
+        kv_blocks=blocks,
+        block_size=batching.block_size,
     )
 
 
-def _kv_bytes_per_token(model: ModelSpec, precision: Precision, parallelism: Parallelism) -> float:
-    """Return the bytes of one token's KV cache on one chip."""
+def kv_bytes_on_chip(model: ModelSpec, precision: Precision, parallelism: Parallelism) -> float:
+    """Return the bytes of one token's KV cache on one chip of those that hold it."""
     shards = parallelism.pipeline * kv_shards(model, parallelism.rank_chips)
     return model.attention_layers * model.cache_elements_per_token_per_layer * BYTES_PER_ELEMENT[precision.kv] / shards
 
 
 def weight_bytes(model: ModelSpec, precision: Precision, parallelism: Parallelism) -> float:
-    """Return the bytes of weights on one chip: the layers', embedding and LM head divided over all chips."""
-    outside = model.parameters_outside_layers * EMBEDDING_BYTES / parallelism.chips
-    return layer_bytes(model, precision, parallelism) + outside
+    """Return the bytes of weights on one chip, but an encoder's; what is outside the layers is divided over all."""
+    outside = model.parameters_outside_layers * EMBEDDING_BYTES
+    outside += model.other_parameters * BYTES_PER_ELEMENT[precision.weights]
+    return layer_bytes(model, precision, parallelism) + outside / parallelism.chips
 
 
 def layer_bytes(model: ModelSpec, precision: Precision, parallelism: Parallelism) -> float:
@@ -179,10 +201,12 @@ def require_fit(
     if plan.kv_blocks > 0:
         return
     gigabyte = 1e9
-    of_draft = f" ({plan.draft_bytes / gigabyte:.2f} GB of them the draft's)" if plan.draft_bytes else ""
+    parts = (("draft", plan.draft_bytes), ("encoder", plan.encoder_bytes))
+    named = [f"{amount / gigabyte:.2f} GB of them the {name}'s" for name, amount in parts if amount]
+    of_others = f" ({', '.join(named)})" if named else ""
     what = (
         f"{model.id} in {precision.weights} does not fit {hardware.id} with tensor {parallelism.tensor} × pipeline "
-        f"{parallelism.pipeline}: weights {plan.weight_bytes / gigabyte:.2f} GB{of_draft} + activation reserve "
+        f"{parallelism.pipeline}: weights {plan.weight_bytes / gigabyte:.2f} GB{of_others} + activation reserve "
         f"{plan.activation_bytes / gigabyte:.2f} GB + runtime {plan.runtime_bytes / gigabyte:.2f} GB per chip leave "
         f"no KV block in {plan.usable_bytes / gigabyte:.2f} GB ({taken.share:.0%} of "
         f"{hardware.memory.capacity.si / gigabyte:g} GB) × {parallelism.chips} chips"
@@ -191,7 +215,7 @@ def require_fit(
     if fitting is None:
         remedy = (
             "No tensor × pipeline up to 1024 chips would: "
-            "choose a smaller precision, a smaller token_budget or a larger chip."
+            "choose a smaller precision, a smaller token_budget, fewer max_sequences or a larger chip."
         )
     else:
         remedy = (
@@ -216,7 +240,7 @@ def smallest_fit(
 
     def holds(candidate: Parallelism) -> bool:
         plan = plan_memory(hardware, model, precision, candidate, batching, taken, drafter)
-        return plan.kv_tokens >= batching.token_budget
+        return plan.kv_tokens >= (batching.token_budget if model.causal_cache else 1)
 
     domain = int(hardware.scale_up.domain.si)
     widths = [n for n in (1, 2, 4, 8, 16) if n <= max(1, domain) and model.heads % n == 0]

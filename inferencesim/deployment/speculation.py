@@ -81,6 +81,7 @@ def head_of(target: ModelSpec, layers: int) -> ModelSpec:
         update={
             "id": f"{target.id}-head-{layers}",
             "layers": layers,
+            "encoder": None,
             "moe": moe,
             "dense_ffn": target.dense_ffn if moe is None else None,
             "linear_attention": None,

@@ -75,6 +75,7 @@ class StepCoefficients(NamedTuple):
     collective_latency_s: float  #: starting those collectives
     hop_s_per_token: float  #: sending activations to the next stage
     stage_overhead_s: float  #: launches, barriers and hops of one stage
+    encoder_s_per_unit: float  #: an encoder's work on one image or window of audio, compute
     prefill_launch_s: float  #: what launching a step with prefill adds: no captured graph covers it
     engine_step_s: float  #: scheduling one step on the host
     engine_sequence_s: float  #: host work per sequence of a step
@@ -144,6 +145,7 @@ def coefficients_at(table: NDArray[np.void], row: int) -> StepCoefficients:
         c["collective_latency_s"],
         c["hop_s_per_token"],
         c["stage_overhead_s"],
+        c["encoder_s_per_unit"],
         c["prefill_launch_s"],
         c["engine_step_s"],
         c["engine_sequence_s"],
@@ -220,7 +222,8 @@ def _by_tokens(c: StepCoefficients, tokens: float, rank_tokens: float, outputs: 
 
 
 @inlined
-def _microbatches(c: StepCoefficients, decoding: float, prefill_tokens: float) -> float:
+def microbatches(c: StepCoefficients, decoding: float, prefill_tokens: float) -> float:
+    """Return into how many microbatches a step is divided: at most one per stage, and no sequence is divided."""
     return min(c.stages, max(1.0, decoding + prefill_tokens / c.microbatch_tokens))
 
 
@@ -241,7 +244,7 @@ def decode_line(c: StepCoefficients, decoding: float, context: float) -> DecodeL
     DecodeLine
         Valid from `context` up to its `limit`, where the sliding windows fill.
     """
-    micro = _microbatches(c, decoding, 0.0)
+    micro = microbatches(c, decoding, 0.0)
     tokens = decoding / micro
     # Sequences are not divided: with fewer of them than ranks, each rank that has one takes as long as if all had.
     sharing = min(c.ranks, max(1.0, tokens))
@@ -315,7 +318,7 @@ def step_cost(
     prefill_outputs : float
         Chunks that end their prompt, hence sample a token.
     """
-    micro = _microbatches(c, decoding, prefill_tokens)
+    micro = microbatches(c, decoding, prefill_tokens)
     # The pipeline moves at the pace of its largest microbatch, and so do the ranks; a sequence is not divided, nor
     # is prefill into pieces so small that streaming the weights outlasts them.
     share = min(micro, max(1.0, decoding))
@@ -361,6 +364,13 @@ def step_cost(
         seconds += c.prefill_launch_s
     host = c.engine_step_s + c.engine_sequence_s * (decoding + prefilling)
     return StepCost(c.stages * seconds + host, min(micro * active, c.stages * seconds))
+
+
+@inlined
+def encoder_cost(c: StepCoefficients, units: float) -> StepCost:
+    """Return what an encoder's work on so many units adds to a step; it runs on the chips of one stage."""
+    seconds = c.encoder_s_per_unit * units
+    return StepCost(seconds, min(1.0, c.busy_activity + c.compute_activity) * seconds / c.stages)
 
 
 @inlined

@@ -115,6 +115,21 @@ class ScaleOut(Part):
     latency: Duration
 
 
+class HostLink(Part):
+    """The way between a chip's memory and its host's: PCIe, or what stands in its place.
+
+    Attributes
+    ----------
+    bandwidth : Bandwidth
+        Bytes per second, per direction, per chip.
+    latency : Duration
+        Seconds of one copy, beside its bytes.
+    """
+
+    bandwidth: Bandwidth
+    latency: Duration
+
+
 class Efficiency(Part):
     """Shares of the peaks that real kernels reach.
 
@@ -195,7 +210,7 @@ class Price(Part):
 
 @functools.cache
 def _priors() -> dict[str, dict[str, dict[str, Any]]]:
-    """Return `efficiency` and `overhead` of each kind of chip, as a profile would write them."""
+    """Return `host_link`, `efficiency` and `overhead` of each kind of chip, as a profile would write them."""
     tree: Any = read_yaml(Path(__file__).parent / "priors.yaml", "priors.yaml")
     return dict(tree)
 
@@ -213,12 +228,12 @@ class HardwareProfile(Part):
         As printed on the box.
     kind : str
         The class of chip: a label in reports, and whose priors fill in what the profile leaves out of
-        `efficiency` and `overhead` (``priors.yaml``).
+        `host_link`, `efficiency` and `overhead` (``priors.yaml``).
     status : {"shipping", "announced"}
         Whether it can be had.
     cooling : {"air", "liquid", "passive"}
         What the site must provide; ``passive`` cards live on the server's air.
-    memory, power, scale_up, scale_out, efficiency, overhead, price
+    memory, power, scale_up, scale_out, host_link, efficiency, overhead, price
         See the classes of these names.
     compute : dict of Precision to ComputeRate
         Dense peak FLOPS per chip and number format; a format the hardware lacks is absent, ``bf16`` is
@@ -243,6 +258,7 @@ class HardwareProfile(Part):
     power: PowerDraw
     scale_up: ScaleUp
     scale_out: ScaleOut
+    host_link: HostLink
     chips_per_node: Count
     efficiency: Efficiency
     overhead: Overhead
@@ -253,7 +269,7 @@ class HardwareProfile(Part):
     @model_validator(mode="before")
     @classmethod
     def _filled_in(cls, profile: Any) -> Any:
-        """Take what the profile does not say about its kernels from the priors of its class."""
+        """Take what the profile does not say about its host link and its kernels from the priors of its class."""
         if not isinstance(profile, dict) or profile.get("kind") not in _priors():
             return profile
         filled = dict(profile)

@@ -70,8 +70,9 @@ scale_out:
 
 chips_per_node: {{value: 8, unit: chips, source: "fill in", provenance: assumption}}
 
-# What real kernels reach of these peaks (`efficiency`) and the time that passes whatever the batch (`overhead`) come
-# from the priors of its kind, until you measure: `inferencesim calibrate`, or single numbers here, such as
+# The link to the host (`host_link`: bandwidth and latency, as above), what real kernels reach of these peaks
+# (`efficiency`) and the time that passes whatever the batch (`overhead`) come from the priors of its kind, until you
+# say more or measure: `inferencesim calibrate`, or single numbers here, such as
 #   efficiency:
 #     memory: {{value: 0.8, unit: fraction, source: "streaming 16 GB of weights", provenance: measured}}
 

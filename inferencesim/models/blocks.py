@@ -1,4 +1,4 @@
-"""The blocks a model may have beside plain attention: experts, latent, linear and sparse attention."""
+"""The blocks a model may have beside plain attention: experts, latent, linear and sparse attention, an encoder."""
 
 from __future__ import annotations
 
@@ -109,3 +109,64 @@ class SparseAttention(Part):
     top_k: int = Field(gt=0)
     index_heads: int = Field(gt=0)
     index_dim: int = Field(gt=0)
+
+
+class Encoder(Part):
+    """What turns an image, or a window of audio, into positions that the language model reads.
+
+    Attributes
+    ----------
+    unit : str
+        What one unit of its work is: an image of a given size, or so many seconds of audio.
+    parameters : int
+        All its weights, with whatever else runs once per position (a projection, keys and values of cross-attention).
+    layers, hidden : int
+        Of its transformer, for its attention.
+    positions : int
+        Positions of one unit, each attending to all others in full layers.
+    full_layers : int or None
+        Layers that attend to all positions; the others to `window` of them. None: every layer.
+    window : int or None
+        Positions the other layers attend to.
+    tokens : int
+        Tokens that one unit adds to the prompt; 0 with cross-attention.
+    cross_attention : bool
+        Whether the decoder's layers attend to the positions, whose keys and values each sequence then keeps.
+    """
+
+    unit: str = Field(min_length=1)
+    parameters: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    hidden: int = Field(gt=0)
+    positions: int = Field(gt=0)
+    full_layers: int | None = Field(default=None, ge=0)
+    window: int | None = Field(default=None, gt=0)
+    tokens: int = Field(ge=0)
+    cross_attention: bool = Field(default=False, strict=True)
+
+    @model_validator(mode="after")
+    def _windows_belong_to_layers(self) -> Encoder:
+        if (self.full_layers is None) != (self.window is None):
+            msg = "full_layers and window belong together: give both or neither"
+            raise ValueError(msg)
+        if self.full_layers is not None and self.full_layers > self.layers:
+            msg = f"full_layers is {self.full_layers}, of only {self.layers} layers"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def matrix_flops(self) -> float:
+        """FLOPs in the matrices per unit: ``2·parameters·positions``."""
+        return 2.0 * self.parameters * self.positions
+
+    @property
+    def attention_flops(self) -> float:
+        """FLOPs of attention per unit: ``4·hidden`` per pair of positions and layer."""
+        full = self.layers if self.full_layers is None else self.full_layers
+        seen = full * self.positions + (self.layers - full) * (self.window or 0)
+        return 4.0 * self.hidden * self.positions * seen
+
+    @property
+    def flops(self) -> float:
+        """FLOPs per unit."""
+        return self.matrix_flops + self.attention_flops

@@ -97,6 +97,11 @@ def linear_attention(hidden: int, linear: LinearAttention) -> tuple[Gemm, ...]:
     )
 
 
+def cross_attention(layers: int, hidden: int, width: int) -> tuple[Gemm, ...]:
+    """Return the matrices that a decoder's tokens meet in cross-attention; keys and values are the encoder's."""
+    return (Gemm("cross_query", layers, hidden, width), Gemm("cross_output", layers, width, hidden))
+
+
 def feed_forward(layers: int, hidden: int, width: int, matrices: int, prefix: str = "") -> tuple[Gemm, ...]:
     """Return the matrices of a feed-forward network: ``gate_up`` (``up`` where it has no gate) and ``down``."""
     first = "gate_up" if matrices == 3 else "up"

@@ -1,7 +1,8 @@
 """A model's architecture, and the parameters, FLOPs and cache elements that follow from it.
 
 Norms, biases, positional tables and short convolutions are left out: together
-they are under 0.1 % of any model here. A multiply and an add count as two FLOPs.
+they are under 0.1 % of any language model here, and under 2 % of the small
+encoders. A multiply and an add count as two FLOPs.
 
 Every layer mixes tokens in one of three ways: a full layer attends to the whole
 context, a windowed layer to its last tokens, a linear layer keeps a state of
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from inferencesim.models import gemm
-from inferencesim.models.blocks import LatentAttention, LinearAttention, MixtureOfExperts, SparseAttention
+from inferencesim.models.blocks import Encoder, LatentAttention, LinearAttention, MixtureOfExperts, SparseAttention
+from inferencesim.models.consistency import require_consistent
 from inferencesim.scenario.base import Part
 
 if TYPE_CHECKING:
@@ -25,9 +27,15 @@ if TYPE_CHECKING:
 #: Format the weights were published in.
 NativePrecision = Literal["bf16", "fp8", "fp4", "int8", "int4"]
 
+#: What a model can be asked for. ``vision`` is to read images beside a prompt, ``image`` to make them.
+Capability = Literal["generate", "embed", "rerank", "classify", "transcribe", "speak", "image", "vision"]
+
+#: Those whose answers are sampled token by token, by an LM head.
+SAMPLED: frozenset[Capability] = frozenset({"generate", "transcribe", "speak", "vision"})
+
 
 class ModelSpec(Part):
-    """A decoder-only language model, described by its published architecture.
+    """A transformer, described by its published architecture.
 
     Attributes
     ----------
@@ -67,6 +75,17 @@ class ModelSpec(Part):
         Tokens that a windowed layer attends to at most.
     windowed_layers : int
         How many layers are windowed.
+    encoder : Encoder or None
+        What reads images or audio for it.
+    other_parameters : int
+        Further weights in memory, whose work is left out.
+    capabilities : tuple of Capability
+        What it can be asked for.
+    causal_cache : bool
+        Whether tokens attend to those before them, whose keys and values are cached; False where every token attends
+        to all others (encoders, diffusion): such a model computes a prompt in one go and keeps no cache.
+    tokens_per_second : float or None
+        Tokens of one second of audio, heard or spoken, of a model of speech.
     native_precision : str
         Format of the published weights.
     notes : str
@@ -96,49 +115,32 @@ class ModelSpec(Part):
     sparse_attention: SparseAttention | None = None
     sliding_window: int | None = Field(default=None, gt=0)
     windowed_layers: int = Field(default=0, ge=0)
+    encoder: Encoder | None = None
+    other_parameters: int = Field(default=0, ge=0)
+    capabilities: tuple[Capability, ...] = Field(default=("generate",), min_length=1)
+    causal_cache: bool = Field(default=True, strict=True)
+    tokens_per_second: float | None = Field(default=None, gt=0)
     native_precision: NativePrecision
     notes: str = ""
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelSpec:
-        for wrong, msg in (
-            ((self.kind == "moe") != (self.moe is not None), "kind must be 'moe' exactly if there is a moe block"),
-            (self.moe_layers > self.layers, f"moe.layers is {self.moe_layers}, of only {self.layers} layers"),
-            (self.dense_layers > 0 and self.dense_ffn is None, "dense_ffn is missing: some layers are dense"),
-            (self.dense_layers == 0 and self.dense_ffn is not None, "dense_ffn is given, but no layer is dense"),
-            (self.mla is None and self.head_dim is None, "head_dim is missing"),
-            (self.mla is not None and self.head_dim is not None, "head_dim is given beside mla, which has its own"),
-            (self.heads % self.kv_heads != 0, f"{self.heads} heads cannot share {self.kv_heads} kv_heads evenly"),
-            (self.mla is not None and self.output_gate, "output_gate is given beside mla, which has none"),
-            (
-                self.linear_layers > self.layers,
-                f"linear_attention.layers is {self.linear_layers}, of only {self.layers} layers",
-            ),
-            (
-                self.windowed_layers > self.attention_layers,
-                f"windowed_layers exceeds the {self.attention_layers} layers with attention",
-            ),
-            (
-                self.sparse_attention is not None and self.mla is None,
-                "sparse_attention needs mla: its indexer reads the compressed query",
-            ),
-            (
-                self.sparse_attention is not None and self.windowed_layers > 0,
-                "sparse_attention and windowed_layers exclude each other",
-            ),
-            (
-                (self.sliding_window is not None) != (self.windowed_layers > 0),
-                "sliding_window and windowed_layers belong together: give both or neither",
-            ),
-            (bool(self.sources.keys() - ModelSpec.model_fields.keys()), "sources names a field that does not exist"),
-        ):
-            if wrong:
-                raise ValueError(msg)
+        require_consistent(self)
         return self
 
     def __hash__(self) -> int:
         # The mapping of sources has no hash of its own; equal specs have equal ids.
         return hash(self.id)
+
+    @property
+    def generates(self) -> bool:
+        """Whether it samples tokens, and so has an LM head to compute."""
+        return not SAMPLED.isdisjoint(self.capabilities)
+
+    @property
+    def cross_attends(self) -> bool:
+        """Whether its layers attend to an encoder's positions."""
+        return self.encoder is not None and self.encoder.cross_attention
 
     @property
     def linear_layers(self) -> int:
@@ -191,7 +193,7 @@ class ModelSpec(Part):
 
     @property
     def attention_parameters(self) -> int:
-        """Parameters of one layer's attention, an indexer included.
+        """Parameters of one layer's attention, an indexer and cross-attention included.
 
         Grouped-query: ``hidden·head_dim·(2·heads + 2·kv_heads)`` (query, output, key, value), and
         ``hidden·head_dim·heads`` for an output gate. Latent (arXiv:2405.04434): query down and up, latent
@@ -235,13 +237,17 @@ class ModelSpec(Part):
 
     @property
     def head_parameters(self) -> int:
-        """Parameters the LM head multiplies with: ``vocab·hidden``, also when they are the embedding's."""
-        return self.vocab * self.hidden
+        """Parameters the LM head multiplies with: ``vocab·hidden``, also when they are the embedding's.
+
+        A model that samples nothing computes none.
+        """
+        return self.vocab * self.hidden if self.generates else 0
 
     @property
     def total_parameters(self) -> int:
         """All parameters, a tied head counted once."""
-        return self.parameters_outside_layers + self.layer_parameters
+        encoder = self.encoder.parameters if self.encoder else 0
+        return self.parameters_outside_layers + self.layer_parameters + encoder + self.other_parameters
 
     @property
     def layer_parameters(self) -> int:
@@ -251,11 +257,14 @@ class ModelSpec(Part):
     @property
     def parameters_outside_layers(self) -> int:
         """Parameters of embedding and LM head, counted once where they are tied."""
-        return self.embedding_parameters + (0 if self.tied else self.head_parameters)
+        return self.embedding_parameters * (1 if self.tied else 2)
 
     @property
     def active_parameters(self) -> int:
-        """Parameters a token meets, embedding and LM head included: of the routed experts only the active."""
+        """Parameters a token meets, embedding and LM head included: of the routed experts only the active.
+
+        Neither those of an encoder nor `other_parameters` are among them.
+        """
         active = self.moe.active if self.moe else 0
         return self.parameters_outside_layers + self._layer_parameters(active)
 
@@ -264,8 +273,10 @@ class ModelSpec(Part):
         """Elements of keys and values cached per token and layer with attention.
 
         Grouped-query: ``2·kv_heads·head_dim`` (key and value). Latent: ``kv_lora_rank + rope``. The index keys
-        of sparse attention come on top: `index_elements_per_token_per_layer`.
+        of sparse attention come on top: `index_elements_per_token_per_layer`. None without `causal_cache`.
         """
+        if not self.causal_cache:
+            return 0
         if self.mla is not None:
             return self.mla.kv_lora_rank + self.mla.rope
         return 2 * self.kv_heads * self._head_dim
@@ -312,6 +323,18 @@ class ModelSpec(Part):
         (2), read by the query (2). The chunked form of prefill does up to twice that, on matrix units.
         """
         return 7 * self.state_elements
+
+    @property
+    def cross_elements(self) -> int:
+        """Elements of keys and values of an encoder's positions that each sequence keeps, over all layers."""
+        if self.encoder is None or not self.cross_attends:
+            return 0
+        return self.attention_layers * self.kv_elements_per_token_per_layer * self.encoder.positions
+
+    @property
+    def pairs_per_causal_pair(self) -> int:
+        """Pairs of query and context for each that a causal mask would leave: 2 where tokens attend both ways."""
+        return 1 if self.causal_cache else 2
 
     @property
     def attention_span(self) -> float:
@@ -373,9 +396,11 @@ class ModelSpec(Part):
             sparse = self.sparse_attention
             indexer = gemm.indexer(layers, self.hidden, self.mla, sparse) if sparse else ()
             return gemm.latent_attention(layers, self.hidden, self.heads, self.mla) + indexer
-        return gemm.grouped_query_attention(
+        own = gemm.grouped_query_attention(
             layers, self.hidden, self.heads, self.kv_heads, self._head_dim, self.output_gate
         )
+        crossing = gemm.cross_attention(layers, self.hidden, self.heads * self._head_dim)
+        return own + crossing if self.cross_attends else own
 
     @property
     def _linear_attention_gemms(self) -> tuple[Gemm, ...]:

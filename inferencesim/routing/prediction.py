@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferencesim.deployment.latency import latency_of, step_cost
+from inferencesim.deployment.latency import latency_of, step_cost, tokens_per_step
 from inferencesim.jit import compiled
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     TTFT is the step under way (half of it), the prefill of all tokens in front
     and of its own under the token budget, and, where seats or KV cache are
     taken, the time until enough of the running ones have left: a full batch turns
-    over once per mean output. TPOT is a step
-    of the batch it will join, with the prefill that keeps such a batch full. The marginal cost is its share of the
+    over once per mean output. TPOT is a step of the batch it will join, with the
+    prefill that keeps such a batch full, over the tokens which drafts (at the
+    pool's acceptance) let expect of a step. The marginal cost is its share of the
     replica's time: its own prefill, and one seat of each decode step.
     """
     load, traits = candidates.load, candidates.traits
@@ -51,21 +52,24 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
 
     batch = min(seats, running + waiting + 1.0)
     decoding = min(running, seats)
-    room = max(1.0, traits[i]["token_budget"] - decoding)
+    verified = model.coefficients.verified
+    made = tokens_per_step(verified, candidates.latency.acceptance[traits[i]["deployment"]])
+    room = max(1.0, traits[i]["token_budget"] - verified * decoding)
     # Whoever waits reads its context in the steps to come, as far as a batch of usual requests holds that much.
     joining = min(ahead, max(0.0, batch * (usual + usual_output / 2.0) - context))
     read = min(kv_tokens, context + joining + prompt + output / 2.0)
     # Whoever leaves the batch is replaced: each step carries that much prefill.
-    chunk = min(room, batch / usual_output * usual)
+    chunk = min(room, made * batch / usual_output * usual)
     seen = usual / 2.0
-    tpot = step_cost(
+    step_s = step_cost(
         model, batch, read, 1.0, chunk, chunk * seen, chunk * min(seen, model.coefficients.window), usual, chunk / usual
     ).seconds
+    tpot = step_s / made
 
     ttft = model.coefficients.engine_request_s
     ttft += _prefill_s(candidates, i, decoding, context, ahead + prompt, prompt / 2.0, room)
     if running > 0.0:
-        ttft += 0.5 * tpot
+        ttft += 0.5 * step_s
     # Too few seats and too little cache are one and the same wait: for enough of the running ones to leave.
     turnovers = 0.0
     crowd = running + waiting + 1.0 - seats

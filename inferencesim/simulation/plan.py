@@ -246,7 +246,7 @@ def verdict(each: WorkloadClass, pool: PoolPlan) -> int:
     """Return the verdict code of the constraints that depend on class and pool only."""
     if not any(deployment.model.id in each.models for deployment in pool.variants):
         return MODEL_NOT_SERVED
-    if CAPABILITY[each.kind] not in getattr(pool.variants[_chosen(each, pool)].model, "capabilities", ("generate",)):
+    if CAPABILITY[each.kind] not in pool.variants[_chosen(each, pool)].model.capabilities:
         return NOT_CAPABLE
     order = PRECISION_ORDER
     if each.precision is not None:

@@ -169,13 +169,9 @@ def _variants(plan: Plan) -> tuple[Records, Records]:
             row = variants[index]
             row["kv_blocks"] = deployment.memory.kv_blocks
             row["context_limit"] = deployment.context_limit
-            block_bytes = getattr(deployment, "kv_block_bytes", 1e6)
-            row["load_s"] = getattr(deployment, "load_s", 1.0)
-            link = (
-                pool.spec.kv_link
-                or getattr(deployment, "kv_link", None)
-                or __import__("inferencesim.scenario.fleet").scenario.fleet.KvLink(bandwidth=50e9, latency=1e-5)
-            )
+            block_bytes = deployment.kv_block_bytes
+            row["load_s"] = deployment.load_s
+            link = pool.spec.kv_link or deployment.kv_link
             row["link_block_s"] = block_bytes / link.bandwidth
             row["link_latency_s"] = link.latency
             for tier, described in zip(tiers[index], pool.spec.kv_tiers, strict=False):
@@ -191,7 +187,7 @@ def _caches(plan: Plan, most_tiers: int) -> Caches:
         blocks = [0] * (1 + most_tiers)
         if pool.spec.prefix_cache:
             blocks[0] = max(deployment.memory.kv_blocks for deployment in pool.variants)
-        smallest = min(getattr(deployment, "kv_block_bytes", 1e6) for deployment in pool.variants)
+        smallest = min(deployment.kv_block_bytes for deployment in pool.variants)
         for tier, described in enumerate(pool.spec.kv_tiers):
             blocks[1 + tier] = int(described.capacity // smallest)
             if blocks[1 + tier] < 1:

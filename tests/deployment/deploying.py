@@ -10,6 +10,7 @@ from inferencesim.deployment.deployment import Deployment, deploy
 from inferencesim.deployment.engine import load_engine
 from inferencesim.deployment.memory import engine_memory, smallest_fit
 from inferencesim.deployment.step_time import StepCost, step_cost
+from inferencesim.deployment.work import Counts, peak_rates, streaming, work
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.hardware.profile import HardwareProfile
 from inferencesim.models.catalog import load_model
@@ -88,6 +89,42 @@ def chunk_cost(
     return step_cost(c, *(float(argument) for argument in arguments))
 
 
+def counted(
+    deployment: Deployment, decoding: int, context_each: int, chunks: tuple[tuple[int, int], ...] = (), outputs: int = 0
+) -> Counts:
+    """Return the counts of one step: sequences of equal context, and chunks (before, tokens)."""
+    window = deployment.coefficients.window
+    tokens = float(sum(count for _, count in chunks))
+    passed = streaming(deployment.latency, float(decoding), tokens)
+    return Counts(
+        decodes=decoding,
+        decode_context=decoding * context_each,
+        decode_window_context=decoding * min(context_each, window),
+        prefill_tokens=tokens,
+        prefill_pairs=sum(count * (before + count / 2.0) for before, count in chunks),
+        prefill_window_pairs=sum(count * min(before + count / 2.0, window) for before, count in chunks),
+        prefill_context=sum(before + count for before, count in chunks),
+        prefill_window_context=sum(min(before, window) + count for before, count in chunks),
+        chunks=len(chunks),
+        ends=outputs,
+        **passed._asdict(),
+    )
+
+
+def utilisation(
+    deployment: Deployment,
+    seconds: float,
+    decoding: int,
+    context_each: int,
+    chunks: tuple[tuple[int, int], ...] = (),
+    outputs: int = 0,
+) -> tuple[float, float]:
+    """Return MFU and MBU of a step that took so long."""
+    done = work(deployment, counted(deployment, decoding, context_each, chunks, outputs))
+    peak = peak_rates(deployment)
+    return done.flops / (peak.flops * seconds), done.bytes / (peak.bytes * seconds)
+
+
 class Matrices(NamedTuple):
     """Parameters of all layers, counted from the published shapes."""
 
@@ -110,6 +147,9 @@ def layer_matrices(model: ModelSpec) -> Matrices:
         head_dim = model.head_dim or 0
         # Query, output and, where there is one, the gate of the output; key and value.
         each = hidden * head_dim * (model.heads * (3 if model.output_gate else 2) + 2 * model.kv_heads)
+        if model.encoder is not None and model.encoder.cross_attention:
+            # Query and output; keys and values are computed with the encoder.
+            each += 2 * hidden * head_dim * model.heads
     else:
         mla = model.mla
         query = model.heads * (mla.nope + mla.rope)
@@ -167,7 +207,8 @@ def attention_of(model: ModelSpec) -> Attention:
     """Count the work of attention from heads and widths."""
     if model.mla is None:
         decode = prefill = 4.0 * model.heads * (model.head_dim or 0)
-        elements = 2.0 * model.kv_heads * (model.head_dim or 0)
+        # Without a cache, keys and values need not leave the chip.
+        elements = 2.0 * model.kv_heads * (model.head_dim or 0) if model.causal_cache else 0.0
     else:
         mla = model.mla
         decode = 2.0 * model.heads * (2 * mla.kv_lora_rank + mla.rope)
@@ -204,7 +245,7 @@ def speed_of_light_s(
     matrices, attention = layer_matrices(model), attention_of(model)
     expert_weights, expert_activations = precision.of_experts
     tokens = decoding * verified + sum(count for _, count in chunks)
-    sampled = decoding * verified + outputs
+    sampled = decoding * verified + outputs if model.generates else 0
 
     pairs = decoding * attention.attended(context_each)
     attention_flops = verified * pairs * attention.decode_flops
@@ -242,5 +283,8 @@ def speed_of_light_s(
         each = linear.layers * linear.value_heads * linear.key_dim * linear.value_dim
         # Read and written once per sequence of the step, in 32 bits.
         state_bytes = (decoding + len(chunks)) * 2.0 * each * 4.0
+    if model.encoder is not None and model.encoder.cross_attention:
+        crossed = 2.0 * model.layers * model.kv_heads * (model.head_dim or 0) * model.encoder.positions
+        state_bytes += (decoding + len(chunks)) * crossed * BYTES[precision.kv]
     total = weight_bytes + head_bytes + cached * BYTES[precision.kv] + state_bytes
     return float(max(compute_s, total / (hardware.memory.bandwidth.si * chips)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deploying import chunk_cost, deployed, speed_of_light_s
+from deploying import chunk_cost, deployed, speed_of_light_s, utilisation
 
 from inferencesim.deployment.engine import load_engine
 from inferencesim.deployment.memory import engine_memory, smallest_fit
@@ -74,6 +74,7 @@ def test_no_chip_beats_the_speed_of_light_and_none_is_faster_with_more_work(hard
                 floor = speed_of_light_s(deployment, decoding, context, chunks, len(chunks))
                 assert taken >= floor * (1 - 1e-12), (name, what)
                 assert taken >= before * (1 - 1e-12), (name, what)
+                assert max(utilisation(deployment, taken, decoding, context, chunks, len(chunks))) <= 1.0, (name, what)
                 if not chunks:
                     assert deployment.decode_s(decoding, context) == pytest.approx(taken, rel=1e-9), (name, what)
                 before = taken

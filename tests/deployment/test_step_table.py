@@ -221,3 +221,13 @@ def test_a_pool_outside_its_table_is_refused(fields, where, what):
 
 def test_an_engine_that_reports_its_kv_capacity_is_believed():
     assert measured(kv_blocks=77).memory.kv_tokens == 77 * 16
+
+
+def test_measured_times_know_nothing_of_drafts():
+    with pytest.raises(InputError) as caught:
+        measured(
+            batching={"max_sequences": 20, "token_budget": 100},
+            speculation={"drafts": 2, "acceptance": 0.5, "draft": {"layers": 1}},
+        )
+    assert caught.value.where == "pools[0].speculation"
+    assert "measured" in caught.value.what

@@ -152,6 +152,7 @@ def test_the_template_asks_for_every_key_that_its_kind_does_not_fill_in(tmp_path
     h100 = yaml.safe_load(shipped_text("nvidia-h100-sxm"))
 
     for profile in (template, h100):
+        profile.pop("host_link", None)
         profile.pop("efficiency", None)
         profile.pop("overhead", None)
 
@@ -183,7 +184,7 @@ def test_the_template_marks_what_a_datasheet_says_and_what_only_a_class_of_chips
     sources = {path: quantity.source for path, quantity in quantities(load_profile(file, "here"))}
     assert set(sources.values()) == {FILL_IN, CLASS_PRIOR}
     for path, source in sources.items():
-        prior = path.startswith(("efficiency", "overhead")) or path.endswith("latency")
+        prior = path.startswith(("host_link", "efficiency", "overhead")) or path.endswith("latency")
         assert source == (CLASS_PRIOR if prior or path in {"power.idle", "power.host", "usable_memory"} else FILL_IN)
 
 

@@ -118,6 +118,8 @@ def test_numbers_are_positive_and_of_the_right_order(profile: HardwareProfile) -
     assert 1e10 < profile.memory.bandwidth.si < 1e17
     assert 0 < profile.scale_up.latency.si < 1e-3
     assert 0 < profile.scale_out.latency.si < 1e-3
+    assert 1e10 < profile.host_link.bandwidth.si < 1e12
+    assert 0 < profile.host_link.latency.si < 1e-3
     assert 0 < profile.overhead.layer.si < 1e-4
     assert 0 < profile.overhead.step.si < 1e-3
     assert profile.scale_up.domain.si >= 1

@@ -16,10 +16,13 @@ from inferencesim.models.spec import ModelSpec
 
 #: id → total and active parameters in 10⁹, bytes cached per token in 16 bit.
 PUBLISHED = {
+    "bge-large-en-v1.5": (0.3332, 0.3332, 0),  # 335 M with its table of positions and its pooler
+    "bge-reranker-v2-m3": (0.558, 0.558, 0),  # 568 M, likewise
     "deepseek-r1": (671.03, 37.55, 70272),
     "deepseek-v3": (671.03, 37.55, 70272),
     "deepseek-r1-distill-qwen-14b": (14.77, 14.77, 196608),
     "deepseek-v3.2": (671.88, 38.4, 85888),
+    "flux.1-dev": (11.85, 6.455, 0),
     "gemma-3-27b": (27.01, 27.01, 507904),
     "glm-4.5-air": (106.85, 13.42, 188416),
     "glm-4.6": (352.8, 33.63, 376832),
@@ -41,7 +44,9 @@ PUBLISHED = {
     "llama-guard-3-8b": (8.03, 8.03, 131072),
     "minimax-m2.5": (228.69, 11.03, 253952),
     "mixtral-8x7b": (46.7, 12.88, 131072),
+    "moshi-7b": (7.69, 6.839, 524288),
     "phi-4": (14.66, 14.66, 204800),
+    "qwen2.5-vl-7b": (8.29, 7.615, 57344),
     "qwen2.5-7b": (7.62, 7.62, 57344),
     "qwen3-0.6b": (0.596, 0.596, 114688),
     "qwen3-235b-a22b": (235.09, 22.19, 192512),
@@ -49,6 +54,7 @@ PUBLISHED = {
     "qwen3-30b-a3b": (30.53, 3.35, 98304),
     "qwen3-32b": (32.76, 32.76, 262144),
     "qwen3-8b": (8.19, 8.19, 147456),
+    "whisper-large-v3": (1.543, 0.8, 163840),
     "qwen3.5-397b-a17b": (397.0, 17.3, 30720),
 }
 
@@ -71,15 +77,18 @@ def model(request: pytest.FixtureRequest) -> ModelSpec:
     return load_model(request.param, "here")
 
 
-def test_only_experts_make_fewer_parameters_active_than_there_are(model: ModelSpec) -> None:
-    assert 0 < model.active_parameters <= model.total_parameters
-    assert (model.active_parameters < model.total_parameters) == (model.kind == "moe")
+def test_only_experts_and_what_is_beside_the_layers_make_fewer_parameters_active_than_there_are(
+    model: ModelSpec,
+) -> None:
+    beside = model.other_parameters + (model.encoder.parameters if model.encoder else 0)
+    assert 0 < model.active_parameters <= model.total_parameters - beside
+    assert (model.active_parameters < model.total_parameters - beside) == (model.kind == "moe")
 
 
 def test_linear_flops_are_twice_the_active_parameters_outside_embedding_and_head(model: ModelSpec) -> None:
-    outside = model.embedding_parameters + (0 if model.tied else model.head_parameters)
+    outside = model.embedding_parameters * (1 if model.tied else 2)
     assert model.linear_flops_per_token == 2 * (model.active_parameters - outside)
-    assert model.head_flops_per_token == 2 * model.vocab * model.hidden
+    assert model.head_flops_per_token == (2 * model.vocab * model.hidden if model.generates else 0)
 
 
 def test_the_cache_grows_with_context_and_a_window_only_saves(model: ModelSpec) -> None:
@@ -87,7 +96,7 @@ def test_the_cache_grows_with_context_and_a_window_only_saves(model: ModelSpec) 
     elements = [model.kv_elements(length) for length in lengths]
     assert elements[0] == 0
     assert elements[1] == model.kv_elements_per_token
-    assert all(now < then for now, then in pairwise(elements))
+    assert all(now < then for now, then in pairwise(elements)) == model.causal_cache
     for length, cached in zip(lengths, elements, strict=True):
         assert cached <= length * model.kv_elements_per_token
 
@@ -239,6 +248,7 @@ DENSE: dict[str, Any] = {
     "native_precision": "bf16",
 }
 EXPERTS = {"experts": 4, "active": 2, "shared": 1, "ffn": 16, "layers": 1}
+ENCODER = {"unit": "image", "parameters": 100, "layers": 2, "hidden": 8, "positions": 6, "tokens": 3}
 LATENT = {"q_lora_rank": 4, "kv_lora_rank": 4, "nope": 2, "rope": 1, "v": 2}
 LINEAR = {"layers": 1, "key_heads": 2, "value_heads": 4, "key_dim": 3, "value_dim": 5}
 SPARSE = {"top_k": 8, "index_heads": 2, "index_dim": 4}
@@ -258,6 +268,10 @@ def spec(**changes: Any) -> ModelSpec:
         ({"kind": "moe", "moe": {**EXPERTS, "layers": 2}}, "no layer is dense"),
         ({"dense_ffn": None}, "dense_ffn is missing"),
         ({"head_dim": None}, "head_dim is missing"),
+        ({"causal_cache": False}, "capabilities generate need a causal_cache"),
+        ({"encoder": {**ENCODER, "window": 4}}, "full_layers and window belong together"),
+        ({"encoder": {**ENCODER, "window": 4, "full_layers": 3}}, "full_layers is 3, of only 2 layers"),
+        ({"encoder": {**ENCODER, "cross_attention": True}, "mla": LATENT, "head_dim": None}, "it excludes mla"),
         ({"mla": LATENT}, "head_dim is given beside mla"),
         ({"kv_heads": 3}, "4 heads cannot share 3 kv_heads evenly"),
         ({"sliding_window": 8}, "sliding_window and windowed_layers belong together"),
@@ -363,3 +377,24 @@ def test_parameters_add_up_layer_by_layer(
     assert model.total_parameters == total
     idle_experts = moe_layers * (experts - active) * model.expert_parameters
     assert model.active_parameters == total - idle_experts
+
+
+def test_an_encoder_by_hand() -> None:
+    encoder = spec(encoder={**ENCODER, "full_layers": 1, "window": 4}).encoder
+    assert encoder is not None
+    assert encoder.flops == 2 * 100 * 6 + 4 * 8 * 6 * (6 + 4)
+
+
+def test_cross_attention_keeps_the_encoders_positions_beside_the_cache() -> None:
+    plain, crossing = spec(), spec(encoder={**ENCODER, "cross_attention": True})
+    assert plain.cross_elements == spec(encoder=ENCODER).cross_elements == 0
+    assert crossing.cross_elements == 2 * 6 * 2 * 2 * 2  # layers, positions, key and value, kv_heads, head_dim
+    assert crossing.attention_parameters == plain.attention_parameters + 2 * 8 * 8
+    assert crossing.total_parameters == plain.total_parameters + 2 * 2 * 8 * 8 + 100
+
+
+def test_what_samples_nothing_has_no_head_to_compute_and_may_have_no_cache() -> None:
+    embedding = spec(capabilities=["embed"], causal_cache=False)
+    assert (embedding.generates, embedding.head_parameters, embedding.kv_elements(100)) == (False, 0, 0)
+    assert embedding.pairs_per_causal_pair == 2 * spec().pairs_per_causal_pair
+    assert embedding.total_parameters == spec().total_parameters

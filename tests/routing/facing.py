@@ -28,7 +28,10 @@ MEAN_PROMPT, MEAN_OUTPUT = 1000.0, 200.0
 
 
 @functools.cache
-def replica_of(hardware: str, model: str = "llama-3.1-8b", precision: str = "bf16", tensor: int = 1) -> Deployment:
+def replica_of(
+    hardware: str, model: str = "llama-3.1-8b", precision: str = "bf16", tensor: int = 1, drafts: int = 0
+) -> Deployment:
+    speculation = {"drafts": drafts, "acceptance": 0.8, "draft": {"layers": 1}} if drafts else None
     pool = Pool.model_validate(
         {
             "name": "p",
@@ -37,6 +40,7 @@ def replica_of(hardware: str, model: str = "llama-3.1-8b", precision: str = "bf1
             "precision": precision,
             "parallelism": {"tensor": tensor},
             "calibration": "none",
+            "speculation": speculation,
         }
     )
     return deploy(load_profile(hardware, "here"), load_model(model, "here"), load_engine("vllm", "here"), pool, "here")

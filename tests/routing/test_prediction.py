@@ -95,3 +95,16 @@ def test_a_pool_is_predicted_by_its_average_replica():
     one = predicted({"running": 10, "waiting": 2, "waiting_tokens": 3000, "context_tokens": 9000})
     pool = predicted({"running": 40, "waiting": 8, "waiting_tokens": 12_000, "context_tokens": 36_000}, replicas=[4])
     assert pool == pytest.approx(one)
+
+
+def test_drafts_shorten_the_tokens_of_a_small_batch_more_than_those_of_a_large_one():
+    plain, drafting = replica_of("nvidia-h100-sxm"), replica_of("nvidia-h100-sxm", drafts=4)
+
+    def gain(load):
+        with_drafts, without = (predicted(load, prompt=100, deployment=each) for each in (drafting, plain))
+        return without.tpot_s / with_drafts.tpot_s
+
+    assert gain({}) > 2.0 > 1.2 > gain({"running": 250, "context_tokens": 25_000})
+    # It is the time of a token, not of a step: no less than a step alone by the tokens it makes.
+    alone = predicted(prompt=100, deployment=drafting)
+    assert alone.tpot_s > drafting.decode_s(1, 100) / drafting.expected_tokens_per_step()
