@@ -23,7 +23,7 @@ import platformdirs
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Compiled functions are written in these folders and files of the package.
-_COMPILED_SOURCES = ("jit.py", "deployment", "kernel", "routing", "batching", "ledger")
+_COMPILED_SOURCES = ("jit.py", "references.py", "deployment", "kernel", "routing", "batching", "ledger")
 _KEPT_CACHES = 4
 _PACKAGE = Path(__file__).parent
 
@@ -77,6 +77,21 @@ def compiled(function: F) -> F:
 def inlined(function: F) -> F:
     """Compile into every caller: for small helpers, whose call would cost more than they do."""
     return cast("F", numba.njit(forceinline=True, **_OPTIONS)(function))
+
+
+# The way in from Python, which unpacks every table, takes half of the time that compiling takes. Functions of the
+# kernel that only compiled code calls go without; called from Python they would crash, so the two names are apart.
+_NO_WAY_IN: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def inner(function: F) -> F:
+    """Compile for callers that are compiled themselves."""
+    return cast("F", numba.njit(**_OPTIONS, **_NO_WAY_IN)(function))
+
+
+def inner_inlined(function: F) -> F:
+    """Compile into every caller, all of which are compiled themselves."""
+    return cast("F", numba.njit(forceinline=True, **_OPTIONS, **_NO_WAY_IN)(function))
 
 
 def compile_for(signature: Any, function: F) -> F:

@@ -26,8 +26,8 @@ from inferencesim.deployment.speculation import Drafter, make_drafter, on_last_s
 from inferencesim.deployment.step_table import StepTable, load_step_table
 from inferencesim.errors import InputError
 from inferencesim.jit import plain
-from inferencesim.scenario.policies import PolicyChoice
 from inferencesim.scenario.fleet import KvLink
+from inferencesim.scenario.policies import PolicyChoice
 
 if TYPE_CHECKING:
     from inferencesim.deployment.engine import Engine

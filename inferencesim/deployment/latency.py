@@ -30,6 +30,7 @@ from inferencesim.deployment.step_time import (
     line_cost,
 )
 from inferencesim.jit import compiled, inlined
+from inferencesim.references import by_reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +55,7 @@ class StepTimes(NamedTuple):
     acceptance: float = 0.0  #: of guesses, where a class states none
 
 
+@by_reference
 class LatencyModels(NamedTuple):
     """The latency models of several deployments."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.jit import compiled, inlined
+from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.blocks import (
     blocks_for,
     capacity_of,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 _DRAFTS = 100_003
 
 
-@inlined
+@inner
 def tokens_made(fleet: Fleet, replica: int, place: int, step: int) -> int:
     """Return the tokens a decoding sequence has made by a step of its replica: evenly from first to last."""
     seat = fleet.seats[replica, place]
@@ -62,7 +62,7 @@ def tokens_made(fleet: Fleet, replica: int, place: int, step: int) -> int:
     return int((step - s["began"]) * left // steps)
 
 
-@inlined
+@inner_inlined
 def _steps_to_make(fleet: Fleet, slot: int, replica: int, tokens: int) -> int:
     """Return the decode steps in which a request makes so many tokens.
 
@@ -90,7 +90,7 @@ def _steps_to_make(fleet: Fleet, slot: int, replica: int, tokens: int) -> int:
     return steps
 
 
-@compiled
+@inner
 def start_decoding(fleet: Fleet, replica: int, place: int, now: float, late_s: float) -> None:
     """Let a request whose prompt is in KV decode from the next step on; it made its last token `late_s` before now."""
     r = fleet.replicas[replica]
@@ -119,7 +119,7 @@ def start_decoding(fleet: Fleet, replica: int, place: int, now: float, late_s: f
     r["next_finish"] = min(r["next_finish"], end)
 
 
-@inlined
+@inner
 def _stop_decoding(fleet: Fleet, slot: int, replica: int) -> None:
     """Take a sequence out of the decode batch and book its share of the time it was in."""
     r = fleet.replicas[replica]
@@ -141,7 +141,7 @@ def _stop_decoding(fleet: Fleet, slot: int, replica: int) -> None:
     end_gaps(fleet, slot, replica)
 
 
-@inlined
+@inner
 def _leave_seat(fleet: Fleet, replica: int, place: int) -> int:
     slot = fleet.seats[replica, place]["slot"]
     count = fleet.live[replica]["running"]
@@ -151,7 +151,7 @@ def _leave_seat(fleet: Fleet, replica: int, place: int) -> int:
     return int(slot)
 
 
-@compiled
+@inner
 def stop_running(fleet: Fleet, replica: int, place: int) -> int:
     """Take the running request at `place` out of the batch, free its KV, and return its slot."""
     r = fleet.replicas[replica]
@@ -179,7 +179,7 @@ def stop_running(fleet: Fleet, replica: int, place: int) -> int:
     return _leave_seat(fleet, replica, place)
 
 
-@compiled
+@inner
 def hand_over(fleet: Fleet, schedulers: Schedulers, replica: int, place: int, now: float) -> None:
     """Send a request that was prefilled here to the queue of the replica where it will decode; its KV stays, for now."""
     slot = _leave_seat(fleet, replica, place)
@@ -194,7 +194,7 @@ def hand_over(fleet: Fleet, schedulers: Schedulers, replica: int, place: int, no
     queue_up(fleet, schedulers, s["replica"], slot, now)
 
 
-@compiled
+@inner
 def preempt(fleet: Fleet, schedulers: Schedulers, replica: int, now: float) -> None:
     """Send the running request of the highest rank, of equals the last admitted, back to the queue."""
     r = fleet.replicas[replica]
@@ -227,7 +227,7 @@ def preempt(fleet: Fleet, schedulers: Schedulers, replica: int, now: float) -> N
     queue_up(fleet, schedulers, replica, slot, now)
 
 
-@compiled
+@inner
 def join_loaded(fleet: Fleet, replica: int, now: float) -> None:
     """Let the requests whose KV has come take part: they prefill what is left, or decode."""
     r = fleet.replicas[replica]
@@ -249,7 +249,7 @@ def join_loaded(fleet: Fleet, replica: int, now: float) -> None:
         place += 1
 
 
-@compiled
+@inner
 def kv_has_come(fleet: Fleet, slot: int, now: float) -> None:
     """Take note that the KV of a loading request has come; what held it elsewhere lets it go."""
     s = fleet.slots[slot]
@@ -266,7 +266,7 @@ def kv_has_come(fleet: Fleet, slot: int, now: float) -> None:
     fleet.replicas[replica]["ready"] += 1
 
 
-@compiled
+@inner
 def admit_waiting(fleet: Fleet, replica: int, formation: Formation, growth: int, budget: int, now: float) -> int:
     """Admit waiting requests while seats, KV blocks and budget last; return the prefill tokens given to them."""
     r = fleet.replicas[replica]
@@ -326,7 +326,7 @@ def admit_waiting(fleet: Fleet, replica: int, formation: Formation, growth: int,
     return given
 
 
-@compiled
+@inner
 def _begin_loading(fleet: Fleet, slot: int, replica: int, matched: int, most: int, now: float) -> float:
     """Start to move what a request's KV has elsewhere; return when it will have come: now, if there is nothing."""
     r = fleet.replicas[replica]
@@ -345,7 +345,7 @@ def _begin_loading(fleet: Fleet, slot: int, replica: int, matched: int, most: in
     return now
 
 
-@inlined
+@inner
 def _transfer(fleet: Fleet, slot: int, replica: int, matched: int, now: float) -> float:
     """Send a request's KV from where it was prefilled, but for the blocks that are here; return when it will have come.
 
@@ -361,7 +361,7 @@ def _transfer(fleet: Fleet, slot: int, replica: int, matched: int, now: float) -
     return float(end_s + out["link_latency_s"] + into["link_latency_s"])
 
 
-@compiled
+@inner
 def continue_prefill(fleet: Fleet, replica: int, budget: int) -> int:
     """Give the next chunk to each request in prefill, oldest first; return the tokens given."""
     r = fleet.replicas[replica]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inferencesim.jit import compiled, inlined
+from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.prefix import (
     ALONE,
     CONVERSATION,
@@ -39,25 +39,25 @@ if TYPE_CHECKING:
 _SWAPPED = 1 << 20
 
 
-@inlined
+@inner_inlined
 def blocks_for(tokens: int, block_size: int) -> int:
     """Return the KV blocks that hold so many tokens."""
     return (tokens + block_size - 1) // block_size
 
 
-@inlined
+@inner_inlined
 def capacity_of(fleet: Fleet, replica: int) -> int:
     """Return the KV blocks of a replica, with the model it has loaded."""
     return int(fleet.variants[fleet.replicas[replica]["row"]]["kv_blocks"])
 
 
-@inlined
+@inner_inlined
 def device_cache(fleet: Fleet, replica: int) -> int:
     """Return the prefix cache of a replica's device; those of its tiers follow."""
     return replica * (1 + fleet.tiers.shape[1])
 
 
-@inlined
+@inner_inlined
 def count_blocks(fleet: Fleet, replica: int, blocks: int) -> None:
     """Add to the blocks a replica's requests hold."""
     pool = fleet.replicas[replica]["pool"]
@@ -67,7 +67,7 @@ def count_blocks(fleet: Fleet, replica: int, blocks: int) -> None:
     fleet.live_pools[pool]["kv_usage"] = fleet.pools[pool]["blocks_used"] / fleet.pools[pool]["capacity"]
 
 
-@inlined
+@inner
 def take_blocks(fleet: Fleet, replica: int, blocks: int, now: float) -> None:
     """Take blocks that the caller knows to be free or idle; what is idle goes oldest first."""
     count_blocks(fleet, replica, blocks)
@@ -75,7 +75,7 @@ def take_blocks(fleet: Fleet, replica: int, blocks: int, now: float) -> None:
         _evict_idle(fleet, replica, now)
 
 
-@compiled
+@inner
 def _evict_idle(fleet: Fleet, replica: int, now: float) -> None:
     r = fleet.replicas[replica]
     cache = device_cache(fleet, replica)
@@ -87,7 +87,7 @@ def _evict_idle(fleet: Fleet, replica: int, now: float) -> None:
             key = _put_in_tier(fleet, replica, tier, key, now)
 
 
-@compiled
+@inner
 def _put_in_tier(fleet: Fleet, replica: int, tier: int, key: int, now: float) -> int:
     """Write a block to a tier, over its link, unless it is there; return the key it evicts, or −1."""
     cache = device_cache(fleet, replica) + 1 + tier
@@ -96,7 +96,7 @@ def _put_in_tier(fleet: Fleet, replica: int, tier: int, key: int, now: float) ->
     return put(fleet.caches, cache, key)
 
 
-@inlined
+@inner_inlined
 def occupy_tier_link(fleet: Fleet, replica: int, tier: int, blocks: int, now: float) -> float:
     """Send blocks over the link of a tier, after all that was sent before; return when they are there."""
     t = fleet.tiers[fleet.replicas[replica]["row"], tier]
@@ -105,7 +105,7 @@ def occupy_tier_link(fleet: Fleet, replica: int, tier: int, blocks: int, now: fl
     return float(end_s + t["latency_s"])
 
 
-@inlined
+@inner_inlined
 def _key_of(fleet: Fleet, slot: int, position: int, block_size: int) -> int:
     """Return the key of a request's block number `position`."""
     s = fleet.slots[slot]
@@ -126,7 +126,7 @@ def _key_of(fleet: Fleet, slot: int, position: int, block_size: int) -> int:
     return block_key(ALONE, s["request_id"], position)
 
 
-@compiled
+@inner
 def match(fleet: Fleet, slot: int, replica: int, most: int) -> int:
     """Return how many of a request's first `most` blocks the device has; their entries are left in `found`."""
     cache = device_cache(fleet, replica)
@@ -139,7 +139,7 @@ def match(fleet: Fleet, slot: int, replica: int, most: int) -> int:
     return most
 
 
-@inlined
+@inner_inlined
 def idle_among(fleet: Fleet, matched: int) -> int:
     """Return how many of the blocks just matched nobody holds."""
     idle = 0
@@ -148,7 +148,7 @@ def idle_among(fleet: Fleet, matched: int) -> int:
     return idle
 
 
-@compiled
+@inner
 def hold_matched(fleet: Fleet, slot: int, replica: int, matched: int) -> None:
     """Hold the blocks just matched."""
     cache = device_cache(fleet, replica)
@@ -159,7 +159,7 @@ def hold_matched(fleet: Fleet, slot: int, replica: int, matched: int) -> None:
     count_blocks(fleet, replica, idle)
 
 
-@compiled
+@inner
 def share_blocks(fleet: Fleet, slot: int, replica: int, full: int) -> None:
     """Enter a request's own blocks, up to its first `full`, in the prefix cache.
 
@@ -183,7 +183,7 @@ def share_blocks(fleet: Fleet, slot: int, replica: int, full: int) -> None:
         count_blocks(fleet, replica, -spare)
 
 
-@compiled
+@inner
 def release_blocks(fleet: Fleet, slot: int, replica: int, blocks: int, shared: int) -> None:
     """Give back the blocks a request holds at a replica, the deepest first; `shared` of them stand in its cache."""
     s = fleet.slots[slot]
@@ -205,7 +205,7 @@ def release_blocks(fleet: Fleet, slot: int, replica: int, blocks: int, shared: i
     count_blocks(fleet, replica, -freed)
 
 
-@compiled
+@inner
 def fetch_from_tiers(fleet: Fleet, slot: int, replica: int, matched: int, most: int, now: float) -> tuple[int, float]:
     """Fetch the blocks after the first `matched` that the tiers have; return how many, and when the last is there."""
     pool = fleet.pools[fleet.replicas[replica]["pool"]]
@@ -223,7 +223,7 @@ def fetch_from_tiers(fleet: Fleet, slot: int, replica: int, matched: int, most: 
     return most - matched, ready_s
 
 
-@compiled
+@inner
 def swap_out(fleet: Fleet, slot: int, replica: int, blocks: int, now: float) -> bool:
     """Move a request's blocks to host memory, the first tier; return False if it has no room for them."""
     host = device_cache(fleet, replica) + 1
@@ -238,7 +238,7 @@ def swap_out(fleet: Fleet, slot: int, replica: int, blocks: int, now: float) -> 
     return True
 
 
-@compiled
+@inner
 def free_swapped(fleet: Fleet, slot: int, replica: int, blocks: int) -> None:
     """Give back the host memory of a swapped request."""
     host = device_cache(fleet, replica) + 1
@@ -249,7 +249,7 @@ def free_swapped(fleet: Fleet, slot: int, replica: int, blocks: int) -> None:
     fleet.slots[slot]["swapped"] = 0
 
 
-@compiled
+@inner
 def release_elsewhere(fleet: Fleet, slot: int) -> None:
     """Give back what a request holds at the replica that prefilled it, and in host memory."""
     s = fleet.slots[slot]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inferencesim.jit import compiled, inlined
+from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.heap import add_timer, drop_first_timer
 from inferencesim.kernel.tables import ASK
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet
 
 
-@compiled
+@inner
 def answer_clients(fleet: Fleet, gateway: Gateway) -> bool:
     """Tell the clients whose requests have left, which then think; return False once one has no turn drawn."""
     clock = fleet.clock[0]
@@ -29,7 +29,7 @@ def answer_clients(fleet: Fleet, gateway: Gateway) -> bool:
     return True
 
 
-@inlined
+@inner
 def _think(fleet: Fleet, gateway: Gateway, record: Any) -> bool:
     """Set the timer of a client's next ask, if it will ask; return False if that turn has not been drawn."""
     row = record["client"]
@@ -51,7 +51,7 @@ def _think(fleet: Fleet, gateway: Gateway, record: Any) -> bool:
     return True
 
 
-@inlined
+@inner_inlined
 def ask_is_due(fleet: Fleet) -> bool:
     """Tell whether a client asks now, everything that comes before at this instant being done."""
     clock = fleet.clock[0]
@@ -60,7 +60,7 @@ def ask_is_due(fleet: Fleet) -> bool:
     )
 
 
-@compiled
+@inner
 def write_ask(fleet: Fleet, gateway: Gateway) -> bool:
     """Write the request of the client that asks now; return False, and forget it, if its class has asked enough."""
     row = fleet.timers[0]["number"]
@@ -91,7 +91,7 @@ def write_ask(fleet: Fleet, gateway: Gateway) -> bool:
     return True
 
 
-@inlined
+@inner_inlined
 def count_ask(fleet: Fleet, gateway: Gateway) -> None:
     """Count the ask that was due as made."""
     client = gateway.clients[fleet.timers[0]["number"]]

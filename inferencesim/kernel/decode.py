@@ -16,7 +16,7 @@ import numpy as np
 
 from inferencesim.deployment.latency import energy_of, line_of
 from inferencesim.deployment.step_time import DecodeLine, StepCost, line_cost
-from inferencesim.jit import compiled, inlined
+from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.batch import tokens_made
 from inferencesim.kernel.blocks import blocks_for, capacity_of
 from inferencesim.kernel.heap import reschedule
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet
 
 
-@inlined
+@inner_inlined
 def _growth_in(fleet: Fleet, replica: int, step: int) -> int:
     """Return how many sequences that make a token per step need a new KV block in a step."""
     block_size = fleet.pools[fleet.replicas[replica]["pool"]]["block_size"]
     return int(fleet.residues[replica, (-step) % block_size])
 
 
-@compiled
+@inner
 def _uneven_growth(fleet: Fleet, replica: int, steps: int) -> int:
     """Return the KV blocks that sequences need over the next `steps` steps if each has its own tokens per step."""
     r = fleet.replicas[replica]
@@ -50,7 +50,7 @@ def _uneven_growth(fleet: Fleet, replica: int, steps: int) -> int:
     return blocks
 
 
-@inlined
+@inner_inlined
 def growth_over(fleet: Fleet, replica: int, steps: int) -> int:
     """Return the KV blocks all decoding sequences need over the next `steps` steps."""
     r = fleet.replicas[replica]
@@ -67,7 +67,7 @@ def growth_over(fleet: Fleet, replica: int, steps: int) -> int:
     return int(blocks)
 
 
-@inlined
+@inner_inlined
 def _steps_with_room(fleet: Fleet, replica: int, wanted: int) -> int:
     """Return how many of the `wanted` next steps the free KV blocks allow."""
     r = fleet.replicas[replica]
@@ -84,7 +84,7 @@ def _steps_with_room(fleet: Fleet, replica: int, wanted: int) -> int:
     return wanted
 
 
-@compiled
+@inner
 def _uneven_steps_with_room(fleet: Fleet, replica: int, wanted: int, free: int) -> int:
     fits, too_many = 0, wanted + 1
     while too_many - fits > 1:
@@ -96,20 +96,20 @@ def _uneven_steps_with_room(fleet: Fleet, replica: int, wanted: int, free: int) 
     return fits
 
 
-@inlined
+@inner_inlined
 def contexts_over(fleet: Fleet, replica: int, steps: int) -> float:
     """Return the context tokens that the next `steps` decode steps read: context + growth, context + 2 · growth, …."""
     r = fleet.replicas[replica]
     return float(steps * r["context"] + r["growth"] * steps * (steps + 1.0) / 2.0)
 
 
-@inlined
+@inner_inlined
 def _cost_of(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> StepCost:
     """Return the cost of the next `steps` decode steps."""
     return line_cost(line, float(steps), contexts_over(fleet, replica, steps))
 
 
-@inlined
+@inner_inlined
 def _plan_decode(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> None:
     """Set end and energy of a decode segment of so many steps."""
     r = fleet.replicas[replica]
@@ -119,12 +119,12 @@ def _plan_decode(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> No
     r["segment_j"] = energy_of(fleet.latency, r["row"], cost)
 
 
-@inlined
+@inner_inlined
 def _decode_end_s(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> float:
     return float(fleet.replicas[replica]["segment_start_s"] + _cost_of(fleet, replica, line, steps).seconds)
 
 
-@compiled
+@inner
 def begin_decode(fleet: Fleet, replica: int, preempted: bool) -> None:
     """Plan the longest run of decode steps in which nothing changes; after a preemption, a single step."""
     r = fleet.replicas[replica]
@@ -144,7 +144,7 @@ def begin_decode(fleet: Fleet, replica: int, preempted: bool) -> None:
     _plan_decode(fleet, replica, line, steps)
 
 
-@compiled
+@inner
 def _steps_reaching(fleet: Fleet, replica: int, line: DecodeLine, moment: float) -> int:
     """Return the fewest steps of a decode segment that last until `moment`, of those planned at least one."""
     r = fleet.replicas[replica]
@@ -161,13 +161,13 @@ def _steps_reaching(fleet: Fleet, replica: int, line: DecodeLine, moment: float)
     return int(steps)
 
 
-@inlined
+@inner_inlined
 def _segment_line(fleet: Fleet, replica: int) -> DecodeLine:
     r = fleet.replicas[replica]
     return line_of(fleet.latency, r["row"], float(r["decoding"]), r["context"] + r["growth"])
 
 
-@compiled
+@inner
 def interrupt(fleet: Fleet, replica: int, now: float) -> None:
     """Shorten a decode segment to the end of the step under way at `now`."""
     r = fleet.replicas[replica]
@@ -180,7 +180,7 @@ def interrupt(fleet: Fleet, replica: int, now: float) -> None:
         reschedule(fleet, replica)
 
 
-@compiled
+@inner
 def steps_done(fleet: Fleet, replica: int, moment: float) -> int:
     """Return how many steps of a replica's decode segment are over at `moment`; 0 in any other segment."""
     if fleet.replicas[replica]["segment"] != DECODE:
@@ -190,7 +190,7 @@ def steps_done(fleet: Fleet, replica: int, moment: float) -> int:
     return steps if _decode_end_s(fleet, replica, line, steps) <= moment else steps - 1
 
 
-@compiled
+@inner
 def decode_share(fleet: Fleet, replica: int, steps: int) -> tuple[float, float]:
     """Return one sequence's share of the first `steps` steps of the decode segment: seconds and joules."""
     r = fleet.replicas[replica]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from inferencesim.references import by_reference
+
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Floats
 
@@ -61,6 +63,7 @@ class Queued(NamedTuple):
     preemptions: int  #: so far
 
 
+@by_reference
 class Schedulers(NamedTuple):
     """The batching policies and orders of a fleet; pools name theirs by position."""
 

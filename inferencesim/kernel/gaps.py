@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.jit import compiled, inlined
+from inferencesim.jit import inner, inner_inlined
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet
@@ -38,7 +38,7 @@ MIXTURE = np.dtype(
 )
 
 
-@inlined
+@inner_inlined
 def bin_of(gap_s: float) -> int:
     """Return the bin of a gap."""
     if gap_s < SHORTEST_S:
@@ -46,7 +46,7 @@ def bin_of(gap_s: float) -> int:
     return min(BINS - 1, 1 + int(math.log2(gap_s / SHORTEST_S) * BINS_PER_OCTAVE))
 
 
-@inlined
+@inner_inlined
 def begin_gaps(fleet: Fleet, slot: int, replica: int, late_s: float) -> None:
     """Count a sequence in that made its last token `late_s` before now."""
     s = fleet.slots[slot]
@@ -57,7 +57,7 @@ def begin_gaps(fleet: Fleet, slot: int, replica: int, late_s: float) -> None:
     m["late_s"] += late_s - fleet.replicas[replica]["stall_s"]
 
 
-@inlined
+@inner_inlined
 def end_gaps(fleet: Fleet, slot: int, replica: int) -> None:
     """Count a sequence out."""
     s = fleet.slots[slot]
@@ -71,13 +71,13 @@ def end_gaps(fleet: Fleet, slot: int, replica: int) -> None:
         m["tokens"] = 0.0
 
 
-@inlined
+@inner_inlined
 def record_gap(fleet: Fleet, class_index: int, gap_s: float) -> None:
     """Count the gap before one token."""
     fleet.gaps[class_index, bin_of(gap_s)] += 1.0
 
 
-@compiled
+@inner
 def record_gaps(fleet: Fleet, replica: int, steps: int, step_s: float) -> None:
     """Count the gaps before the tokens of so many decode steps."""
     r = fleet.replicas[replica]

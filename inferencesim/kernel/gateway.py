@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from inferencesim.jit import compiled, inlined
+from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.blocks import match
 from inferencesim.kernel.heap import add_timer
 from inferencesim.kernel.queue import first_waiting, leave, queue_up, take_slot
@@ -28,6 +28,7 @@ from inferencesim.kernel.tables import (
     Records,
 )
 from inferencesim.kernel.views import Candidates, Request, mix
+from inferencesim.references import by_reference
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from inferencesim.kernel.forming import Schedulers
 
 
+@by_reference
 class Gateway(NamedTuple):
     """What the way in needs beside the fleet: the load, the classes, the policies' memory, the record."""
 
@@ -61,7 +63,7 @@ class Gateway(NamedTuple):
     record: int  #: 1 to keep decisions
 
 
-@inlined
+@inner_inlined
 def request_view(fleet: Fleet, gateway: Gateway, arrival: Any, now: float) -> Request:
     """Return what the router knows of a request."""
     index = arrival["class_index"]
@@ -79,13 +81,13 @@ def request_view(fleet: Fleet, gateway: Gateway, arrival: Any, now: float) -> Re
     )
 
 
-@inlined
+@inner_inlined
 def _key_of(gateway: Gateway, arrival: Any) -> int:
     """Return 31 random bits of a request's own: the same under every policy."""
     return mix(mix(gateway.seed, arrival["class_index"] + 1), arrival["task"] + 1)
 
 
-@compiled
+@inner
 def filter_pools(fleet: Fleet, gateway: Gateway, arrival: Any) -> int:
     """Give each pool its verdict for a request, in the decision under way; return how many are eligible."""
     row = fleet.clock[0]["decision_count"]
@@ -106,13 +108,13 @@ def filter_pools(fleet: Fleet, gateway: Gateway, arrival: Any) -> int:
     return eligible
 
 
-@inlined
+@inner_inlined
 def pool_candidates(fleet: Fleet, gateway: Gateway) -> Candidates:
     """Return the pools as candidates; :func:`filter_pools` has set which are eligible."""
     return Candidates(gateway.pool_eligible, fleet.seen_pools, gateway.pool_traits, fleet.latency)
 
 
-@inlined
+@inner_inlined
 def replica_candidates(fleet: Fleet, gateway: Gateway, pool: int) -> Candidates:
     """Return the replicas of a pool as candidates."""
     first = fleet.pools[pool]["first_replica"]
@@ -125,7 +127,7 @@ def replica_candidates(fleet: Fleet, gateway: Gateway, pool: int) -> Candidates:
     )
 
 
-@compiled
+@inner
 def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -> None:
     """Record the decision and hand the request to replica `place` of `pool` (pool −1: reject it)."""
     clock = fleet.clock[0]
@@ -226,7 +228,7 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
         disturb(fleet, gateway.schedulers, at, now)
 
 
-@compiled
+@inner
 def _is_long(fleet: Fleet, slot: int, replica: int) -> bool:
     """Tell whether so much of a prompt is uncached at its replica that it is prefilled elsewhere."""
     s = fleet.slots[slot]
@@ -238,7 +240,7 @@ def _is_long(fleet: Fleet, slot: int, replica: int) -> bool:
     return bool(uncached > pool["prefill_above"])
 
 
-@compiled
+@inner
 def _least_to_prefill(fleet: Fleet, pool: int) -> int:
     """Return the replica of a pool with the fewest tokens to prefill, the first of equals."""
     first = fleet.pools[pool]["first_replica"]

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inferencesim.jit import inlined
+from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.tables import ASK, LOADED
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet
 
 
-@inlined
+@inner_inlined
 def _sooner(fleet: Fleet, a: int, b: int) -> bool:
     end_a = fleet.replicas[a]["segment_end_s"]
     end_b = fleet.replicas[b]["segment_end_s"]
     return end_a < end_b or (end_a == end_b and a < b)
 
 
-@inlined
+@inner_inlined
 def _put(fleet: Fleet, place: int, replica: int) -> None:
     fleet.replicas[place]["heap_entry"] = replica
     fleet.replicas[replica]["heap_place"] = place
 
 
-@inlined
+@inner_inlined
 def _sift_up(fleet: Fleet, place: int) -> None:
     replica = fleet.replicas[place]["heap_entry"]
     while place > 0:
@@ -40,7 +40,7 @@ def _sift_up(fleet: Fleet, place: int) -> None:
     _put(fleet, place, replica)
 
 
-@inlined
+@inner_inlined
 def _sift_down(fleet: Fleet, place: int) -> None:
     count = fleet.clock[0]["heap_count"]
     replica = fleet.replicas[place]["heap_entry"]
@@ -59,13 +59,13 @@ def _sift_down(fleet: Fleet, place: int) -> None:
     _put(fleet, place, replica)
 
 
-@inlined
+@inner_inlined
 def first_replica(fleet: Fleet) -> int:
     """Return the replica whose segment ends first; there is one."""
     return int(fleet.replicas[0]["heap_entry"])
 
 
-@inlined
+@inner
 def reschedule(fleet: Fleet, replica: int) -> None:
     """Put a replica where the end of its segment belongs, adding it if it was idle."""
     place = fleet.replicas[replica]["heap_place"]
@@ -77,7 +77,7 @@ def reschedule(fleet: Fleet, replica: int) -> None:
     _sift_down(fleet, fleet.replicas[replica]["heap_place"])
 
 
-@inlined
+@inner
 def unschedule(fleet: Fleet, replica: int) -> None:
     """Take a replica that has become idle out of the heap."""
     place = fleet.replicas[replica]["heap_place"]
@@ -92,7 +92,7 @@ def unschedule(fleet: Fleet, replica: int) -> None:
         _sift_down(fleet, fleet.replicas[last]["heap_place"])
 
 
-@inlined
+@inner_inlined
 def _rank(kind: int) -> int:
     """Return the order of timers at one instant: KV that comes, clients that leave and make room, clients that ask."""
     if kind == LOADED:
@@ -100,7 +100,7 @@ def _rank(kind: int) -> int:
     return 2 if kind == ASK else 1
 
 
-@inlined
+@inner_inlined
 def _timer_before(fleet: Fleet, a: int, b: int) -> bool:
     first, second = fleet.timers[a], fleet.timers[b]
     if first["at_s"] != second["at_s"]:
@@ -110,7 +110,7 @@ def _timer_before(fleet: Fleet, a: int, b: int) -> bool:
     return bool(first["number"] < second["number"])
 
 
-@inlined
+@inner_inlined
 def _swap_timers(fleet: Fleet, a: int, b: int) -> None:
     first, second = fleet.timers[a], fleet.timers[b]
     at_s, kind, number, slot = first["at_s"], first["kind"], first["number"], first["slot"]
@@ -121,7 +121,7 @@ def _swap_timers(fleet: Fleet, a: int, b: int) -> None:
     second["slot"] = slot
 
 
-@inlined
+@inner
 def add_timer(fleet: Fleet, at_s: float, kind: int, number: int, slot: int) -> None:
     """Remember what happens at `at_s` unless something comes before: KV arrives, a client leaves, or one asks."""
     place = fleet.clock[0]["timer_count"]
@@ -139,7 +139,7 @@ def add_timer(fleet: Fleet, at_s: float, kind: int, number: int, slot: int) -> N
         place = parent
 
 
-@inlined
+@inner
 def drop_first_timer(fleet: Fleet) -> None:
     """Remove the earliest timer."""
     fleet.clock[0]["timer_count"] -= 1

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inferencesim.jit import compiled, inlined
+from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.batch import kv_has_come, stop_running
 from inferencesim.kernel.clients import answer_clients, ask_is_due, count_ask, write_ask
 from inferencesim.kernel.decode import interrupt
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 REACHED, TABLE_FULL, SLOTS_FULL, TURNS_USED, DECIDE, BAD_CHOICE = range(6)
 
 
-@inlined
+@inner_inlined
 def _copy_records(source: Records, target: Records) -> None:
     for i in range(source.size):
         target[i] = source[i]
 
 
-@compiled
+@inner
 def _kv_comes(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
     """Handle the first timer: the KV of a loading request has come."""
     timer = fleet.timers[0]
@@ -68,7 +68,7 @@ def _kv_comes(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
         disturb(fleet, schedulers, source, now)
 
 
-@compiled
+@inner
 def _client_leaves(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
     """Handle the first timer: its client leaves, unless the request has left or (a timeout) has its first token."""
     timer = fleet.timers[0]
@@ -183,7 +183,7 @@ def play(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, interpreted: 
                 return BAD_CHOICE
 
 
-@compiled
+@inner
 def next_arrival(fleet: Fleet, gateway: Gateway) -> Any:
     """Return the record of the arrival that is due: of a client first, then of the stream."""
     if ask_is_due(fleet):
@@ -191,7 +191,7 @@ def next_arrival(fleet: Fleet, gateway: Gateway) -> Any:
     return gateway.stream[fleet.clock[0]["next_stream"]]
 
 
-@compiled
+@inner
 def pass_arrival(fleet: Fleet, gateway: Gateway) -> None:
     """Go on to the arrival after the one that is due, whose record stays as it is."""
     if ask_is_due(fleet):
@@ -200,7 +200,7 @@ def pass_arrival(fleet: Fleet, gateway: Gateway) -> None:
         fleet.clock[0]["next_stream"] += 1
 
 
-@compiled
+@inner
 def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any) -> bool:
     """Take in the arrival that is due; return False if a policy chose what it may not."""
     clock = fleet.clock[0]
@@ -231,7 +231,7 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any) -> bool:
     return True
 
 
-@compiled
+@inner
 def open_arrival(fleet: Fleet, gateway: Gateway) -> tuple[int, Request]:
     """Filter the pools for the arrival that is due; return how many are eligible, and the router's view of it."""
     arrival = next_arrival(fleet, gateway)
@@ -239,7 +239,7 @@ def open_arrival(fleet: Fleet, gateway: Gateway) -> tuple[int, Request]:
     return eligible, request_view(fleet, gateway, arrival, fleet.clock[0]["now_s"])
 
 
-@compiled
+@inner
 def close_arrival(fleet: Fleet, gateway: Gateway, pool: int, place: int) -> None:
     """Admit the arrival that is due to replica `place` of `pool` (−1: reject it), and pass on to the next."""
     arrival = next_arrival(fleet, gateway)

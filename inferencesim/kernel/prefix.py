@@ -21,6 +21,7 @@ import numpy as np
 
 from inferencesim.jit import compiled, inlined
 from inferencesim.kernel.views import mix
+from inferencesim.references import by_reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +62,7 @@ _LISTS = 2
 HASHED, SHARED, CONVERSATION, ALONE = range(4)
 
 
+@by_reference
 class Caches(NamedTuple):
     """All prefix caches of a fleet."""
 

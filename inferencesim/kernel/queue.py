@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inferencesim.jit import compiled, inlined
+from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.blocks import release_elsewhere
 from inferencesim.kernel.forming import Queued
 from inferencesim.kernel.tables import COMPLETED, DECODING, FREE, LOADING, PREFILLING, READY, WAITING, Fleet
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from inferencesim.kernel.forming import Schedulers
 
 
-@inlined
+@inner_inlined
 def count_waiting(fleet: Fleet, replica: int, requests: int, tokens: int) -> None:
     """Add to the requests waiting at a replica and the tokens it has to prefill, and to those of its pool."""
     pool = fleet.replicas[replica]["pool"]
@@ -32,14 +32,14 @@ def count_waiting(fleet: Fleet, replica: int, requests: int, tokens: int) -> Non
     fleet.live_pools[pool]["waiting_tokens"] += tokens
 
 
-@inlined
+@inner_inlined
 def count_running(fleet: Fleet, replica: int, requests: int) -> None:
     """Add to the running requests of a replica and of its pool."""
     fleet.live[replica]["running"] += requests
     fleet.live_pools[fleet.replicas[replica]["pool"]]["running"] += requests
 
 
-@inlined
+@inner_inlined
 def count_context(fleet: Fleet, replica: int, tokens: float) -> None:
     """Add to the tokens in KV of a replica's decoding sequences."""
     fleet.replicas[replica]["context"] += tokens
@@ -47,7 +47,7 @@ def count_context(fleet: Fleet, replica: int, tokens: float) -> None:
     fleet.live_pools[fleet.replicas[replica]["pool"]]["context_tokens"] += tokens
 
 
-@inlined
+@inner_inlined
 def take_slot(fleet: Fleet) -> int:
     """Take a free slot; the caller has made sure that there is one."""
     slot = fleet.clock[0]["free_slot"]
@@ -55,7 +55,7 @@ def take_slot(fleet: Fleet) -> int:
     return int(slot)
 
 
-@inlined
+@inner
 def enter_phase(s: Any, phase: int, now: float) -> None:
     """Book the time a request spent in its phase, and begin the next."""
     lasted = max(0.0, now - s["since_s"])
@@ -73,7 +73,7 @@ def enter_phase(s: Any, phase: int, now: float) -> None:
     s["since_s"] = now
 
 
-@compiled
+@inner
 def queue_up(fleet: Fleet, schedulers: Schedulers, replica: int, slot: int, now: float) -> None:
     """Put a request into the waiting queue of a replica; one that was preempted there comes before its equals."""
     s = fleet.slots[slot]
@@ -112,13 +112,13 @@ def queue_up(fleet: Fleet, schedulers: Schedulers, replica: int, slot: int, now:
     count_waiting(fleet, replica, 1, s["target"] - s["progress"])
 
 
-@inlined
+@inner_inlined
 def _may_overtake(fleet: Fleet, slot: int, other: int, now: float, starvation_s: float) -> bool:
     o = fleet.slots[other]
     return bool(o["rank"] > fleet.slots[slot]["rank"] and now - o["since_s"] < starvation_s)
 
 
-@inlined
+@inner_inlined
 def _lift(fleet: Fleet, replica: int, lane: int) -> None:
     """Lift the counter of a tenant that comes back: it has saved up nothing while it was away."""
     lowest = np.inf
@@ -130,7 +130,7 @@ def _lift(fleet: Fleet, replica: int, lane: int) -> None:
     fleet.lanes[replica, lane]["served"] = max(fleet.lanes[replica, lane]["served"], lowest)
 
 
-@inlined
+@inner_inlined
 def _link(fleet: Fleet, replica: int, slot: int, before: int, following: int) -> None:
     s = fleet.slots[slot]
     s["previous"] = before
@@ -145,7 +145,7 @@ def _link(fleet: Fleet, replica: int, slot: int, before: int, following: int) ->
         fleet.lanes[replica, s["lane"]]["tail"] = slot
 
 
-@inlined
+@inner
 def first_waiting(fleet: Fleet, replica: int) -> int:
     """Return the request that is served next, −1 if none waits: of the tenant that was given the least."""
     if not fleet.pools[fleet.replicas[replica]["pool"]]["fair"]:
@@ -159,7 +159,7 @@ def first_waiting(fleet: Fleet, replica: int) -> int:
     return int(fleet.lanes[replica, chosen]["head"]) if chosen >= 0 else -1
 
 
-@inlined
+@inner
 def unlink_waiting(fleet: Fleet, slot: int) -> None:
     """Take a request out of its waiting queue, wherever it stands; its tokens stay counted as to be prefilled."""
     s = fleet.slots[slot]
@@ -177,7 +177,7 @@ def unlink_waiting(fleet: Fleet, slot: int) -> None:
     count_waiting(fleet, replica, -1, 0)
 
 
-@compiled
+@inner
 def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
     """Move a request from its slot to the table of those done, and free the slot.
 

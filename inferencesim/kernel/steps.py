@@ -18,7 +18,7 @@ import numpy as np
 
 from inferencesim.deployment.latency import cost_of, energy_of, line_of
 from inferencesim.deployment.step_time import StepCost, line_cost
-from inferencesim.jit import compiled, inlined
+from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.batch import (
     admit_waiting,
     continue_prefill,
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet
 
 
-@compiled
+@inner
 def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float) -> None:
     """Form the next batch of a replica and schedule the end of its segment, or let it idle."""
     r = fleet.replicas[replica]
@@ -91,7 +91,7 @@ def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float
     reschedule(fleet, replica)
 
 
-@compiled
+@inner
 def _ask_policy(fleet: Fleet, schedulers: Schedulers, replica: int, growth: int, now: float) -> Formation:
     """Show the replica to its batching policy."""
     r = fleet.replicas[replica]
@@ -119,7 +119,7 @@ def _ask_policy(fleet: Fleet, schedulers: Schedulers, replica: int, growth: int,
     return schedulers.form[pool["former"]](batch, schedulers.form_parameters[r["pool"]])  # type: ignore[no-any-return]
 
 
-@inlined
+@inner_inlined
 def _begin_swap(fleet: Fleet, replica: int) -> bool:
     """Load the model that the next request needs, if it is not the one that is loaded."""
     r = fleet.replicas[replica]
@@ -134,7 +134,7 @@ def _begin_swap(fleet: Fleet, replica: int) -> bool:
     return True
 
 
-@compiled
+@inner
 def disturb(fleet: Fleet, schedulers: Schedulers, replica: int, now: float) -> None:
     """Let a replica look at its queue and its batch again, at the end of the step under way."""
     segment = fleet.replicas[replica]["segment"]
@@ -144,7 +144,7 @@ def disturb(fleet: Fleet, schedulers: Schedulers, replica: int, now: float) -> N
         interrupt(fleet, replica, now)
 
 
-@compiled
+@inner
 def _begin_mixed(fleet: Fleet, replica: int, given: int, decodes: int) -> None:
     r = fleet.replicas[replica]
     window = fleet.latency.coefficients[r["row"]]["window"]
@@ -199,7 +199,7 @@ def _begin_mixed(fleet: Fleet, replica: int, given: int, decodes: int) -> None:
     r["segment_end_s"] = r["segment_start_s"] + cost.seconds
 
 
-@compiled
+@inner
 def end_segment(fleet: Fleet, schedulers: Schedulers, replica: int) -> None:
     """Book the segment of a replica that ends now."""
     r = fleet.replicas[replica]
@@ -245,7 +245,7 @@ def end_segment(fleet: Fleet, schedulers: Schedulers, replica: int) -> None:
     r["segment"] = IDLE
 
 
-@inlined
+@inner_inlined
 def _end_swap(fleet: Fleet, replica: int) -> None:
     """Have another model loaded; what the cache kept was of the one before."""
     r = fleet.replicas[replica]
@@ -258,7 +258,7 @@ def _end_swap(fleet: Fleet, replica: int) -> None:
             clear(fleet.caches, cache)
 
 
-@compiled
+@inner
 def _release_aborted(fleet: Fleet, replica: int) -> None:
     """Let go of the requests whose clients left during the step that ends now."""
     r = fleet.replicas[replica]
@@ -280,7 +280,7 @@ def _release_aborted(fleet: Fleet, replica: int) -> None:
     _find_next_finish(fleet, replica)
 
 
-@inlined
+@inner_inlined
 def _find_next_finish(fleet: Fleet, replica: int) -> None:
     soonest = NEVER
     for place in range(fleet.live[replica]["running"]):
@@ -288,7 +288,7 @@ def _find_next_finish(fleet: Fleet, replica: int) -> None:
     fleet.replicas[replica]["next_finish"] = soonest
 
 
-@compiled
+@inner
 def _finish_decoding(fleet: Fleet, replica: int, now: float) -> None:
     """Complete the sequences that emitted their last token in the step that ends now."""
     r = fleet.replicas[replica]
@@ -301,7 +301,7 @@ def _finish_decoding(fleet: Fleet, replica: int, now: float) -> None:
     _find_next_finish(fleet, replica)
 
 
-@compiled
+@inner
 def _charge_chunk(fleet: Fleet, replica: int, slot: int, seconds: float) -> None:
     """Book a request's share of the prefill part of a mixed step: by tokens."""
     r = fleet.replicas[replica]
@@ -325,7 +325,7 @@ def _charge_chunk(fleet: Fleet, replica: int, slot: int, seconds: float) -> None
             share_blocks(fleet, slot, replica, s["progress"] // pool["block_size"])
 
 
-@compiled
+@inner
 def _end_chunks(fleet: Fleet, schedulers: Schedulers, replica: int, seconds: float, now: float) -> None:
     """Advance the prefills of a mixed step; those that end emit a token, and decode or complete."""
     r = fleet.replicas[replica]

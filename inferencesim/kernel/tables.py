@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from inferencesim.references import by_reference
+
 if TYPE_CHECKING:
     from inferencesim.deployment.latency import LatencyModels
     from inferencesim.kernel.prefix import Caches
@@ -358,6 +360,7 @@ AWAY = np.int64(2**62 + 1)
 SEAT = np.dtype([("slot", np.int64), ("finish_at", np.int64)])
 
 
+@by_reference
 class Fleet(NamedTuple):
     """All tables of a fleet of `R` replicas in `P` pools."""
 
