@@ -27,6 +27,7 @@ from inferencesim.deployment.step_time import (
     StepCoefficients,
     StepCost,
     coefficients_at,
+    encoder_cost,
     line_cost,
 )
 from inferencesim.jit import compiled, inlined
@@ -287,6 +288,12 @@ def cost_of(
         prefill_context,
         prefill_outputs,
     )
+
+
+@compiled
+def encoder_cost_of(models: LatencyModels, row: int, units: float) -> StepCost:
+    """Return :func:`inferencesim.deployment.step_time.encoder_cost` of one deployment."""
+    return encoder_cost(coefficients_at(models.coefficients, row), units)
 
 
 @inlined

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from inferencesim.deployment.latency import latency_of
 from inferencesim.deployment.memory import EMBEDDING_BYTES, STATE_BYTES, kv_shards
 from inferencesim.deployment.speculation import on_last_stage
 from inferencesim.deployment.step_time import coefficients_at, distinct_experts, microbatches
@@ -21,7 +22,7 @@ from inferencesim.scenario.fleet import BYTES_PER_ELEMENT
 
 if TYPE_CHECKING:
     from inferencesim.deployment.deployment import Deployment
-    from inferencesim.deployment.latency import LatencyModel
+    from inferencesim.deployment.latency import LatencyModel, LatencyModels
     from inferencesim.models.spec import ModelSpec
     from inferencesim.scenario.fleet import Parallelism, Precision
 
@@ -80,6 +81,12 @@ def streaming(model: LatencyModel, decoding: float, prefill_tokens: float) -> St
     further = model.passes - 1.0 if decoding > 0.0 else 0.0
     each = _experts_touched(draft.experts, draft.experts_active, decoding)
     return Streaming(passes, passes * share, 1.0 + further, first + further * each)
+
+
+@compiled
+def streaming_of(models: LatencyModels, row: int, decoding: float, prefill_tokens: float) -> Streaming:
+    """Return :func:`streaming` of one deployment."""
+    return streaming(latency_of(models, row), decoding, prefill_tokens)
 
 
 @compiled

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.deployment.latency import cost_of, energy_of, line_of
+from inferencesim.deployment.latency import cost_of, encoder_cost_of, energy_of, line_of
 from inferencesim.deployment.step_time import StepCost, line_cost
 from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.batch import (
@@ -29,7 +29,8 @@ from inferencesim.kernel.batch import (
     stop_running,
 )
 from inferencesim.kernel.blocks import capacity_of, device_cache, share_blocks, take_blocks
-from inferencesim.kernel.decode import begin_decode, growth_over, interrupt
+from inferencesim.kernel.counting import count_decodes, count_passes
+from inferencesim.kernel.decode import begin_decode, contexts_over, growth_over, interrupt
 from inferencesim.kernel.forming import Batch
 from inferencesim.kernel.gaps import record_gap, record_gaps
 from inferencesim.kernel.heap import reschedule, unschedule
@@ -146,13 +147,12 @@ def disturb(fleet: Fleet, schedulers: Schedulers, replica: int, now: float) -> N
 
 @inner
 def _begin_mixed(fleet: Fleet, replica: int, given: int, decodes: int) -> None:
+    """Plan a step with prefill in it, beside so many decoding sequences."""
     r = fleet.replicas[replica]
-    window = fleet.latency.coefficients[r["row"]]["window"]
-    chunks = 0
-    ending = 0
-    pairs = 0.0
-    window_pairs = 0.0
-    context = 0.0
+    counts = fleet.counts[replica]
+    c = fleet.latency.coefficients[r["row"]]
+    chunks, ending = 0, 0
+    pairs, window_pairs, context, window_context, media = 0.0, 0.0, 0.0, 0.0, 0.0
     left = r["prefilling"]
     place = fleet.live[replica]["running"] - 1
     while left > 0:
@@ -164,10 +164,14 @@ def _begin_mixed(fleet: Fleet, replica: int, given: int, decodes: int) -> None:
                 chunks += 1
                 seen = s["progress"] + chunk / 2.0
                 pairs += chunk * seen
-                window_pairs += chunk * min(seen, window)
+                window_pairs += chunk * min(seen, c["window"])
                 context += s["progress"] + chunk
+                window_context += min(float(s["progress"]), c["window"]) + chunk
                 if s["progress"] + chunk == s["target"]:
                     ending += 1
+                if s["progress"] == s["cached_tokens"] and s["preemptions"] == 0:
+                    # What encoders made of images and audio is kept for a request that has to prefill again.
+                    media += s["media_units"]
         place -= 1
     decoding = float(decodes)
     read = r["context"] + r["growth"] if decodes > 0 else 0.0
@@ -183,12 +187,24 @@ def _begin_mixed(fleet: Fleet, replica: int, given: int, decodes: int) -> None:
         context,
         float(ending),
     )
+    if media > 0.0:
+        encoding = encoder_cost_of(fleet.latency, r["row"], media)
+        cost = StepCost(cost.seconds + encoding.seconds, cost.active_s + encoding.active_s)
+    counts["prefill_tokens"] += given
+    counts["prefill_pairs"] += pairs
+    counts["prefill_window_pairs"] += window_pairs
+    counts["prefill_context"] += context
+    counts["prefill_window_context"] += window_context
+    counts["chunks"] += chunks
+    counts["ends"] += ending
+    counts["media_units"] += media
+    count_passes(fleet, replica, 1, decoding, float(given))
     r["decode_part_s"] = 0.0
     r["decode_part_j"] = 0.0
-    if decoding > 0.0:
+    if decodes > 0:
+        count_decodes(fleet, replica, 1, read)
         # Decoding sequences are charged what the step would have taken without the prefill, the prefill the rest.
-        line = line_of(fleet.latency, r["row"], decoding, read)
-        alone = line_cost(line, 1.0, read)
+        alone = line_cost(line_of(fleet.latency, r["row"], decoding, read), 1.0, read)
         part = StepCost(min(cost.seconds, alone.seconds), min(cost.active_s, alone.active_s))
         r["decode_part_s"] = part.seconds
         r["decode_part_j"] = energy_of(fleet.latency, r["row"], part)
@@ -215,6 +231,8 @@ def end_segment(fleet: Fleet, schedulers: Schedulers, replica: int) -> None:
     decoding = 0 if r["segment"] == PREFILL else r["decoding"]
     energy = r["segment_j"]
     if r["segment"] == DECODE:
+        count_decodes(fleet, replica, steps, contexts_over(fleet, replica, steps))
+        count_passes(fleet, replica, steps, float(decoding), 0.0)
         r["share_s"] += seconds / decoding
         r["share_j"] += energy / decoding
     else:

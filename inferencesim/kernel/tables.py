@@ -385,5 +385,6 @@ class Fleet(NamedTuple):
     seen: Records  #: LOAD[R], as old as the snapshot
     seen_pools: Records  #: LOAD[P], likewise
     done: Records  #: REQUEST: those that left since the last flush
+    counts: Records  #: COUNTS, of all steps since the start, (R)
     mixture: Records  #: MIXTURE, (R, C)
     gaps: Floats  #: gaps between tokens in bins, (C, BINS)

@@ -9,6 +9,7 @@ import numpy as np
 
 from inferencesim.batching.policy import find_order
 from inferencesim.deployment.latency import latency_models
+from inferencesim.deployment.work import COUNTS
 from inferencesim.errors import InputError
 from inferencesim.kernel.gaps import BINS, MIXTURE
 from inferencesim.kernel.prefix import Caches, new_caches
@@ -118,6 +119,7 @@ def new_fleet(plan: Plan, load: Requests, means: ClassMeans, *, done_rows: int =
         seen_pools=live_pools.copy() if aged else live_pools,
         # Whole records are copied into it: nothing reads what was there before.
         done=np.empty(done_rows + widest + 1, REQUEST),
+        counts=np.zeros(replicas, COUNTS),
         mixture=np.zeros((replicas, classes.size), MIXTURE),
         gaps=np.zeros((classes.size, BINS)),
     )
