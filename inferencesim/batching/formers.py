@@ -51,7 +51,7 @@ def decode_first(batch: Batch, parameters: Floats) -> Formation:
 
 @batching_policy("static", "the batch is fixed until its longest member ends")
 def static(batch: Batch, parameters: Floats) -> Formation:
-    """Take what waits when the replica is empty, prefill it, and let nobody join."""
+    """Take what waits when the replica is empty, prefill it, and let nobody join; members leave as they end."""
     admit = batch.seats if batch.running == 0 else 0
     return Formation(False, batch.token_budget, admit, False, math.inf)
 
@@ -64,7 +64,8 @@ def dynamic(batch: Batch, parameters: Floats) -> Formation:
     if batch.running > 0:
         return Formation(False, batch.token_budget, 0, False, math.inf)
     size = min(int(parameters[0]), batch.seats)
-    left_s = parameters[1] - batch.next_waits_s
-    if batch.waiting < size and left_s > 0.0:
-        return Formation(False, 0, 0, False, batch.now_s + left_s)
+    ready_s = batch.now_s + (parameters[1] - batch.next_waits_s)
+    # Compared as moments: a rest too short for the clock to move would have the replica wait for ever.
+    if batch.waiting < size and ready_s > batch.now_s:
+        return Formation(False, 0, 0, False, ready_s)
     return Formation(False, batch.token_budget, size, False, math.inf)

@@ -71,7 +71,7 @@ def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float
         preempted = True
         growth = growth_over(fleet, replica, 1)
     formation = _ask_policy(fleet, schedulers, replica, growth, now)
-    budget = formation.prefill_tokens
+    budget = max(0, formation.prefill_tokens)
     given = 0
     if r["prefilling"] > 0:
         given = continue_prefill(fleet, replica, budget)
@@ -82,7 +82,7 @@ def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float
         _begin_mixed(fleet, replica, given, r["decoding"] if formation.together else 0)
     elif r["decoding"] > 0:
         begin_decode(fleet, replica, preempted)
-    elif formation.wake_s < np.inf and fleet.live[replica]["waiting"] > 0:
+    elif now < formation.wake_s < np.inf and fleet.live[replica]["waiting"] > 0:
         r["segment"] = HOLD
         r["segment_end_s"] = formation.wake_s
     else:
@@ -366,6 +366,8 @@ def _end_chunks(fleet: Fleet, schedulers: Schedulers, replica: int, seconds: flo
             record_gap(fleet, s["class_index"], now - s["lost_s"])
         s["generated_tokens"] += 1
         fleet.pools[r["pool"]]["output_tokens"] += 1
+        if fleet.pools[r["pool"]]["fair"]:
+            fleet.lanes[replica, s["lane"]]["served"] += 2.0
         if s["generated_tokens"] >= s["output_tokens"]:
             leave(fleet, stop_running(fleet, replica, place), COMPLETED, now)
             continue
