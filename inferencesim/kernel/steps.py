@@ -76,15 +76,16 @@ def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float
     if r["prefilling"] > 0 or fleet.live[replica]["waiting"] > 0:
         formation = _ask_policy(fleet, schedulers, replica, growth, now)
         together, wake_s = formation.together, formation.wake_s
-        given = continue_prefill(fleet, replica, formation.prefill_tokens)
+        budget = max(0, formation.prefill_tokens)
+        given = continue_prefill(fleet, replica, budget)
         looks = r["decoding"] == 0 or r["step"] % pool["admission_interval"] == 0
         if not preempted and looks:
-            given += admit_waiting(fleet, replica, formation, growth, formation.prefill_tokens - given, now)
+            given += admit_waiting(fleet, replica, formation, growth, budget - given, now)
     if given > 0:
         _begin_mixed(fleet, replica, given, r["decoding"] if together else 0)
     elif r["decoding"] > 0:
         begin_decode(fleet, replica, preempted)
-    elif wake_s < np.inf and fleet.live[replica]["waiting"] > 0:
+    elif now < wake_s < np.inf and fleet.live[replica]["waiting"] > 0:
         r["segment"] = HOLD
         r["segment_end_s"] = wake_s
     else:
@@ -368,6 +369,8 @@ def _end_chunks(fleet: Fleet, schedulers: Schedulers, replica: int, seconds: flo
             record_gap(fleet, s["class_index"], now - s["lost_s"])
         s["generated_tokens"] += 1
         fleet.pools[r["pool"]]["output_tokens"] += 1
+        if fleet.pools[r["pool"]]["fair"]:
+            fleet.lanes[replica, s["lane"]]["served"] += 2.0
         if s["generated_tokens"] >= s["output_tokens"]:
             leave(fleet, stop_running(fleet, replica, place), COMPLETED, now)
             continue
