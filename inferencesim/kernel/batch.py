@@ -57,6 +57,8 @@ def tokens_made(fleet: Fleet, replica: int, place: int, step: int) -> int:
     """Return the tokens a decoding sequence has made by a step of its replica: evenly from first to last."""
     seat = fleet.seats[replica, place]
     s = fleet.slots[seat["slot"]]
+    if s["rate"] == 1.0:
+        return int(step - s["began"])
     steps = seat["finish_at"] - s["began"]
     left = s["output_tokens"] - s["generated_tokens"]
     return int((step - s["began"]) * left // steps)

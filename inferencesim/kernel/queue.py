@@ -185,7 +185,8 @@ def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
     """
     clock = fleet.clock[0]
     s = fleet.slots[slot]
-    release_elsewhere(fleet, slot)
+    if s["source"] >= 0 or s["swapped"] > 0:
+        release_elsewhere(fleet, slot)
     enter_phase(s, FREE, at_s)
     s["outcome"] = outcome
     if outcome == COMPLETED:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from inferencesim.workload.load import Load as Requests
 
 #: Rows of the tables that are flushed when full: large enough that a flush costs little per row.
-CHUNK_ROWS = 65536
+CHUNK_ROWS = 16384
 _FIRST_SLOTS = 4096
 #: Rows of the caches are told apart by 32 bits.
 _MOST_CACHED_BLOCKS = 2**31 - 2**20
