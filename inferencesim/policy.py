@@ -1,4 +1,4 @@
-"""What routing and batching policies have in common: a name, parameters, and a function that is compiled for one signature.
+"""What routing and batching policies have in common: a name, parameters, and a function compiled for one signature.
 
 A policy of another package is such a record under an entry point; nothing else
 tells it from those that are built in.
@@ -7,7 +7,6 @@ tells it from those that are built in.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ from inferencesim import jit
 from inferencesim.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from numpy.typing import NDArray
 
     from inferencesim.registry import Registry

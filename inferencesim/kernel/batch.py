@@ -183,7 +183,7 @@ def stop_running(fleet: Fleet, replica: int, place: int) -> int:
 
 @inner
 def hand_over(fleet: Fleet, schedulers: Schedulers, replica: int, place: int, now: float) -> None:
-    """Send a request that was prefilled here to the queue of the replica where it will decode; its KV stays, for now."""
+    """Send a request that was prefilled here to the queue of the replica where it decodes; its KV stays, for now."""
     slot = _leave_seat(fleet, replica, place)
     s = fleet.slots[slot]
     fleet.replicas[replica]["prefilling"] -= 1

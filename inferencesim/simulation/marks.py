@@ -114,7 +114,7 @@ def take_mark(fleet: Fleet, at_s: float) -> Mark:
     )
     replicas, pools = fleet.replicas, fleet.pools
     seconds = np.zeros(replicas.size)
-    counts = counts_at(fleet, at_s, seconds).view(np.float64).reshape(replicas.size, len(COUNTS))
+    counts = counts_at(fleet, at_s, seconds).view(np.float64).reshape(replicas.size, len(COUNTS.names or ()))
 
     def by_pool(values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(values, pools["first_replica"])

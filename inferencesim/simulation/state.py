@@ -209,7 +209,7 @@ def _caches(plan: Plan, most_tiers: int) -> Caches:
         raise InputError(
             "pools",
             f"prefix caches and tiers of {sum(capacities):,} blocks together",
-            f"At most {_MOST_CACHED_BLOCKS:,}: use fewer replicas, larger blocks (batching.block_size) or smaller tiers.",
+            f"At most {_MOST_CACHED_BLOCKS:,}: use fewer replicas, larger blocks (batching.block_size), smaller tiers.",
         )
     return new_caches(capacities)
 

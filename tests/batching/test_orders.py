@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from oracle.small import closed, work
-from stepping import by_class, group, opens, played, served
+from stepping import group, opens, played, served
 
 ONE_SEAT = {"max_sequences": 1}
 EXACT = {"sigma": 0.0}

@@ -361,7 +361,10 @@ class Replica:
         """Count one request's share of the prefill of a step."""
         share = tokens / sum(each for _, each in step.chunks)
         part = "prefill_" if call.prefill_replica == self.number else ""
-        for name, rest in (("busy_s", step.seconds - step.decode_seconds), ("energy_j", step.joules - step.decode_joules)):
+        for name, rest in (
+            ("busy_s", step.seconds - step.decode_seconds),
+            ("energy_j", step.joules - step.decode_joules),
+        ):
             setattr(call, part + name, getattr(call, part + name) + share * rest)
         call.progress += tokens
         self.prefill_tokens += tokens
