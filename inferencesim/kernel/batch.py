@@ -57,6 +57,8 @@ def tokens_made(fleet: Fleet, replica: int, place: int, step: int) -> int:
     """Return the tokens a decoding sequence has made by a step of its replica: evenly from first to last."""
     seat = fleet.seats[replica, place]
     s = fleet.slots[seat["slot"]]
+    if s["rate"] == 1.0:
+        return int(step - s["began"])
     steps = seat["finish_at"] - s["began"]
     left = s["output_tokens"] - s["generated_tokens"]
     return int((step - s["began"]) * left // steps)
@@ -181,7 +183,7 @@ def stop_running(fleet: Fleet, replica: int, place: int) -> int:
 
 @inner
 def hand_over(fleet: Fleet, schedulers: Schedulers, replica: int, place: int, now: float) -> None:
-    """Send a request that was prefilled here to the queue of the replica where it will decode; its KV stays, for now."""
+    """Send a request that was prefilled here to the queue of the replica where it decodes; its KV stays, for now."""
     slot = _leave_seat(fleet, replica, place)
     s = fleet.slots[slot]
     fleet.replicas[replica]["prefilling"] -= 1

@@ -42,7 +42,7 @@ _SWAPPED = 1 << 20
 @inner_inlined
 def blocks_for(tokens: int, block_size: int) -> int:
     """Return the KV blocks that hold so many tokens."""
-    return (tokens + block_size - 1) // block_size
+    return int((tokens + block_size - 1) // block_size)
 
 
 @inner_inlined

@@ -26,6 +26,10 @@ def count_decodes(fleet: Fleet, replica: int, steps: int, contexts: float) -> No
 def count_passes(fleet: Fleet, replica: int, steps: int, decoding: float, prefill_tokens: float) -> None:
     """Add the passes over weights of so many equal steps."""
     counts = fleet.counts[replica]
+    c = fleet.latency.coefficients[fleet.replicas[replica]["row"]]
+    if c["stages"] == 1.0 and c["experts"] == 0.0 and c["verified"] == 1.0:
+        counts["passes"] += steps
+        return
     passes = streaming_of(fleet.latency, fleet.replicas[replica]["row"], decoding, prefill_tokens)
     counts["passes"] += steps * passes.passes
     counts["expert_passes"] += steps * passes.expert_passes

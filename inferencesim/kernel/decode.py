@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet
 
 
-@inner_inlined
-def _growth_in(fleet: Fleet, replica: int, step: int) -> int:
-    """Return how many sequences that make a token per step need a new KV block in a step."""
-    block_size = fleet.pools[fleet.replicas[replica]["pool"]]["block_size"]
-    return int(fleet.residues[replica, (-step) % block_size])
-
-
 @inner
 def _uneven_growth(fleet: Fleet, replica: int, steps: int) -> int:
     """Return the KV blocks that sequences need over the next `steps` steps if each has its own tokens per step."""
@@ -60,10 +53,15 @@ def growth_over(fleet: Fleet, replica: int, steps: int) -> int:
     if pool["drafts"] > 0:
         return _uneven_growth(fleet, replica, steps)
     block_size = pool["block_size"]
-    rounds = steps // block_size
-    blocks = rounds * r["decoding"]
-    for ahead in range(rounds * block_size, steps):
-        blocks += _growth_in(fleet, replica, r["step"] + ahead)
+    blocks = 0
+    if steps >= block_size:
+        blocks = steps // block_size * r["decoding"]
+        steps = steps % block_size
+    # Who fills a block in a step stands at the residue that step takes away; the next step takes the one below.
+    residue = (-r["step"]) % block_size
+    for _ in range(steps):
+        blocks += fleet.residues[replica, residue]
+        residue = residue - 1 if residue > 0 else block_size - 1
     return int(blocks)
 
 
@@ -77,10 +75,13 @@ def _steps_with_room(fleet: Fleet, replica: int, wanted: int) -> int:
         return wanted
     if pool["drafts"] > 0:
         return _uneven_steps_with_room(fleet, replica, wanted, free)
+    block_size = pool["block_size"]
+    residue = (-r["step"]) % block_size
     for ahead in range(wanted):
-        free -= _growth_in(fleet, replica, r["step"] + ahead)
+        free -= fleet.residues[replica, residue]
         if free < 0:
             return ahead
+        residue = residue - 1 if residue > 0 else block_size - 1
     return wanted
 
 

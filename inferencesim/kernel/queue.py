@@ -185,7 +185,8 @@ def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
     """
     clock = fleet.clock[0]
     s = fleet.slots[slot]
-    release_elsewhere(fleet, slot)
+    if s["source"] >= 0 or s["swapped"] > 0:
+        release_elsewhere(fleet, slot)
     enter_phase(s, FREE, at_s)
     s["outcome"] = outcome
     if outcome == COMPLETED:
@@ -197,7 +198,10 @@ def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
         pool["left"] += 1
         if outcome == COMPLETED:
             pool["completed"] += 1
-    fleet.done[clock["done_count"]] = s
+    row = clock["done_count"]
+    for word in range(fleet.done_words.shape[1]):
+        # A record is the first part of a request; copied field by field it would take a line for each.
+        fleet.done_words[row, word] = fleet.slot_words[slot, word]
     clock["done_count"] += 1
     clock["inside"] -= 1
     s["request_id"] = -1

@@ -70,21 +70,24 @@ def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float
         preempt(fleet, schedulers, replica, now)
         preempted = True
         growth = growth_over(fleet, replica, 1)
-    formation = _ask_policy(fleet, schedulers, replica, growth, now)
-    budget = max(0, formation.prefill_tokens)
     given = 0
-    if r["prefilling"] > 0:
+    together = True
+    wake_s = np.inf
+    if r["prefilling"] > 0 or fleet.live[replica]["waiting"] > 0:
+        formation = _ask_policy(fleet, schedulers, replica, growth, now)
+        together, wake_s = formation.together, formation.wake_s
+        budget = max(0, formation.prefill_tokens)
         given = continue_prefill(fleet, replica, budget)
-    looks = r["decoding"] == 0 or r["step"] % pool["admission_interval"] == 0
-    if not preempted and looks and fleet.live[replica]["waiting"] > 0:
-        given += admit_waiting(fleet, replica, formation, growth, budget - given, now)
+        looks = r["decoding"] == 0 or r["step"] % pool["admission_interval"] == 0
+        if not preempted and looks:
+            given += admit_waiting(fleet, replica, formation, growth, budget - given, now)
     if given > 0:
-        _begin_mixed(fleet, replica, given, r["decoding"] if formation.together else 0)
+        _begin_mixed(fleet, replica, given, r["decoding"] if together else 0)
     elif r["decoding"] > 0:
         begin_decode(fleet, replica, preempted)
-    elif now < formation.wake_s < np.inf and fleet.live[replica]["waiting"] > 0:
+    elif now < wake_s < np.inf and fleet.live[replica]["waiting"] > 0:
         r["segment"] = HOLD
-        r["segment_end_s"] = formation.wake_s
+        r["segment_end_s"] = wake_s
     else:
         r["segment"] = IDLE
         unschedule(fleet, replica)
@@ -139,7 +142,7 @@ def _begin_swap(fleet: Fleet, replica: int) -> bool:
 def disturb(fleet: Fleet, schedulers: Schedulers, replica: int, now: float) -> None:
     """Let a replica look at its queue and its batch again, at the end of the step under way."""
     segment = fleet.replicas[replica]["segment"]
-    if segment == IDLE or segment == HOLD:
+    if segment in (IDLE, HOLD):
         begin_segment(fleet, schedulers, replica, now)
     else:
         interrupt(fleet, replica, now)

@@ -21,6 +21,7 @@ from inferencesim.kernel.tables import (
     LOAD,
     NEVER,
     POOL,
+    RECORD,
     REPLICA,
     REQUEST,
     SEAT,
@@ -35,6 +36,8 @@ from inferencesim.simulation.schedulers import functions_of
 from inferencesim.simulation.traits import pool_traits, reference_pools
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from inferencesim.kernel.gateway import Gateway
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.simulation.plan import Plan
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
     from inferencesim.workload.load import Load as Requests
 
 #: Rows of the tables that are flushed when full: large enough that a flush costs little per row.
-CHUNK_ROWS = 65536
+CHUNK_ROWS = 16384
 _FIRST_SLOTS = 4096
 #: Rows of the caches are told apart by 32 bits.
 _MOST_CACHED_BLOCKS = 2**31 - 2**20
@@ -96,9 +99,12 @@ def new_fleet(plan: Plan, load: Requests, means: ClassMeans, *, done_rows: int =
     lanes["head"] = lanes["tail"] = -1
     live, live_pools = np.zeros(replicas, LOAD), np.zeros(pools, LOAD)
     aged = plan.scenario.routing.snapshot_age > 0.0
+    # Records are written whole: nothing reads what was there before.
+    done = np.empty(done_rows + widest + 1, RECORD)
     fleet = Fleet(
         clock=clock,
         slots=np.zeros(0, REQUEST),
+        slot_words=np.zeros((0, 0), np.int64),
         replicas=replica_table,
         pools=pool_table,
         classes=classes,
@@ -117,8 +123,8 @@ def new_fleet(plan: Plan, load: Requests, means: ClassMeans, *, done_rows: int =
         live_pools=live_pools,
         seen=live.copy() if aged else live,
         seen_pools=live_pools.copy() if aged else live_pools,
-        # Whole records are copied into it: nothing reads what was there before.
-        done=np.empty(done_rows + widest + 1, REQUEST),
+        done=done,
+        done_words=_words(done),
         counts=np.zeros(replicas, COUNTS),
         mixture=np.zeros((replicas, classes.size), MIXTURE),
         gaps=np.zeros((classes.size, BINS)),
@@ -203,7 +209,7 @@ def _caches(plan: Plan, most_tiers: int) -> Caches:
         raise InputError(
             "pools",
             f"prefix caches and tiers of {sum(capacities):,} blocks together",
-            f"At most {_MOST_CACHED_BLOCKS:,}: use fewer replicas, larger blocks (batching.block_size) or smaller tiers.",
+            f"At most {_MOST_CACHED_BLOCKS:,}: use fewer replicas, larger blocks (batching.block_size), smaller tiers.",
         )
     return new_caches(capacities)
 
@@ -254,7 +260,12 @@ def with_more_slots(fleet: Fleet) -> Fleet:
     fleet.clock["free_slot"] = before
     timers = np.zeros(4 * after, TIMER)
     timers[: fleet.timers.size] = fleet.timers
-    return fleet._replace(slots=slots, timers=timers)
+    return fleet._replace(slots=slots, slot_words=_words(slots), timers=timers)
+
+
+def _words(table: Records) -> NDArray[np.int64]:
+    """Return the memory of a table of eight-byte fields as words, a row per record."""
+    return table.view(np.int64).reshape(table.size, table.itemsize // 8)
 
 
 def with_first_asks(fleet: Fleet, gateway: Gateway, scenario: Scenario) -> Fleet:

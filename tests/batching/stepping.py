@@ -8,7 +8,7 @@ STEP_S = 0.01
 
 
 def group(name, at=0.0, count=1, **said):
-    """Return a class of `count` requests that arrive together, `at` so many steps; of one token unless said."""
+    """Return a class of `count` requests that all arrive `at` so many steps; of one token each way unless said."""
     said = {"prompt": 1, "output": 1, **said}
     return work(name, active={"from": at * STEP_S}, **said) | {"arrivals": {"process": "burst", "requests": count}}
 
@@ -19,7 +19,7 @@ def opens(output=1, prompt=1, **said):
 
 
 def played(classes, policy="chunked_prefill", order="fcfs", horizon=20.0, fleet=None, **batching):
-    """Return the requests in order of arrival, with the steps of their scheduling, first token and end."""
+    """Return the requests in order of arrival, with the step at which each was scheduled, answered, and finished."""
     batching = {"policy": policy, "order": order, "max_sequences": 8, "token_budget": 8, **batching}
     described = [pool(hardware="constant-chip", batching=batching, **(fleet or {}))]
     requests = run(scenario(described, classes, horizon=horizon)).requests

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oracle.small import pool, run, scenario, work
 
+from inferencesim.deployment.work import COUNTS
 from inferencesim.kernel.tables import COMPLETED, OPEN, REJECTED
 from inferencesim.ledger.tables import PROMISE_KEPT, PROMISE_MISSED
 from inferencesim.ledger.tally import TALLY
@@ -45,14 +46,15 @@ def played():
 def mark(at_s, busy_s, joules):
     """Return counters of which only the busy seconds and the joules of steps matter here."""
     counters = dict.fromkeys((field.name for field in dataclasses.fields(Mark)), np.zeros(2, np.int64))
-    return Mark(**counters | {"at_s": at_s, "busy_s": np.array(busy_s), "step_energy_j": np.array(joules)})
+    counters |= {"at_s": at_s, "busy_s": np.array(busy_s), "step_energy_j": np.array(joules)}
+    return Mark(**counters | {"counts": np.zeros((2, len(COUNTS)))})
 
 
 def request(class_index, pool_index, arrived_s, left_s, busy_s, energy_j, outcome=COMPLETED, promise=PROMISE_KEPT):
     row = np.zeros(1, TALLY)
     row["class_index"], row["pool"], row["outcome"], row["promise"] = class_index, pool_index, outcome, promise
     row["arrived_s"], row["left_s"], row["busy_s"], row["energy_j"] = arrived_s, left_s, busy_s, energy_j
-    row["prompt_tokens"], row["generated_tokens"] = 100, 10
+    row["prompt_tokens"], row["generated_tokens"], row["prefill_pool"] = 100, 10, -1
     for name in ("queue_time_s", "ttft_s", "tpot_s", "e2e_s"):
         row[name] = 0.5
     return row

@@ -16,6 +16,7 @@ from inferencesim.results.verdict import inside_at, judge
 
 def requests(arrived_s, left_s, outcome=COMPLETED):
     records = np.zeros(len(arrived_s), TALLY)
+    records["prefill_pool"] = -1
     records["arrived_s"], records["left_s"] = arrived_s, left_s
     records["outcome"] = np.where(np.isnan(records["left_s"]), OPEN, outcome)
     return records
@@ -83,7 +84,7 @@ def test_no_arrivals_are_empty():
 def test_the_number_inside_is_a_count(stays, moments):
     arrived = np.array([a for a, _ in stays])
     left = np.array([a + s for a, s in stays])
-    found = inside_at(requests(arrived, left), np.array(moments))
+    found = inside_at(arrived, left, np.array(moments))
     assert found.tolist() == [int(((arrived <= at) & (left > at)).sum()) for at in moments]
 
 
