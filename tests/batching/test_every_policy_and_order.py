@@ -101,7 +101,10 @@ def test_a_formation_is_within_bounds_and_stalls_nobody(former, batch):
     bound = bind_former(former, {}, "here")
     formation = bound.choose(batch, bound.parameters)
     assert formation == FORMERS.get(former, "here").choose(batch, bound.parameters)
-    assert 0 <= formation.prefill_tokens <= batch.token_budget
+    assert formation.prefill_tokens >= 0
+    if formation.together:
+        # Each sequence that decodes has its part of the budget before any prompt.
+        assert formation.prefill_tokens <= max(0, batch.token_budget - batch.decoding * batch.tokens_per_decode)
     assert 0 <= formation.admit <= batch.seats
     assert formation.wake_s > batch.now_s
     if batch.decoding == 0 and batch.prefilling > 0:

@@ -38,6 +38,13 @@ def test_static_takes_no_more_than_its_seats():
     assert requests["scheduled"].tolist() == [0, 1, 1, 4, 4, 7]
 
 
+@pytest.mark.parametrize("policy", ["static", {"policy": "dynamic", "parameters": {"size": 2, "timeout": 9.0}}])
+def test_a_batch_that_nobody_joins_is_prefilled_in_one_step_whatever_the_token_budget(policy):
+    batch = [group("long", at=0.5, prompt=30), group("longer", at=0.5, prompt=50)]
+    requests = played([group("opens", count=2), *batch], policy, token_budget=8)
+    assert by_class(requests.tail(2), "first_token") == {"long": 2, "longer": 2}
+
+
 def test_dynamic_starts_when_its_size_is_reached():
     waits = [group(name, at=at, output=3) for name, at in (("a", 0.5), ("b", 1.5), ("c", 2.5))]
     late = group("late", at=3.5, output=1)
