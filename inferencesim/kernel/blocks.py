@@ -54,7 +54,7 @@ def capacity_of(fleet: Fleet, replica: int) -> int:
 @inner_inlined
 def device_cache(fleet: Fleet, replica: int) -> int:
     """Return the prefix cache of a replica's device; those of its tiers follow."""
-    return replica * (1 + fleet.tiers.shape[1])
+    return int(replica * (1 + fleet.tiers.shape[1]))
 
 
 @inner_inlined
