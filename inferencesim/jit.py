@@ -13,12 +13,14 @@ import inspect
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 import platformdirs
+from numba.core.errors import NumbaExperimentalFeatureWarning
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -183,4 +185,7 @@ def plain(function: F) -> F:
 
 def array_type(array: Any) -> Any:
     """Return the Numba type of an array (or of a tuple of arrays) for a signature."""
-    return numba.typeof(array)  # type: ignore[no-untyped-call]  # numba ships no annotations
+    with warnings.catch_warnings():
+        # Tuples of functions are passed as such on purpose.
+        warnings.simplefilter("ignore", NumbaExperimentalFeatureWarning)
+        return numba.typeof(array)  # type: ignore[no-untyped-call]  # numba ships no annotations

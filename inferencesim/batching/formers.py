@@ -64,7 +64,8 @@ def dynamic(batch: Batch, parameters: Floats) -> Formation:
     if batch.running > 0:
         return Formation(False, batch.token_budget, 0, False, math.inf)
     size = min(int(parameters[0]), batch.seats)
-    left_s = parameters[1] - batch.next_waits_s
-    if batch.waiting < size and left_s > 0.0:
-        return Formation(False, 0, 0, False, batch.now_s + left_s)
+    # Rounded as a moment: what is left of the timeout may be too short to move the clock.
+    wake_s = batch.now_s + (parameters[1] - batch.next_waits_s)
+    if batch.waiting < size and wake_s > batch.now_s:
+        return Formation(False, 0, 0, False, wake_s)
     return Formation(False, batch.token_budget, size, False, math.inf)
