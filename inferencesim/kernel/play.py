@@ -81,7 +81,9 @@ def _client_leaves(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
         return
     replica, source = s["at"], s["source"]
     if s["phase"] == WAITING:
-        was_first = first_waiting(fleet, replica) == slot
+        # Under fair queueing who is first changes as others decode.
+        fair = fleet.pools[fleet.replicas[replica]["pool"]]["fair"] == 1
+        was_first = fair or first_waiting(fleet, replica) == slot
         unlink_waiting(fleet, slot)
         count_waiting(fleet, replica, 0, s["progress"] - s["target"])
         leave(fleet, slot, outcome, now)

@@ -30,7 +30,7 @@ from inferencesim.kernel.batch import (
 )
 from inferencesim.kernel.blocks import capacity_of, device_cache, share_blocks, take_blocks
 from inferencesim.kernel.counting import count_decodes, count_passes
-from inferencesim.kernel.decode import begin_decode, contexts_over, growth_over, interrupt
+from inferencesim.kernel.decode import begin_decode, contexts_over, count_service, growth_over, interrupt, steps_done
 from inferencesim.kernel.forming import Batch
 from inferencesim.kernel.gaps import record_gap, record_gaps
 from inferencesim.kernel.heap import reschedule, unschedule
@@ -250,8 +250,8 @@ def end_segment(fleet: Fleet, schedulers: Schedulers, replica: int) -> None:
         r["decode_tokens"] += tokens
         fleet.pools[r["pool"]]["output_tokens"] += tokens
         if fleet.pools[r["pool"]]["fair"]:
-            for lane in range(fleet.lanes.shape[1]):
-                fleet.lanes[replica, lane]["served"] += 2.0 * steps * fleet.lanes[replica, lane]["growth"]
+            count_service(fleet, replica, steps)
+            r["served_steps"] = 0
         record_gaps(fleet, replica, steps, seconds / steps)
         r["step"] += steps
     elif r["decoding"] > 0:
@@ -377,8 +377,11 @@ def _end_chunks(fleet: Fleet, schedulers: Schedulers, replica: int, seconds: flo
             leave_running(fleet, replica, place, COMPLETED, now)
             continue
         if s["prefill_replica"] == replica:
+            other = s["replica"]
+            if fleet.pools[fleet.replicas[other]["pool"]]["fair"]:
+                count_service(fleet, other, steps_done(fleet, other, now))
             hand_over(fleet, schedulers, replica, place, now)
-            disturb(fleet, schedulers, s["replica"], now)
+            disturb(fleet, schedulers, other, now)
             continue
         r["prefilling"] -= 1
         start_decoding(fleet, replica, place, now, 0.0)
