@@ -182,6 +182,7 @@ REPLICA = np.dtype(
         ("decode_part_s", np.float64),  # of a mixed step: its duration without the prefill
         ("decode_part_j", np.float64),
         ("segment_j", np.float64),
+        ("served_steps", np.int64),  # of the segment's steps, those the tenants' counters have
         ("stall_s", np.float64),  # for so long its decoding sequences have waited for prompts to be prefilled
         ("chunk_tokens", np.int64),
         ("aborts", np.int64),
