@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracle.small import pool, run, scenario, work
 
 from inferencesim.deployment.work import COUNTS
-from inferencesim.kernel.tables import COMPLETED, OPEN, REJECTED
+from inferencesim.kernel.tables import COMPLETED, OPEN, QUEUE_FULL, REJECTED
 from inferencesim.ledger.tables import PROMISE_KEPT, PROMISE_MISSED
 from inferencesim.ledger.tally import TALLY
 from inferencesim.results.summarise import summarise
@@ -81,7 +81,7 @@ class TestAWindowWorkedOutByHand:
             request(0, 0, 60.0, 60.0, 0.0, 0.0, REJECTED, PROMISE_MISSED),
         ]
         requests[-1]["pool"] = -1
-        requests[-1]["reason"] = 5
+        requests[-1]["reason"] = QUEUE_FULL
         # Busy 40 of 200 replica-seconds in the first pool, 25 of 100 in the second.
         start, stop = mark(10.0, [4.0, 1.0], [1000.0, 100.0]), mark(110.0, [44.0, 26.0], [7000.0, 600.0])
         return summarise(crafted(played, requests, start, stop))
