@@ -77,7 +77,7 @@ class Twin:
             ask = asking.asks_s if asking else math.inf
             arrival = ahead[0].arrived_s if ahead else math.inf
             now = min(first_end[0], first_timer, refresh, ask, arrival)
-            if now > until or (not ahead and not ends and not self.timers and ask == math.inf):
+            if now > until or (not ahead and not ends and first_timer == ask == math.inf):
                 return
             if first_end[0] == now:
                 replica = self.replicas[first_end[1]]
