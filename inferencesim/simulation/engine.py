@@ -165,7 +165,9 @@ class Simulation:
         """
         scenario = self.plan.scenario
         env, horizon = self.env, scenario.horizon
-        env.process(self._mark(scenario.warm_up))
+        if scenario.warm_up > 0.0:
+            # Else the window begins with the fleet at rest, before what happens at its first instant.
+            env.process(self._mark(scenario.warm_up))
         env.process(self._sample(horizon))
         self._run_until(horizon)
         window = (self._window_start, take_mark(self.fleet, horizon))

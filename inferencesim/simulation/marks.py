@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from inferencesim.deployment.work import COUNTS
 from inferencesim.kernel.accounts import counts_at, pool_usage
 from inferencesim.ledger.tables import SCHEMA_VERSION
 from inferencesim.simulation.work_done import achieved
@@ -114,7 +113,7 @@ def take_mark(fleet: Fleet, at_s: float) -> Mark:
     )
     replicas, pools = fleet.replicas, fleet.pools
     seconds = np.zeros(replicas.size)
-    counts = counts_at(fleet, at_s, seconds).view(np.float64).reshape(replicas.size, len(COUNTS))
+    counts = counts_at(fleet, at_s, seconds).view(np.float64).reshape(replicas.size, -1)
 
     def by_pool(values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(values, pools["first_replica"])
