@@ -8,17 +8,22 @@ serve a stale kernel after an edit of a function it calls.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import os
 import shutil
-import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 import platformdirs
+from numba.core.caching import NullCache
+from numba.core.errors import NumbaExperimentalFeatureWarning
+
+from inferencesim.sources import sources_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -94,51 +99,34 @@ def inner_inlined(function: F) -> F:
     return cast("F", numba.njit(forceinline=True, **_OPTIONS, **_NO_WAY_IN)(function))
 
 
+@contextlib.contextmanager
+def _functions_as_values() -> Iterator[None]:
+    """Silence Numba's warning that passing functions around is experimental: this is known, and tested."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumbaExperimentalFeatureWarning)
+        yield
+
+
 def compile_for(signature: Any, function: F) -> F:
     """Compile now, for one signature, and cache on disk; the result can be passed to other compiled functions.
 
-    A function of another package is cached under a digest of its own source and
-    of those of the compiled functions it calls.
+    A function of another package is cached under a digest of all it is compiled
+    from. The functions it calls are compiled into it; had they a cache of their
+    own (``numba.njit(cache=True)``), it would look at their own files only.
     """
     plain_function = plain(function)
     if Path(inspect.getfile(plain_function)).is_relative_to(_PACKAGE):
-        return cast("F", numba.njit(signature, **_OPTIONS)(plain_function))
+        with _functions_as_values():
+            return cast("F", numba.njit(signature, **_OPTIONS)(plain_function))
+    digest, helpers = sources_of(plain_function)
+    for helper in helpers:
+        helper._cache = NullCache()
     before = numba.config.CACHE_DIR  # type: ignore[attr-defined]  # set by numba at run time
-    numba.config.CACHE_DIR = str(CACHE_FOLDER / f"of_others-{_foreign_digest(plain_function)}")  # type: ignore[attr-defined]  # likewise
+    numba.config.CACHE_DIR = str(CACHE_FOLDER / f"of_others-{digest}")  # type: ignore[attr-defined]  # likewise
     try:
         return cast("F", numba.njit(signature, **_OPTIONS)(plain_function))
     finally:
         numba.config.CACHE_DIR = before  # type: ignore[attr-defined]  # likewise
-
-
-def _foreign_digest(function: Callable[..., Any]) -> str:
-    """Return a digest of the files of a function and of all compiled functions and modules it refers to.
-
-    Numbers it takes from other modules are compiled into it, so those modules'
-    files count as well.
-    """
-    files: set[Path] = set()
-    seen: set[int] = set()
-    pending: list[Any] = [function]
-    while pending:
-        each = plain(pending.pop())
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
-        file = getattr(sys.modules.get(getattr(each, "__module__", "") or ""), "__file__", None)
-        if inspect.ismodule(each):
-            file = each.__file__
-        if file is None or Path(file).is_relative_to(_PACKAGE) or "site-packages/num" in file:
-            continue
-        files.add(Path(file))
-        if inspect.isfunction(each):
-            names = inspect.getclosurevars(each)
-            pending += [*names.globals.values(), *names.nonlocals.values()]
-    hasher = hashlib.sha256()
-    for path in sorted(files):
-        hasher.update(str(path).encode())
-        hasher.update(path.read_bytes())
-    return hasher.hexdigest()[:16]
 
 
 class FunctionAddress(numba.types.WrapperAddressProtocol):
@@ -183,4 +171,5 @@ def plain(function: F) -> F:
 
 def array_type(array: Any) -> Any:
     """Return the Numba type of an array (or of a tuple of arrays) for a signature."""
-    return numba.typeof(array)  # type: ignore[no-untyped-call]  # numba ships no annotations
+    with _functions_as_values():
+        return numba.typeof(array)  # type: ignore[no-untyped-call]  # numba ships no annotations

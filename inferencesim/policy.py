@@ -1,4 +1,4 @@
-"""What routing and batching policies have in common: a name, parameters, and a function that is compiled for one signature.
+"""What routing and batching policies have in common: a name, parameters, and a function, compiled for one signature.
 
 A policy of another package is such a record under an entry point; nothing else
 tells it from those that are built in.
@@ -7,7 +7,6 @@ tells it from those that are built in.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ from inferencesim import jit
 from inferencesim.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from numpy.typing import NDArray
 
     from inferencesim.registry import Registry
@@ -108,7 +109,9 @@ def bind(found: Policy, name: str, chosen: Mapping[str, float], kind: str, signa
 
 def failed(kind: str, name: str, problem: Exception) -> InputError:
     """Return the error for a policy that cannot be compiled, or fails at work."""
-    first_line = next((line for line in str(problem).splitlines() if line.strip()), "")
+    # Numba begins with the stage of its own that failed; the cause comes after.
+    lines = [line for line in str(problem).splitlines() if line.strip() and not line.startswith("Failed in ")]
+    first_line = lines[0] if lines else ""
     remedy = "Mend the policy."
     if kind == "routing":
         remedy = "Mend the policy; one that Numba cannot compile needs Policy(..., compiled=False)."

@@ -42,7 +42,7 @@ class _ReferenceModel(models.PrimitiveModel):
 class _Fields(AttributeTemplate):
     key = Reference
 
-    def generic_resolve(self, typ: Reference, name: str) -> types.Type | None:
+    def generic_resolve(self, typ: Any, name: str) -> Any:
         return typ.of.types[typ.of.fields.index(name)] if name in typ.of.fields else None
 
 
@@ -63,7 +63,7 @@ def _unbox(typ: Reference, value: Any, c: Any) -> NativeValue:
 
 def by_reference(cls: T) -> T:
     """Have a named tuple of tables passed by reference to compiled functions."""
-    as_tuple: Callable[..., types.Type] = typeof_impl.dispatch(tuple)
+    as_tuple: Callable[..., types.NamedTuple] = typeof_impl.dispatch(tuple)
 
     @typeof_impl.register(cls)
     def _typeof(value: Any, context: Any) -> Reference:

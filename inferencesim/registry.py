@@ -36,6 +36,7 @@ class Registry(Generic[T]):
         self._check = check
         self._entries: dict[str, T] = {}
         self._found: dict[str, metadata.EntryPoint] | None = None
+        self._packages: dict[str, tuple[str, str]] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that files what it decorates under `name`.
@@ -68,7 +69,13 @@ class Registry(Generic[T]):
             if point is None:
                 raise InputError(where, f"unknown {self.kind} {name!r}", did_you_mean(name, self.names()))
             self._entries[name] = self._load(point)
+            if point.dist is not None:
+                self._packages[name] = (point.dist.name, point.dist.version)
         return self._entries[name]
+
+    def package_of(self, name: str) -> tuple[str, str] | None:
+        """Return name and version of the other package that an entry in use came from; None if it is built in."""
+        return self._packages.get(name)
 
     def names(self) -> list[str]:
         """Return all ids, sorted, those of other packages included; nothing is imported for it."""

@@ -12,6 +12,9 @@ from inferencesim.kernel.forming import Batch, Formation
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Floats
 
+#: Tokens to prefill, where a batch is prefilled in one step however many they are.
+WHOLE_BATCH = 2**40
+
 
 @compiled
 def _beside_decodes(batch: Batch) -> int:
@@ -51,9 +54,9 @@ def decode_first(batch: Batch, parameters: Floats) -> Formation:
 
 @batching_policy("static", "the batch is fixed until its longest member ends")
 def static(batch: Batch, parameters: Floats) -> Formation:
-    """Take what waits when the replica is empty, prefill it, and let nobody join."""
+    """Take what waits when the replica is empty, prefill it, and let nobody join; members leave as they end."""
     admit = batch.seats if batch.running == 0 else 0
-    return Formation(False, batch.token_budget, admit, False, math.inf)
+    return Formation(False, WHOLE_BATCH, admit, False, math.inf)
 
 
 @batching_policy(
@@ -62,9 +65,10 @@ def static(batch: Batch, parameters: Floats) -> Formation:
 def dynamic(batch: Batch, parameters: Floats) -> Formation:
     """Wait for a batch worth running, as Triton's dynamic batcher and TensorFlow Serving do."""
     if batch.running > 0:
-        return Formation(False, batch.token_budget, 0, False, math.inf)
+        return Formation(False, WHOLE_BATCH, 0, False, math.inf)
     size = min(int(parameters[0]), batch.seats)
-    left_s = parameters[1] - batch.next_waits_s
-    if batch.waiting < size and left_s > 0.0:
-        return Formation(False, 0, 0, False, batch.now_s + left_s)
-    return Formation(False, batch.token_budget, size, False, math.inf)
+    ready_s = batch.now_s + (parameters[1] - batch.next_waits_s)
+    # Compared as moments: a rest too short for the clock to move would have the replica wait for ever.
+    if batch.waiting < size and ready_s > batch.now_s:
+        return Formation(False, 0, 0, False, ready_s)
+    return Formation(False, WHOLE_BATCH, size, False, math.inf)

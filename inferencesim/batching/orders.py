@@ -30,7 +30,7 @@ def priority(request: Queued, parameters: Floats) -> float:
 )
 def sjf(request: Queued, parameters: Floats) -> float:
     """Rank by predicted length; how good the prediction is, each class says (`length_prediction`)."""
-    return request.predicted_output_tokens + parameters[0] * request.prompt_tokens
+    return float(request.predicted_output_tokens + parameters[0] * request.prompt_tokens)
 
 
 @order("edf", "earliest deadline first: of the first token where it is promised, else of the last")

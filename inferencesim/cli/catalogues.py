@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from inferencesim.cli.console import Format, FormatOption, emit, guarded, say, show
 from inferencesim.errors import InputError
 
+if TYPE_CHECKING:
+    from inferencesim.policy import Policy
+    from inferencesim.registry import Registry
+
 hardware = typer.Typer(no_args_is_help=True, help="Hardware profiles.", rich_markup_mode=None)
 models = typer.Typer(no_args_is_help=True, help="Models.", rich_markup_mode=None)
-policies = typer.Typer(no_args_is_help=True, help="Routing policies.", rich_markup_mode=None)
+policies = typer.Typer(no_args_is_help=True, help="Policies of routing and batching.", rich_markup_mode=None)
 scenarios = typer.Typer(no_args_is_help=True, help="Shipped scenarios.", rich_markup_mode=None)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="An id, or a file of your own.")]
@@ -83,32 +87,52 @@ def show_model(name: NameArgument, output: FormatOption = Format.TABLE) -> None:
 @policies.command("list")
 @guarded
 def list_policies(output: FormatOption = Format.TABLE) -> None:
-    """List the routing policies, those of other packages included, with their parameters."""
+    """List the policies of routing and batching, those of other packages included, with their parameters."""
+    import inferencesim.batching.formers
+    import inferencesim.batching.orders
     import inferencesim.routing.policies  # noqa: F401 - files the built-in ones
+    from inferencesim.batching.policy import FORMERS, ORDERS
     from inferencesim.routing.policy import POLICIES
 
-    found = []
-    for name in POLICIES.names():
-        try:
-            found.append((name, POLICIES.get(name, name)))
-        except InputError as problem:
-            # Another package's fault is no reason to hide the rest.
-            say(f"error: {problem}")
+    kinds = (
+        ("routing", "Routing policies, for placement and for balancing", _policies_in(POLICIES)),
+        ("batching", "Batching policies, of a pool", _policies_in(FORMERS)),
+        ("order", "Orders of a pool's waiting queues", _policies_in(ORDERS)),
+    )
     if output is Format.JSON:
         emit(
             [
-                {"id": name, "rule": each.rule, "parameters": dict(each.parameters), "oracle": each.oracle}
+                {
+                    "kind": kind, "id": name, "rule": each.rule, "parameters": dict(each.parameters),
+                    "oracle": each.oracle,
+                }
+                for kind, _, found in kinds
                 for name, each in found
             ]
-        )
+        )  # fmt: skip
         return
     from inferencesim.report.tables import new_table
 
-    table = new_table("Routing policies, for placement and for balancing", "id", "rule", "parameters", left=3)
-    for name, each in found:
-        parameters = ", ".join(f"{key} {value:g}" for key, value in each.parameters.items())
-        table.add_row(name, each.rule + (" (oracle)" if each.oracle else ""), parameters)
-    show([table])
+    tables = []
+    for _, title, found in kinds:
+        table = new_table(title, "id", "rule", "parameters", left=3)
+        for name, each in found:
+            parameters = ", ".join(f"{key} {value:g}" for key, value in each.parameters.items())
+            table.add_row(name, each.rule + (" (oracle)" if each.oracle else ""), parameters)
+        tables.append(table)
+    show(tables)
+
+
+def _policies_in(registry: Registry[Any]) -> list[tuple[str, Policy]]:
+    """Return what a registry holds; what cannot be loaded is told and left out."""
+    found = []
+    for name in registry.names():
+        try:
+            found.append((name, registry.get(name, name)))
+        except InputError as problem:
+            # Another package's fault is no reason to hide the rest.
+            say(f"error: {problem}")
+    return found
 
 
 @scenarios.command("list")

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from inferencesim.jit import compiled
 from inferencesim.kernel.batch import tokens_made
-from inferencesim.kernel.decode import decode_share, steps_done
+from inferencesim.kernel.counting import count_decodes, count_passes
+from inferencesim.kernel.decode import contexts_over, decode_share, steps_done
 from inferencesim.kernel.queue import enter_phase
-from inferencesim.kernel.tables import DECODING, HOLD, IDLE, WAITING
+from inferencesim.kernel.tables import DECODING, HOLD, IDLE, MIXED, PREFILL, WAITING
 
 if TYPE_CHECKING:
-    from inferencesim.kernel.tables import Fleet, Records
+    from inferencesim.kernel.tables import Fleet, Floats, Records
 
 
 @compiled
@@ -42,6 +43,33 @@ def pool_usage(fleet: Fleet, pool: int, at_s: float) -> tuple[float, float, floa
         energy_j += energy
         tokens += under_way
     return busy_s, energy_j, tokens
+
+
+def counts_at(fleet: Fleet, at_s: float, seconds: Floats) -> Records:
+    """Return COUNTS of every replica up to `at_s`, and fill in the busy seconds of what they count.
+
+    A step with prefill in it is counted as a whole once it has begun, decode
+    steps as they are over; the seconds are of just these.
+    """
+    seen = fleet._replace(counts=fleet.counts.copy())
+    _count_under_way(seen, at_s, seconds)
+    return seen.counts
+
+
+@compiled
+def _count_under_way(fleet: Fleet, at_s: float, seconds: Floats) -> None:
+    for replica in range(fleet.replicas.size):
+        r = fleet.replicas[replica]
+        seconds[replica] = r["busy_s"]
+        steps = steps_done(fleet, replica, at_s)
+        if steps > 0:
+            decoding = float(r["decoding"])
+            count_decodes(fleet, replica, steps, contexts_over(fleet, replica, steps))
+            count_passes(fleet, replica, steps, decoding, 0.0)
+            share_s, _ = decode_share(fleet, replica, steps)
+            seconds[replica] += share_s * decoding
+        elif r["segment"] == MIXED or r["segment"] == PREFILL:
+            seconds[replica] += r["segment_end_s"] - r["segment_start_s"]
 
 
 @compiled

@@ -198,7 +198,10 @@ def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
         pool["left"] += 1
         if outcome == COMPLETED:
             pool["completed"] += 1
-    fleet.done[clock["done_count"]] = s
+    row = clock["done_count"]
+    for word in range(fleet.done_words.shape[1]):
+        # A record is the first part of a request; copied field by field it would take a line for each.
+        fleet.done_words[row, word] = fleet.slot_words[slot, word]
     clock["done_count"] += 1
     clock["inside"] -= 1
     s["request_id"] = -1

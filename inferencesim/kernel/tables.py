@@ -76,8 +76,8 @@ ARRIVAL = np.dtype(
     ]
 )
 
-#: A request inside the fleet, and the same record once it has left.
-REQUEST = np.dtype(
+#: A request, as it is recorded once it has left.
+RECORD = np.dtype(
     [
         *[(name, ARRIVAL.fields[name][0]) for name in ARRIVAL.names or () if ARRIVAL.fields is not None],
         ("pool", np.int64),  # the router's choice
@@ -101,7 +101,13 @@ REQUEST = np.dtype(
         ("decode_s", np.float64),
         ("transfer_s", np.float64),  # while its KV came over a link
         ("preempted_s", np.float64),  # from losing its KV to having it again
-        # Below: private to the kernel while the request is inside.
+    ]
+)
+
+#: A request inside the fleet: its record so far, then what is private to the kernel.
+REQUEST = np.dtype(
+    [
+        *[(name, RECORD.fields[name][0]) for name in RECORD.names or () if RECORD.fields is not None],
         ("at", np.int64),  # the replica it is at
         ("row", np.int64),  # of the latency models and of the variants
         ("key", np.int64),  # 31 random bits of its own
@@ -176,6 +182,7 @@ REPLICA = np.dtype(
         ("decode_part_s", np.float64),  # of a mixed step: its duration without the prefill
         ("decode_part_j", np.float64),
         ("segment_j", np.float64),
+        ("served_steps", np.int64),  # of the segment's steps, those the tenants' counters have
         ("stall_s", np.float64),  # for so long its decoding sequences have waited for prompts to be prefilled
         ("chunk_tokens", np.int64),
         ("aborts", np.int64),
@@ -366,6 +373,7 @@ class Fleet(NamedTuple):
 
     clock: Records  #: CLOCK[1]
     slots: Records  #: REQUEST, grown as needed
+    slot_words: Integers  #: the same memory in words of eight bytes, a row per slot
     replicas: Records  #: REPLICA[R]
     pools: Records  #: POOL[P]
     classes: Records  #: CLASS[C]
@@ -384,7 +392,8 @@ class Fleet(NamedTuple):
     live_pools: Records  #: LOAD[P], exact
     seen: Records  #: LOAD[R], as old as the snapshot
     seen_pools: Records  #: LOAD[P], likewise
-    done: Records  #: REQUEST: those that left since the last flush
+    done: Records  #: RECORD: those that left since the last flush
+    done_words: Integers  #: the same memory in words
     counts: Records  #: COUNTS, of all steps since the start, (R)
     mixture: Records  #: MIXTURE, (R, C)
     gaps: Floats  #: gaps between tokens in bins, (C, BINS)

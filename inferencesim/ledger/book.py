@@ -33,6 +33,8 @@ class Book:
     Attributes
     ----------
     classes, pools : tuple of str
+    pool_of : ndarray of int64, shape (replicas,)
+        The pool of each replica.
     promises : Promises
     reference_pool : ndarray of int64, shape (classes,)
         The fastest eligible pool: where a request's uncontended run is imagined. −1 without any.
@@ -47,12 +49,28 @@ class Book:
 
     classes: tuple[str, ...]
     pools: tuple[str, ...]
+    pool_of: NDArray[np.int64]
     promises: Promises
     reference_pool: NDArray[np.int64]
     latency: LatencyModels
     token_budget: NDArray[np.int64]
     usd_per_s: NDArray[np.float64]
     usd_per_j: NDArray[np.float64]
+
+    def prefill_pool(self, records: Records) -> NDArray[np.int64]:
+        """Return where each request was prefilled, if in another pool than it was placed in; else −1."""
+        replica = records["prefill_replica"]
+        return np.where(replica >= 0, self.pool_of[np.maximum(replica, 0)], -1)
+
+    def attributed_usd(self, records: Records) -> NDArray[np.float64]:
+        """Return the price of each request's share of busy time and step energy, at the rates of where it was spent."""
+        here, there = np.maximum(records["pool"], 0), np.maximum(self.prefill_pool(records), 0)
+        return (  # type: ignore[no-any-return]  # fields of a record have no type of their own
+            records["busy_s"] * self.usd_per_s[here]
+            + records["energy_j"] * self.usd_per_j[here]
+            + records["prefill_busy_s"] * self.usd_per_s[there]
+            + records["prefill_energy_j"] * self.usd_per_j[there]
+        )
 
     def uncontended_e2e_s(self, records: Records) -> NDArray[np.float64]:
         """Return what each request would take alone on its class's reference pool; NaN without one."""

@@ -72,6 +72,19 @@ def latencies(records: Records) -> dict[str, NDArray[np.float64]]:
     }
 
 
+#: Where the time of a request goes, in order; they sum to its E2E. The kernel books all but the last, the way to the
+#: client and back.
+TIME_PARTS = ("waiting_s", "prefill_s", "decode_s", "transfer_s", "preempted_s", "network_s")
+
+
+def time_parts(records: Records) -> dict[str, NDArray[np.float64]]:
+    """Return :data:`TIME_PARTS` in seconds; the network's share is NaN for what did not complete."""
+    parts = {name: records[name] for name in TIME_PARTS[:-1]}
+    e2e_s = np.where(records["outcome"] == COMPLETED, records["finished_s"] - records["arrived_s"], np.nan)
+    # The clock is a large number: what is left of a difference may be less than nothing by its rounding.
+    return parts | {"network_s": np.maximum(e2e_s - sum(parts.values()), 0.0)}
+
+
 def _names(codes: NDArray[np.integer], names: Sequence[str], missing: NDArray[np.bool_] | None = None) -> pa.Array:
     indices = pa.array(codes.astype(np.int32), mask=missing)
     return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string()))
@@ -87,29 +100,39 @@ def request_table(records: Records, book: Book, verdicts: NDArray[np.int64]) -> 
     placed = records["pool"] >= 0
     pool = np.maximum(records["pool"], 0)
     still = records["outcome"] == OPEN
-    cost = records["busy_s"] * book.usd_per_s[pool] + records["energy_j"] * book.usd_per_j[pool]
+    prefill_pool = book.prefill_pool(records)
+    elsewhere = prefill_pool >= 0
+    times = latencies(records)
+    media_s = np.where(records["media_s"] > 0.0, records["media_s"], np.nan)
     columns = {
         "request_id": pa.array(records["request_id"]),
         "class": _names(records["class_index"], book.classes),
         "task": pa.array(records["task"]),
         "session": pa.array(records["session"], mask=records["session"] < 0),
         "prompt_tokens": pa.array(records["prompt_tokens"]),
+        "cached_tokens": pa.array(records["cached_tokens"]),
         "output_tokens": pa.array(records["output_tokens"]),
         "generated_tokens": pa.array(records["generated_tokens"]),
         "arrived_s": pa.array(records["arrived_s"]),
         "scheduled_s": _number(records["scheduled_s"]),
         "first_token_s": _number(records["first_token_s"]),
         "finished_s": pa.array(records["finished_s"], mask=still),
-        **{name: _number(values) for name, values in latencies(records).items()},
+        **{name: _number(values) for name, values in (times | time_parts(records)).items()},
+        "media_s": _number(media_s),
+        "real_time_factor": _number(times["e2e_s"] / media_s),
         "pool": _names(pool, book.pools, ~placed),
         "replica": pa.array(records["replica"], mask=~placed),
+        "prefill_pool": _names(np.maximum(prefill_pool, 0), book.pools, ~elsewhere),
+        "prefill_replica": pa.array(records["prefill_replica"], mask=~elsewhere),
         "outcome": _names(records["outcome"], OUTCOMES),
         "reason": _names(records["reason"], VERDICTS, records["outcome"] != REJECTED),
         "promise_kept": pa.array(verdicts == PROMISE_KEPT, mask=verdicts == PROMISE_OPEN),
         "preemptions": pa.array(records["preemptions"]),
         "busy_s": pa.array(records["busy_s"]),
         "energy_j": pa.array(records["energy_j"]),
-        "attributed_cost_usd": pa.array(cost),
+        "prefill_busy_s": pa.array(records["prefill_busy_s"]),
+        "prefill_energy_j": pa.array(records["prefill_energy_j"]),
+        "attributed_cost_usd": pa.array(book.attributed_usd(records)),
     }
     return pa.table(columns).replace_schema_metadata({"inferencesim_schema": str(SCHEMA_VERSION)})
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.ledger.tables import latencies, promise_verdicts
+from inferencesim.ledger.tables import TIME_PARTS, latencies, promise_verdicts, time_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from inferencesim.kernel.tables import Records
     from inferencesim.ledger.book import Book
 
-#: A request in the tally: 75 bytes.
+#: A request in the tally: 117 bytes.
 TALLY = np.dtype(
     [
         ("class_index", np.int16),
         ("pool", np.int16),
+        ("prefill_pool", np.int16),  # where it was prefilled, if in another pool; else −1
         ("outcome", np.int8),
         ("reason", np.int8),
         ("promise", np.int8),
@@ -28,13 +29,50 @@ TALLY = np.dtype(
         ("ttft_s", np.float32),
         ("tpot_s", np.float32),
         ("e2e_s", np.float32),
+        *[(name, np.float32) for name in TIME_PARTS],
+        ("media_s", np.float32),
         ("prompt_tokens", np.int32),
+        ("cached_tokens", np.int32),
         ("generated_tokens", np.int32),
         ("preemptions", np.int32),
         ("busy_s", np.float64),
         ("energy_j", np.float64),
+        ("prefill_busy_s", np.float64),
+        ("prefill_energy_j", np.float64),
     ]
 )
+
+
+#: What the tally takes from a request as it is.
+_COPIED = (
+    "class_index",
+    "pool",
+    "outcome",
+    "reason",
+    "arrived_s",
+    "media_s",
+    "prompt_tokens",
+    "cached_tokens",
+    "generated_tokens",
+    "preemptions",
+    "busy_s",
+    "energy_j",
+    "prefill_busy_s",
+    "prefill_energy_j",
+)
+
+
+def tally_of(records: Records, book: Book, verdicts: NDArray[np.int64]) -> Records:
+    """Return the TALLY of some records; `verdicts` are those on their promises."""
+    rows = np.zeros(records.size, TALLY)
+    for name in _COPIED:
+        rows[name] = records[name]
+    rows["prefill_pool"] = book.prefill_pool(records)
+    rows["left_s"] = records["finished_s"]
+    rows["promise"] = verdicts
+    for name, values in (latencies(records) | time_parts(records)).items():
+        rows[name] = values
+    return rows
 
 
 class Tally:
@@ -46,16 +84,7 @@ class Tally:
     def add(self, records: Records, book: Book, end_s: float) -> NDArray[np.int64]:
         """Take some records in, and return the verdicts on their promises."""
         verdicts = promise_verdicts(records, book, end_s)
-        part = np.zeros(records.size, TALLY)
-        for name in ("class_index", "pool", "outcome", "reason", "arrived_s", "prompt_tokens"):
-            part[name] = records[name]
-        for name in ("generated_tokens", "preemptions", "busy_s", "energy_j"):
-            part[name] = records[name]
-        part["left_s"] = records["finished_s"]
-        part["promise"] = verdicts
-        for name, values in latencies(records).items():
-            part[name] = values
-        self._parts.append(part)
+        self._parts.append(tally_of(records, book, verdicts))
         return verdicts
 
     def rows(self) -> Records:

@@ -27,24 +27,28 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 _GREY = "#5A5A5A"
 _RUN_PANELS = (
     ("waiting", "requests waiting", 1.0),
-    ("running", "requests running", 1.0),
+    ("batch", "batch size per replica", 1.0),
     ("kv_usage", "KV cache in use (%)", 100.0),
     ("utilisation", "busy time (%)", 100.0),
     ("power_w", "power (kW)", 1e-3),
 )
+#: Where a pool has a prefix cache.
+_CACHE_PANELS = (("prefix_hit_rate", "prompt tokens cached (%)", 100.0),)
 
 
 def plot_run(run: Run) -> Figure:
-    """Plot queue, running, KV, utilisation and power of every pool over time."""
+    """Plot queue, batch, KV, utilisation and power of every pool over time, and cache hits where there is a cache."""
     from matplotlib.figure import Figure
 
     series = run.series
-    figure = Figure(figsize=(10, 11), layout="constrained")
-    axes = figure.subplots(len(_RUN_PANELS), 1, sharex=True)
+    caches = "prefix_hit_rate" in series and series["prefix_hit_rate"].notna().any()
+    panels = _RUN_PANELS + _CACHE_PANELS * bool(caches)
+    figure = Figure(figsize=(10, 2.2 * len(panels)), layout="constrained")
+    axes = figure.subplots(len(panels), 1, sharex=True)
     unit, size = ("h", 3600.0) if run.manifest.scenario["horizon"] >= 7200.0 else ("min", 60.0)
     names = [profile.pool for profile in run.manifest.profiles]
     window = run.summary.window if run.complete else None
-    for axis, (column, label, scale) in zip(axes, _RUN_PANELS, strict=True):
+    for axis, (column, label, scale) in zip(axes, panels, strict=True):
         _tidy(axis)
         axis.set_ylabel(label)
         if window is not None:
@@ -55,7 +59,9 @@ def plot_run(run: Run) -> Figure:
         for place, name in enumerate(names):
             own = series[series["pool"] == name]
             colour = PALETTE[place % len(PALETTE)]
-            axis.plot(own["time_s"] / size, own[column] * scale, color=colour, linewidth=1.4, label=name)
+            # Nobody may have been admitted between two samples: the line goes on from one that was known to the next.
+            known = own[own[column].notna()]
+            axis.plot(known["time_s"] / size, known[column] * scale, color=colour, linewidth=1.4, label=name)
         axis.set_ylim(bottom=0)
         if scale == 100.0:
             axis.set_ylim(0, 105)

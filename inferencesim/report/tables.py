@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from inferencesim.results.difference import Difference
-    from inferencesim.results.records import PoolSummary, Statistics, Summary, Verdict
+    from inferencesim.results.records import PoolSummary, Statistics, Summary, TimeParts, Verdict
 
 _COLOUR = {"stable": "green", "unstable": "bold red", "shedding": "yellow", "empty": "yellow"}
 
@@ -25,10 +25,31 @@ _CLASS_LINES: tuple[tuple[str, Callable[[Statistics], str]], ...] = (
     ("promises kept", lambda one: share(one.slo_attainment)),
     ("TTFT p50", lambda one: seconds(one.ttft_s.p50)),
     ("TTFT p99", lambda one: seconds(one.ttft_s.p99)),
+    ("ITL p99", lambda one: seconds(one.itl_s.p99)),
+)
+_TIME_PARTS: tuple[tuple[str, Callable[[TimeParts], float | None]], ...] = (
+    ("queue", lambda parts: parts.waiting_s),
+    ("prefill", lambda parts: parts.prefill_s),
+    ("decode", lambda parts: parts.decode_s),
+    ("transfer", lambda parts: parts.transfer_s),
+    ("preempted", lambda parts: parts.preempted_s),
+    ("network", lambda parts: parts.network_s),
+)
+_OUTCOMES: tuple[tuple[str, Callable[[Statistics], int]], ...] = (
+    ("rejected", lambda one: one.rejected),
+    ("timed out", lambda one: one.timed_out),
+    ("cancelled", lambda one: one.cancelled),
+    ("open", lambda one: one.open),
+)
+_EVENTS: tuple[tuple[str, Callable[[PoolSummary], int]], ...] = (
+    ("preemptions", lambda one: one.preemptions),
+    ("handed over", lambda one: one.handed_over),
 )
 _POOL_LINES: tuple[tuple[str, Callable[[PoolSummary], str]], ...] = (
     ("requests placed", lambda one: count(one.arrived)),
     ("utilisation", lambda one: share(one.utilisation)),
+    ("MFU", lambda one: share(one.mfu)),
+    ("MBU", lambda one: share(one.mbu)),
     ("energy", lambda one: joules(one.energy_j)),
 )
 
@@ -59,9 +80,11 @@ def summary_tables(summary: Summary) -> list[RenderableType]:
     if summary.question:
         parts.append(Text(summary.question, style="italic"))
     parts.append(verdict_text(summary.verdict))
-    if summary.oracle:
-        parts.append(Text("A policy knew what a real router cannot: read this as a bound.", style="yellow"))
-    parts += [_fleet_table(summary), _class_table(summary), _pool_table(summary), _error_table(summary)]
+    if policies.oracle:
+        who = ", ".join(policies.oracles)
+        parts.append(Text(f"Read this as a bound: no real system knows what these do: {who}.", style="yellow"))
+    parts += [_fleet_table(summary), _class_table(summary), _time_table(summary)]
+    parts += [_pool_table(summary), _inside_table(summary), _error_table(summary)]
     reasons = [
         f"{each.name}: " + ", ".join(f"{reason.requests:,} {reason.reason}" for reason in each.rejections)
         for each in summary.classes
@@ -100,34 +123,75 @@ def _fleet_table(summary: Summary) -> Table:
 
 
 def _class_table(summary: Summary) -> Table:
-    table = new_table(
-        "Classes", "class", "arrived", "completed", "rejected", "timed out", "cancelled", "open", "promises kept",
-        "TTFT p50", "p99", "TPOT p50", "E2E p50", "p99", "USD/request",
-    )  # fmt: skip
+    """Return what became of each class; outcomes that nobody met are left out."""
+    met = [(name, of) for name, of in _OUTCOMES if any(of(each) for each in summary.classes)]
+    columns = ["arrived", "completed", *(name for name, _ in met), "promises kept"]
+    table = new_table("Classes", "class", *columns, "TTFT p50", "p99", "TPOT p50", "E2E p50", "p99", "USD/request")
     for each in summary.classes:
         table.add_row(
-            each.name, count(each.arrived), *_outcomes(each), share(each.slo_attainment),
-            seconds(each.ttft_s.p50), seconds(each.ttft_s.p99), seconds(each.tpot_s.p50),
+            each.name, count(each.arrived), count(each.completed), *(count(of(each)) for _, of in met),
+            share(each.slo_attainment), seconds(each.ttft_s.p50), seconds(each.ttft_s.p99), seconds(each.tpot_s.p50),
             seconds(each.e2e_s.p50), seconds(each.e2e_s.p99), usd(each.cost_per_completed_request_usd),
         )  # fmt: skip
     return table
 
 
-def _outcomes(each: Statistics) -> list[str]:
-    return [count(value) for value in (each.completed, each.rejected, each.timed_out, each.cancelled, each.open)]
+def _time_table(summary: Summary) -> Table:
+    """Return where the time of each class's completed requests went; columns that hold nothing are left out."""
+    classes = summary.classes
+    parts = [(name, part) for name, part in _TIME_PARTS if any(part(each.time_parts) for each in classes)]
+    cached = any(each.prefix_hit_rate is not None for each in classes)
+    spoken = any(each.real_time_factor.p50 is not None for each in classes)
+    columns = [name for name, _ in parts] + ["E2E mean", "ITL p50", "p99"]
+    columns += ["hit rate"] * cached + ["real-time factor p99"] * spoken
+    table = new_table("Where the time went", "class", *columns)
+    for each in classes:
+        cells = [seconds(part(each.time_parts)) for _, part in parts]
+        cells += [seconds(each.e2e_s.mean), seconds(each.itl_s.p50), seconds(each.itl_s.p99)]
+        cells += [share(each.prefix_hit_rate)] * cached + [significant(each.real_time_factor.p99)] * spoken
+        table.add_row(each.name, *cells)
+    return table
 
 
 def _pool_table(summary: Summary) -> Table:
     table = new_table(
-        "Pools", "pool", "hardware", "model", "replicas (chips)", "placed", "output tokens/s", "utilisation", "power",
+        "Pools", "pool", "hardware", "model", "replicas (chips)", "placed", "output tokens/s", "power",
         "cost", "of it idle", "energy", "CO2e", left=3,
     )  # fmt: skip
     for pool in summary.pools:
         table.add_row(
             pool.name, pool.hardware, f"{pool.model} {pool.precision}", f"{pool.replicas:,} ({pool.chips:,})",
-            count(pool.arrived), significant(pool.output_tokens_per_s), share(pool.utilisation), watts(pool.power_w),
+            count(pool.arrived), significant(pool.output_tokens_per_s), watts(pool.power_w),
             usd(pool.cost_usd), share(_idle_share(summary, pool)), joules(pool.energy_j), grams(pool.carbon_g),
         )  # fmt: skip
+    return table
+
+
+def _inside_table(summary: Summary) -> Table:
+    """Return what went on inside the replicas of each pool; what happened in none is left out."""
+    pools = summary.pools
+    happened = [(name, of) for name, of in _EVENTS if any(of(pool) for pool in pools)]
+    caches = any(pool.prefix_hit_rate is not None for pool in pools)
+    columns = [
+        "utilisation",
+        "MFU",
+        "MBU",
+        "batch",
+        "KV in use",
+        *["hit rate"] * caches,
+        *(name for name, _ in happened),
+    ]
+    table = new_table("Inside the pools", "pool", "batching", "order", *columns, left=3)
+    for pool, used in zip(pools, summary.policies.batching, strict=True):
+        cells = [
+            share(pool.utilisation),
+            share(pool.mfu),
+            share(pool.mbu),
+            significant(pool.batch),
+            share(pool.kv_usage),
+        ]
+        cells += [share(pool.prefix_hit_rate)] * caches + [count(of(pool)) for _, of in happened]
+        table.add_row(pool.name, used.policy.policy, used.order.policy, *cells)
     return table
 
 

@@ -68,7 +68,7 @@ class Manifest(Record):
     scenario_digest : str
     seed : int
     versions : dict of str to str
-        Of Python and of the packages that take part.
+        Of Python and of the packages that take part, those whose policies do included.
     profiles : tuple of PoolProfile
     placement, balancing : str
     oracle : bool
@@ -95,7 +95,7 @@ def make_manifest(plan: Plan) -> Manifest:
     import json
 
     from inferencesim.documents import canonical_json, document_digest
-    from inferencesim.routing.policy import POLICIES
+    from inferencesim.results.policies import foreign_packages, policies_of
 
     scenario = plan.scenario
     placement, balancing = scenario.routing.placement.policy, scenario.routing.balancing.policy
@@ -105,11 +105,11 @@ def make_manifest(plan: Plan) -> Manifest:
         scenario=json.loads(canonical_json(scenario)),
         scenario_digest=document_digest(scenario),
         seed=scenario.seed,
-        versions=package_versions(),
+        versions=package_versions() | foreign_packages(plan),
         profiles=tuple(_profile(pool) for pool in plan.pools),
         placement=placement,
         balancing=balancing,
-        oracle=any(POLICIES.get(name, "routing").oracle for name in (placement, balancing)),
+        oracle=policies_of(plan).oracle,
     )
 
 

@@ -83,6 +83,31 @@ class Distribution(Record):
     p99: float | None
 
 
+class TimeParts(Record):
+    """Where the time of completed requests went: mean seconds, which sum to the mean E2E; null without a request.
+
+    Attributes
+    ----------
+    waiting_s : float or None
+        In a queue, before its prefill and (with prefill in another pool) before it was admitted to decode.
+    prefill_s, decode_s : float or None
+        In a batch.
+    transfer_s : float or None
+        While its KV came over a link.
+    preempted_s : float or None
+        From losing its KV to having it again.
+    network_s : float or None
+        To the client and back.
+    """
+
+    waiting_s: float | None
+    prefill_s: float | None
+    decode_s: float | None
+    transfer_s: float | None
+    preempted_s: float | None
+    network_s: float | None
+
+
 class Reason(Record):
     """How many requests were rejected for one reason (a verdict of the decisions table)."""
 
@@ -105,6 +130,15 @@ class Statistics(Record):
         promises_open / the same.
     queue_time_s, ttft_s, tpot_s, e2e_s : Distribution
         In seconds; see the glossary.
+    itl_s : Distribution
+        Gaps between the tokens made in the window, each token counting once; within 1.1 %. With speculation, tokens
+        that come together have gaps of 0.
+    real_time_factor : Distribution
+        E2E over the seconds of audio, of requests that have any.
+    time_parts : TimeParts
+    prefix_hit_rate : float or None
+        Prompt tokens found in a cache / prompt tokens, of requests first admitted in the window; null where no pool
+        has a prefix cache.
     goodput_per_s : float or None
         promises_kept / seconds of the window.
     completed_in_window : int
@@ -141,6 +175,10 @@ class Statistics(Record):
     ttft_s: Distribution
     tpot_s: Distribution
     e2e_s: Distribution
+    itl_s: Distribution
+    real_time_factor: Distribution
+    time_parts: TimeParts
+    prefix_hit_rate: float | None
     goodput_per_s: float | None
     completed_in_window: int
     input_tokens_per_s: float
@@ -199,11 +237,26 @@ class PoolSummary(Record):
     replicas, chips : int
         `chips` of all replicas together.
     arrived, completed : int
-        Requests placed here, and finished here, within the window.
+        Requests placed or sent here, and finished here, within the window.
+    handed_over : int
+        Requests prefilled here in the window, to be decoded in another pool.
+    preemptions : int
+        In the window.
     output_tokens_per_s : float
         Tokens made here within the window, those of requests that did not finish included.
     utilisation : float
         Busy share of its replicas' time.
+    batch, kv_usage : float or None
+        Requests running per replica, and the share of its KV blocks that requests hold: means over the samples of the
+        series in the window, null without one.
+    prefix_hit_rate : float or None
+        Prompt tokens found in a cache here / prompt tokens, of requests first admitted here in the window; null
+        without a prefix cache.
+    mfu, mbu : float or None
+        FLOPs and bytes per second of busy time over the peaks of its chips; null where nothing ran, and where models
+        take turns.
+    mfu_wall, mbu_wall : float or None
+        The same over the whole window: × utilisation.
     power_w : float
         Mean power of the machines.
     owned_usd : float
@@ -227,8 +280,17 @@ class PoolSummary(Record):
     chips: int
     arrived: int
     completed: int
+    handed_over: int
+    preemptions: int
     output_tokens_per_s: float
     utilisation: float
+    batch: float | None
+    kv_usage: float | None
+    prefix_hit_rate: float | None
+    mfu: float | None
+    mbu: float | None
+    mfu_wall: float | None
+    mbu_wall: float | None
     power_w: float
     owned_usd: float
     busy_usd: float
@@ -270,17 +332,40 @@ class PolicyUsed(Record):
     oracle: bool
 
 
+class BatchingUsed(Record):
+    """How a pool forms its batches.
+
+    Attributes
+    ----------
+    policy, order : PolicyUsed
+        `order` is an oracle also where it goes by lengths that some class predicts without error.
+    """
+
+    pool: str
+    policy: PolicyUsed
+    order: PolicyUsed
+
+
 class Policies(Record):
     """Who decided, and how old what they saw was."""
 
     placement: PolicyUsed
     balancing: PolicyUsed
     snapshot_age_s: float
+    batching: tuple[BatchingUsed, ...]
+
+    @property
+    def oracles(self) -> tuple[str, ...]:
+        """Those that looked at what nobody can know in a real system, in words."""
+        used = [("placement", self.placement), ("balancing", self.balancing)]
+        for each in self.batching:
+            used += [(f"batching of {each.pool}", each.policy), (f"order of {each.pool}", each.order)]
+        return tuple(f"{level} {policy.policy}" for level, policy in used if policy.oracle)
 
     @property
     def oracle(self) -> bool:
-        """Whether a policy looked at what a real router cannot know."""
-        return self.placement.oracle or self.balancing.oracle
+        """Whether there is one."""
+        return bool(self.oracles)
 
 
 class Summary(Record):

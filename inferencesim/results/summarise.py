@@ -9,22 +9,22 @@ import numpy as np
 
 from inferencesim.documents import document_digest
 from inferencesim.kernel.tables import CANCELLED, COMPLETED, OPEN, REJECTED, TIMED_OUT, VERDICTS
-from inferencesim.ledger.tables import PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN
+from inferencesim.ledger.tables import PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN, TIME_PARTS
+from inferencesim.results.distributions import distribution, gap_distribution, per
 from inferencesim.results.money import ClassCost, accounts, class_cost
+from inferencesim.results.policies import policies_of
 from inferencesim.results.records import (
     ClassSummary,
     Conservation,
-    Distribution,
     FleetSummary,
-    Policies,
-    PolicyUsed,
     PoolSummary,
     Reason,
     Summary,
+    TimeParts,
     Window,
 )
-from inferencesim.results.verdict import judge
-from inferencesim.routing.policy import POLICIES
+from inferencesim.results.verdict import held_by, judge
+from inferencesim.simulation.work_done import achieved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,13 +34,10 @@ if TYPE_CHECKING:
     from inferencesim.kernel.tables import Records
     from inferencesim.results.money import PoolAccount
     from inferencesim.scenario.fleet import Precision
-    from inferencesim.scenario.policies import PolicyChoice
-    from inferencesim.scenario.scenario import Scenario
     from inferencesim.scenario.workload import Promise
     from inferencesim.simulation.engine import Result
     from inferencesim.simulation.marks import Mark
-
-_PERCENTILES = (50, 90, 95, 99)
+    from inferencesim.simulation.plan import PoolPlan
 
 
 def summarise(result: Result) -> Summary:
@@ -62,6 +59,9 @@ def summarise(result: Result) -> Summary:
         carbon_g=sum(row.carbon_g for row in ledger),
     )
     window = Window(from_s=start.at_s, to_s=stop.at_s, end_s=result.end.at_s)
+    caches = any(pool.spec.prefix_cache for pool in result.plan.pools)
+    policies = policies_of(result.plan)
+    held = [held_by(pool) for pool in result.plan.pools]
     each_class = [
         ClassSummary(
             name=name,
@@ -70,6 +70,8 @@ def summarise(result: Result) -> Summary:
                 promising,
                 window,
                 class_cost(name, ledger),
+                result.gaps[index],
+                caches,
             ),
         )
         for index, name in enumerate(classes)
@@ -79,12 +81,12 @@ def summarise(result: Result) -> Summary:
         question=scenario.question,
         scenario_digest=document_digest(scenario),
         seed=scenario.seed,
-        policies=(policies := _policies(scenario)),
+        policies=policies,
         oracle=policies.oracle,
         window=window,
-        verdict=judge(requests, result.book.pools, classes, window.from_s, window.to_s),
+        verdict=judge(requests, result.book.pools, classes, window.from_s, window.to_s, held),
         conservation=_conservation(result.arrived, requests),
-        fleet=_fleet(_statistics(requests, promising, window, whole), pools, window),
+        fleet=_fleet(_statistics(requests, promising, window, whole, result.gaps.sum(axis=0), caches), pools, window),
         classes=tuple(each_class),
         pools=tuple(_pool(index, account, result) for index, account in enumerate(pools)),
         ledger=ledger,
@@ -97,15 +99,6 @@ def promises(promise: Promise) -> bool:
     return any(value is not None for value in promise.model_dump().values())
 
 
-def distribution(values: NDArray[np.floating]) -> Distribution:
-    """Return mean and percentiles of what is not NaN."""
-    known = values[~np.isnan(values)].astype(np.float64)
-    if known.size == 0:
-        return Distribution(mean=None, p50=None, p90=None, p95=None, p99=None)
-    p50, p90, p95, p99 = (float(value) for value in np.percentile(known, _PERCENTILES))
-    return Distribution(mean=float(known.mean()), p50=p50, p90=p90, p95=p95, p99=p99)
-
-
 def describe_precision(precision: Precision) -> str:
     """Return a precision in a word: ``bf16``, or ``fp8 weights, bf16 KV``, where they differ."""
     parts: list[str] = [precision.weights]
@@ -116,13 +109,15 @@ def describe_precision(precision: Precision) -> str:
     return ", ".join(parts)
 
 
-def per(amount: float, count: float) -> float | None:
-    """Return `amount` / `count`; None where there is nothing to divide by."""
-    return amount / count if count > 0 else None
-
-
-def _statistics(requests: Records, promising: NDArray[np.bool_], window: Window, cost: ClassCost) -> dict[str, Any]:
-    """Return the fields of :class:`Statistics` for some requests."""
+def _statistics(
+    requests: Records,
+    promising: NDArray[np.bool_],
+    window: Window,
+    cost: ClassCost,
+    gaps: NDArray[np.float64],
+    caches: bool,
+) -> dict[str, Any]:
+    """Return the fields of :class:`Statistics` for some requests and the gaps between their tokens."""
     arrived_s, left_s = requests["arrived_s"], requests["left_s"]
     of = requests[(arrived_s >= window.from_s) & (arrived_s < window.to_s)]
     outcome = of["outcome"]
@@ -149,6 +144,10 @@ def _statistics(requests: Records, promising: NDArray[np.bool_], window: Window,
         "ttft_s": distribution(of["ttft_s"]),
         "tpot_s": distribution(of["tpot_s"]),
         "e2e_s": distribution(of["e2e_s"]),
+        "itl_s": gap_distribution(gaps),
+        "real_time_factor": distribution(of["e2e_s"][of["media_s"] > 0.0] / of["media_s"][of["media_s"] > 0.0]),
+        "time_parts": _time_parts(of[outcome == COMPLETED]),
+        "prefix_hit_rate": _hit_rate(requests, window) if caches else None,
         "goodput_per_s": kept / window.length_s if bound.size else None,
         "completed_in_window": completed_in_window,
         "input_tokens_per_s": float(requests["prompt_tokens"][finished].sum(dtype=np.int64)) / window.length_s,
@@ -166,6 +165,18 @@ def _statistics(requests: Records, promising: NDArray[np.bool_], window: Window,
             if reasons[code]
         ),
     }
+
+
+def _time_parts(completed: Records) -> TimeParts:
+    """Return where the time of some requests went, on average."""
+    return TimeParts(**{name: per(float(completed[name].sum(dtype=np.float64)), completed.size) for name in TIME_PARTS})
+
+
+def _hit_rate(requests: Records, window: Window) -> float | None:
+    """Return the share of prompt tokens that was found in caches, of requests first admitted in the window."""
+    admitted_s = requests["arrived_s"] + requests["queue_time_s"]
+    of = requests[(admitted_s >= window.from_s) & (admitted_s < window.to_s)]
+    return per(float(of["cached_tokens"].sum(dtype=np.int64)), float(of["prompt_tokens"].sum(dtype=np.int64)))
 
 
 def _fleet(statistics: dict[str, Any], pools: Sequence[PoolAccount], window: Window) -> FleetSummary:
@@ -186,7 +197,16 @@ def _fleet(statistics: dict[str, Any], pools: Sequence[PoolAccount], window: Win
 
 def _pool(index: int, account: PoolAccount, result: Result) -> PoolSummary:
     pool, (start, stop) = account.pool, result.window
-    placed = result.requests[result.requests["pool"] == index]
+    requests = result.requests
+    placed = requests[requests["pool"] == index]
+    sent = requests[requests["prefill_pool"] == index]
+    utilisation = account.busy_s / (pool.replicas * (stop.at_s - start.at_s))
+    samples = result.samples
+
+    def since(counter: str) -> int:
+        return int(getattr(stop, counter)[index] - getattr(start, counter)[index])
+
+    mfu, mbu = _achieved(pool, index, start, stop)
     seconds = stop.at_s - start.at_s
     deployment = pool.deployment
     joules = account.busy_j + account.idle_j
@@ -200,10 +220,19 @@ def _pool(index: int, account: PoolAccount, result: Result) -> PoolSummary:
         expected_error=deployment.expected_error,
         replicas=pool.replicas,
         chips=pool.replicas * deployment.chips,
-        arrived=int(_within(placed["arrived_s"], start, stop).sum()),
+        arrived=sum(int(_within(each["arrived_s"], start, stop).sum()) for each in (placed, sent)),
         completed=int((_within(placed["left_s"], start, stop) & (placed["outcome"] == COMPLETED)).sum()),
-        output_tokens_per_s=float(stop.output_tokens[index] - start.output_tokens[index]) / seconds,
-        utilisation=account.busy_s / (pool.replicas * seconds),
+        handed_over=since("handed_over"),
+        preemptions=since("preemptions"),
+        output_tokens_per_s=since("output_tokens") / seconds,
+        utilisation=utilisation,
+        batch=per(float(samples.running[index]) / pool.replicas, samples.taken),
+        kv_usage=per(float(samples.kv_usage[index]), samples.taken),
+        prefix_hit_rate=per(since("cached_tokens"), since("prompt_tokens")) if pool.spec.prefix_cache else None,
+        mfu=mfu,
+        mbu=mbu,
+        mfu_wall=None if mfu is None else mfu * utilisation,
+        mbu_wall=None if mbu is None else mbu * utilisation,
         power_w=joules / seconds,
         owned_usd=owned,
         busy_usd=account.busy_usd,
@@ -215,6 +244,13 @@ def _pool(index: int, account: PoolAccount, result: Result) -> PoolSummary:
         site_energy_j=joules * pool.pue,
         carbon_g=account.carbon_g(joules),
     )
+
+
+def _achieved(pool: PoolPlan, index: int, start: Mark, stop: Mark) -> tuple[float | None, float | None]:
+    """Return MFU and MBU of a pool between two moments."""
+    counts = (stop.counts[index] - start.counts[index])[None, :]
+    ((mfu, mbu),) = achieved(pool, counts, np.array([stop.counted_s[index] - start.counted_s[index]])).tolist()
+    return (None if math.isnan(mfu) else mfu), (None if math.isnan(mbu) else mbu)
 
 
 def _within(times_s: NDArray[np.float64], start: Mark, stop: Mark) -> NDArray[np.bool_]:
@@ -230,17 +266,4 @@ def _conservation(arrived: int, requests: Records) -> Conservation:
         timed_out=int(counts[TIMED_OUT]),
         cancelled=int(counts[CANCELLED]),
         open=int(counts[OPEN]),
-    )
-
-
-def _policies(scenario: Scenario) -> Policies:
-    def used(choice: PolicyChoice, level: str) -> PolicyUsed:
-        found = POLICIES.get(choice.policy, f"routing.{level}.policy")
-        return PolicyUsed(policy=choice.policy, parameters=dict(choice.parameters), oracle=found.oracle)
-
-    routing = scenario.routing
-    return Policies(
-        placement=used(routing.placement, "placement"),
-        balancing=used(routing.balancing, "balancing"),
-        snapshot_age_s=routing.snapshot_age,
     )

@@ -34,14 +34,14 @@ from inferencesim.kernel.play import (
 from inferencesim.kernel.tables import OPEN, REQUEST
 from inferencesim.kernel.views import inside_pool
 from inferencesim.ledger.tables import decision_table, request_table
-from inferencesim.ledger.tally import Tally
+from inferencesim.ledger.tally import Tally, tally_of
 from inferencesim.policy import failed
 from inferencesim.routing.policy import bind
 from inferencesim.simulation.clients import draw_next_turns
 from inferencesim.simulation.compiling import compiled_arrival, compiled_play
 from inferencesim.simulation.entrance import new_gateway
 from inferencesim.simulation.envelope import require_measured_load, require_measured_turns
-from inferencesim.simulation.marks import Charges, Mark, series_table, take_charges, take_mark
+from inferencesim.simulation.marks import Charges, Mark, Samples, series_table, take_charges, take_mark
 from inferencesim.simulation.setup import bind_policy, make_book
 from inferencesim.simulation.state import new_fleet, stream_of, with_first_asks, with_more_slots
 from inferencesim.simulation.traits import class_means
@@ -76,6 +76,10 @@ class Result:
         Start and end of the measurement window.
     charges : tuple of Charges
         What each class had been charged at start and end of the window.
+    gaps : ndarray of float64, shape (classes, bins)
+        Gaps between tokens of the window, in the bins of :mod:`inferencesim.kernel.gaps`.
+    samples : Samples
+        Of the series, those of the window.
     end : Mark
         When the simulation stopped.
     arrived : int
@@ -89,6 +93,8 @@ class Result:
     requests: Records
     window: tuple[Mark, Mark]
     charges: tuple[Charges, Charges]
+    gaps: np.ndarray
+    samples: Samples
     end: Mark
     arrived: int
     malformed: tuple[MalformedRow, ...]
@@ -138,6 +144,8 @@ class Simulation:
         self._series: list[Mark] = []
         self._window_start = take_mark(self.fleet, 0.0)
         self._charged_before = self._charges(0.0)
+        self._gaps_before = self.fleet.gaps.copy()
+        self._samples = Samples(len(plan.pools))
         self._reached_s = -1.0
 
     def _kernel_policies(self) -> tuple[BoundPolicy, BoundPolicy]:
@@ -157,11 +165,14 @@ class Simulation:
         """
         scenario = self.plan.scenario
         env, horizon = self.env, scenario.horizon
-        env.process(self._mark(scenario.warm_up))
+        if scenario.warm_up > 0.0:
+            # Else the window begins with the fleet at rest, before what happens at its first instant.
+            env.process(self._mark(scenario.warm_up))
         env.process(self._sample(horizon))
         self._run_until(horizon)
         window = (self._window_start, take_mark(self.fleet, horizon))
         charges = (self._charged_before, self._charges(horizon))
+        gaps = self.fleet.gaps - self._gaps_before
         last = horizon + scenario.drain
         if self.fleet.clock["inside"][0] > 0:
             self._run_until(last)
@@ -175,6 +186,8 @@ class Simulation:
             requests=self._tally.rows(),
             window=window,
             charges=charges,
+            gaps=gaps,
+            samples=self._samples,
             end=end,
             arrived=int(self.fleet.clock["arrived"][0]),
             malformed=self._malformed,
@@ -306,8 +319,9 @@ class Simulation:
     def _charges(self, at_s: float) -> Charges:
         """Return what each class has been charged up to `at_s`."""
         left = self.fleet.done[: int(self.fleet.clock["done_count"][0])]
-        tables = (self._tally.rows(), left, self._inside(at_s))
-        return take_charges(tables, len(self.book.pools), len(self.book.classes))
+        # Only what was spent counts here: whether promises were kept is decided when a request is booked.
+        others = [tally_of(each, self.book, np.zeros(each.size, np.int64)) for each in (left, self._inside(at_s))]
+        return take_charges([self._tally.rows(), *others], len(self.book.pools), len(self.book.classes))
 
     def _book_open(self, end_s: float) -> None:
         """Book the requests still inside when the simulation stops."""
@@ -323,6 +337,7 @@ class Simulation:
         yield self.env.timeout(moment)
         self._window_start = take_mark(self.fleet, moment)
         self._charged_before = self._charges(moment)
+        self._gaps_before = self.fleet.gaps.copy()
 
     def _sample(self, horizon: float) -> simpy.events.ProcessGenerator:
         """Record the series, from 0 to the horizon and on while requests are inside."""
@@ -334,6 +349,8 @@ class Simulation:
             yield self.env.timeout(step * interval - self.env.now)
             now = take_mark(self.fleet, self.env.now)
             self._series.append(now)
+            if self.plan.scenario.warm_up < now.at_s <= horizon:
+                self._samples.add(now)
             if now.at_s > horizon and self.fleet.clock["inside"][0] == 0:
                 return
             if self._progress is not None:

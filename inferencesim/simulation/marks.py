@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from inferencesim.kernel.accounts import pool_usage
+from inferencesim.kernel.accounts import counts_at, pool_usage
 from inferencesim.ledger.tables import SCHEMA_VERSION
+from inferencesim.simulation.work_done import achieved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,18 @@ class Mark:
     at_s : float
     busy_s, step_energy_j : ndarray of float64, shape (pools,)
         Of all replicas, since the start.
-    output_tokens, completed, arrived, waiting, running : ndarray of int64, shape (pools,)
-    kv_usage : ndarray of float64, shape (pools,)
+    output_tokens, completed, arrived, handed_over, preemptions : ndarray of int64, shape (pools,)
+        Likewise.
+    cached_tokens, prompt_tokens : ndarray of int64, shape (pools,)
+        Likewise, of the requests admitted first: of their prompts, what was found in a cache, and all.
+    counts : ndarray of float64, shape (pools, fields of COUNTS)
+        Likewise, what steps processed.
+    counted_s : ndarray of float64, shape (pools,)
+        Busy seconds of those steps.
+    waiting, running : ndarray of int64, shape (pools,)
+        Requests, at the moment.
+    kv_usage, cached_share : ndarray of float64, shape (pools,)
+        Shares of the KV blocks, at the moment: those held by requests, and those only kept in prefix caches.
     """
 
     at_s: float
@@ -37,9 +48,31 @@ class Mark:
     output_tokens: np.ndarray
     completed: np.ndarray
     arrived: np.ndarray
+    handed_over: np.ndarray
+    preemptions: np.ndarray
+    cached_tokens: np.ndarray
+    prompt_tokens: np.ndarray
+    counts: np.ndarray
+    counted_s: np.ndarray
     waiting: np.ndarray
     running: np.ndarray
     kv_usage: np.ndarray
+    cached_share: np.ndarray
+
+
+class Samples:
+    """Sums over samples of what pools hold at a moment: means over the measurement window, with nothing stored."""
+
+    def __init__(self, pools: int) -> None:
+        self.taken = 0
+        self.running = np.zeros(pools)
+        self.kv_usage = np.zeros(pools)
+
+    def add(self, mark: Mark) -> None:
+        """Take one more sample in."""
+        self.taken += 1
+        self.running += mark.running
+        self.kv_usage += mark.kv_usage
 
 
 @dataclass(frozen=True)
@@ -56,18 +89,21 @@ class Charges:
 
 
 def take_charges(records: Sequence[Records], pools: int, classes: int) -> Charges:
-    """Sum the shares of some tables of requests by pool and class."""
+    """Sum the shares of some TALLYs by class and by the pool in which they were spent."""
     # One sum over all, in the order in which they left: the result must not depend on how tables were flushed.
-    pool = np.concatenate([table["pool"] for table in records]).astype(np.int64)
     index = np.concatenate([table["class_index"] for table in records]).astype(np.int64)
-    placed = pool >= 0
-    cell = pool[placed] * classes + index[placed]
 
-    def summed(column: str) -> np.ndarray:
-        weights = np.concatenate([table[column] for table in records])[placed]
+    def summed(column: str, where: str) -> np.ndarray:
+        pool = np.concatenate([table[where] for table in records]).astype(np.int64)
+        spent = pool >= 0
+        cell = pool[spent] * classes + index[spent]
+        weights = np.concatenate([table[column] for table in records])[spent]
         return np.bincount(cell, weights=weights, minlength=pools * classes).reshape(pools, classes)
 
-    return Charges(summed("busy_s"), summed("energy_j"))
+    return Charges(
+        summed("busy_s", "pool") + summed("prefill_busy_s", "prefill_pool"),
+        summed("energy_j", "pool") + summed("prefill_energy_j", "prefill_pool"),
+    )
 
 
 def take_mark(fleet: Fleet, at_s: float) -> Mark:
@@ -75,6 +111,15 @@ def take_mark(fleet: Fleet, at_s: float) -> Mark:
     busy_s, step_energy_j, output_tokens = zip(
         *(pool_usage(fleet, pool, at_s) for pool in range(fleet.pools.size)), strict=True
     )
+    replicas, pools = fleet.replicas, fleet.pools
+    seconds = np.zeros(replicas.size)
+    counts = counts_at(fleet, at_s, seconds).view(np.float64).reshape(replicas.size, -1)
+
+    def by_pool(values: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(values, pools["first_replica"])
+
+    # Of each replica the cache of its device comes first, then those of its tiers.
+    idle = fleet.caches.caches["idle"][:: 1 + fleet.tiers.shape[1]]
     return Mark(
         at_s=at_s,
         busy_s=np.array(busy_s),
@@ -82,9 +127,16 @@ def take_mark(fleet: Fleet, at_s: float) -> Mark:
         output_tokens=np.array(output_tokens, dtype=np.int64),
         completed=fleet.pools["completed"].copy(),
         arrived=fleet.pools["arrived"].copy(),
+        handed_over=fleet.pools["handed_over"].copy(),
+        preemptions=by_pool(replicas["preemptions"]),
+        cached_tokens=by_pool(replicas["cached_tokens"]),
+        prompt_tokens=by_pool(replicas["prompt_tokens"]),
+        counts=by_pool(counts),
+        counted_s=by_pool(seconds),
         waiting=fleet.live_pools["waiting"].copy(),
         running=fleet.live_pools["running"].copy(),
         kv_usage=fleet.live_pools["kv_usage"].copy(),
+        cached_share=by_pool(idle) / pools["capacity"],
     )
 
 
@@ -96,13 +148,30 @@ def series_table(plan: Plan, marks: Sequence[Mark]) -> pa.Table:
     seconds = np.diff([mark.at_s for mark in marks])[:, None]
     busy = np.diff([mark.busy_s for mark in marks], axis=0)
     energy = np.diff([mark.step_energy_j for mark in marks], axis=0) + idle_w * (replicas * seconds - busy)
+    counts = np.diff([mark.counts for mark in marks], axis=0)
+    counted_s = np.diff([mark.counted_s for mark in marks], axis=0)
+    used = np.stack([achieved(pool, counts[:, index], counted_s[:, index]) for index, pool in enumerate(pools)], axis=1)
+    running = np.array([mark.running for mark in marks[1:]])
+    prompts = np.diff([mark.prompt_tokens for mark in marks], axis=0)
+    cached = np.diff([mark.cached_tokens for mark in marks], axis=0)
+    caching = np.array([pool.spec.prefix_cache for pool in pools])
     names = pa.array(np.tile(np.arange(len(pools), dtype=np.int32), len(marks) - 1))
     columns = {
         "time_s": np.repeat([mark.at_s for mark in marks[1:]], len(pools)),
         "pool": pa.DictionaryArray.from_arrays(names, pa.array([pool.name for pool in pools], pa.string())),
         "utilisation": (busy / (replicas * seconds)).ravel(),
         "power_w": (energy / seconds).ravel(),
+        "mfu": _number(used[..., 0]),
+        "mbu": _number(used[..., 1]),
+        "batch": (running / replicas).ravel(),
+        "preemptions": np.diff([mark.preemptions for mark in marks], axis=0).ravel(),
+        "prefix_hit_rate": _number(np.where(caching & (prompts > 0), cached / np.maximum(prompts, 1), np.nan)),
     }
-    for name in ("waiting", "running", "kv_usage", "arrived", "completed", "output_tokens"):
+    for name in ("waiting", "running", "kv_usage", "cached_share", "arrived", "completed", "output_tokens"):
         columns[name] = np.concatenate([getattr(mark, name) for mark in marks[1:]])
     return pa.table(columns).replace_schema_metadata({"inferencesim_schema": str(SCHEMA_VERSION)})
+
+
+def _number(values: np.ndarray) -> pa.Array:
+    """Return a table of numbers as one column, row by row, in which NaN has become null."""
+    return pa.array(values.ravel(), from_pandas=True)

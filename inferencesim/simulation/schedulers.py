@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,8 @@ def schedulers_of(plan: Plan) -> Schedulers:
     formers, orders = functions_of(plan)
     form_parameters = np.zeros((len(plan.pools), MOST_PARAMETERS))
     rank_parameters = np.zeros((len(plan.pools), MOST_PARAMETERS))
-    form, rank = {}, {}
+    form: dict[str, Any] = {}
+    rank: dict[str, Any] = {}
     for index, pool in enumerate(plan.pools):
         where = f"pools[{index}].batching"
         for choice, bind, functions, parameters in (

@@ -37,6 +37,7 @@ def make_book(plan: Plan, traits: Records) -> Book:
     return Book(
         classes=tuple(each.name for each in plan.scenario.workload),
         pools=tuple(pool.name for pool in plan.pools),
+        pool_of=np.repeat(np.arange(len(plan.pools)), [pool.replicas for pool in plan.pools]),
         promises=Promises(
             limits([each.ttft for each in promises]),
             limits([each.tpot for each in promises]),

@@ -21,6 +21,7 @@ from inferencesim.kernel.tables import (
     LOAD,
     NEVER,
     POOL,
+    RECORD,
     REPLICA,
     REQUEST,
     SEAT,
@@ -35,6 +36,8 @@ from inferencesim.simulation.schedulers import functions_of
 from inferencesim.simulation.traits import pool_traits, reference_pools
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from inferencesim.kernel.gateway import Gateway
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.simulation.plan import Plan
@@ -96,9 +99,12 @@ def new_fleet(plan: Plan, load: Requests, means: ClassMeans, *, done_rows: int =
     lanes["head"] = lanes["tail"] = -1
     live, live_pools = np.zeros(replicas, LOAD), np.zeros(pools, LOAD)
     aged = plan.scenario.routing.snapshot_age > 0.0
+    # Records are written whole: nothing reads what was there before.
+    done = np.empty(done_rows + widest + 1, RECORD)
     fleet = Fleet(
         clock=clock,
         slots=np.zeros(0, REQUEST),
+        slot_words=np.zeros((0, 0), np.int64),
         replicas=replica_table,
         pools=pool_table,
         classes=classes,
@@ -117,8 +123,8 @@ def new_fleet(plan: Plan, load: Requests, means: ClassMeans, *, done_rows: int =
         live_pools=live_pools,
         seen=live.copy() if aged else live,
         seen_pools=live_pools.copy() if aged else live_pools,
-        # Whole records are copied into it: nothing reads what was there before.
-        done=np.empty(done_rows + widest + 1, REQUEST),
+        done=done,
+        done_words=_words(done),
         counts=np.zeros(replicas, COUNTS),
         mixture=np.zeros((replicas, classes.size), MIXTURE),
         gaps=np.zeros((classes.size, BINS)),
@@ -165,12 +171,17 @@ def _variants(plan: Plan) -> tuple[Records, Records]:
     variants = np.zeros(len(plan.deployments), VARIANT)
     tiers = np.zeros((variants.size, max(len(pool.spec.kv_tiers) for pool in plan.pools)), TIER)
     rows = iter(range(variants.size))
+    named = {pool.name: pool for pool in plan.pools}
     for pool in plan.pools:
         for deployment in pool.variants:
             index = next(rows)
             row = variants[index]
             row["kv_blocks"] = deployment.memory.kv_blocks
             row["context_limit"] = deployment.context_limit
+            if pool.spec.prefill_in is not None:
+                # A prompt has to fit where it is prefilled, too.
+                helper = named[pool.spec.prefill_in.pool].deployment
+                row["context_limit"] = min(deployment.context_limit, helper.context_limit)
             block_bytes = deployment.kv_block_bytes
             row["load_s"] = deployment.load_s
             link = pool.spec.kv_link or deployment.kv_link
@@ -203,7 +214,7 @@ def _caches(plan: Plan, most_tiers: int) -> Caches:
         raise InputError(
             "pools",
             f"prefix caches and tiers of {sum(capacities):,} blocks together",
-            f"At most {_MOST_CACHED_BLOCKS:,}: use fewer replicas, larger blocks (batching.block_size) or smaller tiers.",
+            f"At most {_MOST_CACHED_BLOCKS:,}: use fewer replicas, larger blocks (batching.block_size), smaller tiers.",
         )
     return new_caches(capacities)
 
@@ -254,7 +265,12 @@ def with_more_slots(fleet: Fleet) -> Fleet:
     fleet.clock["free_slot"] = before
     timers = np.zeros(4 * after, TIMER)
     timers[: fleet.timers.size] = fleet.timers
-    return fleet._replace(slots=slots, timers=timers)
+    return fleet._replace(slots=slots, slot_words=_words(slots), timers=timers)
+
+
+def _words(table: Records) -> NDArray[np.int64]:
+    """Return the memory of a table of eight-byte fields as words, a row per record."""
+    return table.view(np.int64).reshape(table.size, table.itemsize // 8)
 
 
 def with_first_asks(fleet: Fleet, gateway: Gateway, scenario: Scenario) -> Fleet:

@@ -66,6 +66,7 @@ def reference_pools(plan: Plan, traits: Records) -> NDArray[np.int64]:
 
 
 def pool_traits(plan: Plan, means: ClassMeans) -> Records:
+    """Return the TRAITS of all pools, for the mix of requests that each may be given."""
     traits = np.zeros(len(plan.pools), TRAITS)
     for index, pool in enumerate(plan.pools):
         weight = np.where(plan.verdicts[:, index] == ELIGIBLE, means.rate, 0.0)

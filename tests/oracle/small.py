@@ -9,6 +9,7 @@ import numpy as np
 from inferencesim.deployment.engine import load_engine
 from inferencesim.deployment.memory import engine_memory, plan_memory
 from inferencesim.hardware.catalog import load_profile
+from inferencesim.kernel.tables import REQUEST
 from inferencesim.ledger.sink import MemorySink
 from inferencesim.models.catalog import load_model
 from inferencesim.scenario.fleet import Batching, Parallelism, Precision
@@ -79,15 +80,32 @@ def scenario(pools, workload, horizon=2.0, **said):
     return Scenario.model_validate(tree)
 
 
+class Recorded(Simulation):
+    """A simulation that keeps the kernel's own records of all requests, private fields included."""
+
+    def __init__(self, plan, sink):
+        super().__init__(plan, sink)
+        self.kept = []
+
+    def _book(self, records, end_s):
+        self.kept.append(records.copy())
+        super()._book(records, end_s)
+
+
 class Run:
     """A finished simulation: its result, its tables as data frames, and the fleet it left behind."""
 
     def __init__(self, described):
         sink = MemorySink()
         self.plan = make_plan(described)
-        self.simulation = Simulation(self.plan, sink)
+        self.simulation = Recorded(self.plan, sink)
         self.result = self.simulation.run()
         self.tables = sink.tables()
+
+    def records(self):
+        """Return the kernel's records of all requests, in order of their numbers."""
+        every = np.concatenate([np.zeros(0, REQUEST), *self.simulation.kept])
+        return every[np.argsort(every["request_id"])]
 
     @property
     def fleet(self):
