@@ -33,6 +33,7 @@ from inferencesim.kernel.blocks import (
 from inferencesim.kernel.gaps import begin_gaps, end_gaps
 from inferencesim.kernel.heap import add_timer
 from inferencesim.kernel.queue import (
+    count_coming,
     count_context,
     count_running,
     count_waiting,
@@ -205,6 +206,7 @@ def hand_over(fleet: Fleet, schedulers: Schedulers, replica: int, place: int, no
     s["source_shared"] = s["shared"]
     s["shared"] = 0
     s["row"] = fleet.replicas[s["replica"]]["row"]
+    count_coming(fleet, s["replica"], -1)
     queue_up(fleet, schedulers, s["replica"], slot, now)
 
 

@@ -139,7 +139,7 @@ def count_service(fleet: Fleet, replica: int, steps: int) -> None:
 @inner
 def _steps_of_first_lane(fleet: Fleet, replica: int) -> int:
     """Return the decode steps after which another tenant may have been given less than the one that is next now."""
-    steps = NEVER
+    steps = int(NEVER)
     first = fleet.lanes[replica, fleet.slots[first_waiting(fleet, replica)]["lane"]]
     for each in range(fleet.lanes.shape[1]):
         lane = fleet.lanes[replica, each]
@@ -159,10 +159,10 @@ def begin_decode(fleet: Fleet, replica: int, preempted: bool) -> None:
     if preempted:
         # Admission resumes in the next step.
         steps = 1
-    elif interval > 1 and fleet.live[replica]["waiting"] > 0:
+    elif interval > 1 and r["queued"] > 0:
         # Who waits is looked at again then.
         steps = min(steps, interval - r["step"] % interval)
-    if fleet.pools[r["pool"]]["fair"] and fleet.live[replica]["waiting"] > 0:
+    if fleet.pools[r["pool"]]["fair"] and r["queued"] > 0:
         steps = min(steps, _steps_of_first_lane(fleet, replica))
     line = line_of(fleet.latency, r["row"], float(decoding), context + growth)
     if line.limit < np.inf:

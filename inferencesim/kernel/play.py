@@ -87,7 +87,7 @@ def _client_leaves(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
         unlink_waiting(fleet, slot)
         count_waiting(fleet, replica, 0, s["progress"] - s["target"])
         leave(fleet, slot, outcome, now)
-        if was_first and fleet.live[replica]["waiting"] > 0:
+        if was_first and fleet.replicas[replica]["queued"] > 0:
             # The next in the queue may be smaller than the one that blocked it.
             disturb(fleet, schedulers, replica, now)
     elif fleet.replicas[replica]["segment"] in (IDLE, HOLD):

@@ -62,7 +62,7 @@ def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float
     r["segment_start_s"] = now
     if r["ready"] > 0:
         join_loaded(fleet, replica, now)
-    if fleet.live[replica]["running"] == 0 and fleet.live[replica]["waiting"] > 0 and _begin_swap(fleet, replica):
+    if fleet.live[replica]["running"] == 0 and r["queued"] > 0 and _begin_swap(fleet, replica):
         return
     preempted = False
     growth = growth_over(fleet, replica, 1)
@@ -73,7 +73,7 @@ def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float
     given = 0
     together = True
     wake_s = np.inf
-    if r["prefilling"] > 0 or fleet.live[replica]["waiting"] > 0:
+    if r["prefilling"] > 0 or r["queued"] > 0:
         formation = _ask_policy(fleet, schedulers, replica, growth, now)
         together, wake_s = formation.together, formation.wake_s
         given = continue_prefill(fleet, replica, formation)
@@ -84,7 +84,7 @@ def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float
         _begin_mixed(fleet, replica, given, r["decoding"] if together else 0)
     elif r["decoding"] > 0:
         begin_decode(fleet, replica, preempted)
-    elif now < wake_s < np.inf and fleet.live[replica]["waiting"] > 0:
+    elif now < wake_s < np.inf and r["queued"] > 0:
         r["segment"] = HOLD
         r["segment_end_s"] = wake_s
     else:
@@ -113,7 +113,7 @@ def _ask_policy(fleet: Fleet, schedulers: Schedulers, replica: int, growth: int,
         r["decoding"],
         1 + pool["drafts"],
         r["prefilling"],
-        fleet.live[replica]["waiting"],
+        r["queued"],
         next_tokens,
         waits_s,
         capacity - r["blocks_used"] - growth,

@@ -169,6 +169,7 @@ REPLICA = np.dtype(
         ("last_lane", np.int64),  # of its waiting queue, that was served last
         ("decoding", np.int64),
         ("prefilling", np.int64),
+        ("queued", np.int64),  # requests in its waiting queue
         ("ready", np.int64),  # requests whose KV has come
         ("context", np.float64),  # tokens in KV of all decoding sequences
         ("growth", np.float64),  # tokens they make per step
@@ -257,6 +258,7 @@ POOL = np.dtype(
         ("prefill_pool", np.int64),  # where its long prompts are prefilled, −1: here
         ("prefill_above", np.int64),  # uncached tokens that make a prompt long
         ("queue_limit", np.int64),
+        ("queued", np.int64),  # requests in its waiting queues
         ("arrived", np.int64),
         ("left", np.int64),
         ("completed", np.int64),
@@ -331,7 +333,7 @@ DECISION = np.dtype(
 #: What routing looks at, per candidate: a replica, or a pool.
 LOAD = np.dtype(
     [
-        ("waiting", np.int64),  # requests not yet scheduled
+        ("waiting", np.int64),  # requests not yet scheduled, those on their way from a prefill pool included
         ("running", np.int64),  # requests in prefill or decode
         ("waiting_tokens", np.int64),  # tokens still to prefill, of waiting and of running requests
         ("context_tokens", np.float64),  # tokens in KV of decoding sequences

@@ -133,7 +133,7 @@ def take_mark(fleet: Fleet, at_s: float) -> Mark:
         prompt_tokens=by_pool(replicas["prompt_tokens"]),
         counts=by_pool(counts),
         counted_s=by_pool(seconds),
-        waiting=fleet.live_pools["waiting"].copy(),
+        waiting=fleet.pools["queued"].copy(),
         running=fleet.live_pools["running"].copy(),
         kv_usage=fleet.live_pools["kv_usage"].copy(),
         cached_share=by_pool(idle) / pools["capacity"],

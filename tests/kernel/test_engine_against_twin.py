@@ -142,7 +142,9 @@ def test_prompts_prefilled_elsewhere(kv, prefix_cache):
             prefill_in={"pool": "prefill", "above": 20},
             batching=batching,
         ),
-        pool("prefill", "fast-chip", engine="vllm", kv_blocks=20, prefix_cache=prefix_cache, kv_link=LINK, batching=SMALL),
+        pool(
+            "prefill", "fast-chip", engine="vllm", kv_blocks=20, prefix_cache=prefix_cache, kv_link=LINK, batching=SMALL
+        ),
     ]
     classes = [
         mixed(timeout=0.3, **SHARED),

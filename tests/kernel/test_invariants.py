@@ -36,7 +36,7 @@ def assert_sound(fleet):
     """Assert that seats, blocks and counts of a fleet fit together."""
     inside = fleet.slots[fleet.slots["request_id"] >= 0]
     live = fleet.live
-    assert len(inside) == fleet.clock["inside"][0] == live["waiting"].sum() + live["running"].sum()
+    assert len(inside) == fleet.clock["inside"][0] == fleet.replicas["queued"].sum() + live["running"].sum()
     stride = 1 + fleet.tiers.shape[1]
     for number, replica in enumerate(fleet.replicas):
         pool = fleet.pools[replica["pool"]]
@@ -50,6 +50,9 @@ def assert_sound(fleet):
         assert (running["at"] == number).all()
         assert (running["phase"] == DECODING).sum() == replica["decoding"]
         assert live["waiting_tokens"][number] >= 0
+    coming = inside[inside["at"] == inside["prefill_replica"]]["replica"]
+    expected = fleet.replicas["queued"] + np.bincount(coming, minlength=len(live))
+    np.testing.assert_array_equal(live["waiting"], expected)
     for name in ("waiting", "running", "waiting_tokens"):
         totals = np.bincount(fleet.replicas["pool"], live[name], len(fleet.pools))
         np.testing.assert_array_equal(fleet.live_pools[name], totals)

@@ -179,7 +179,7 @@ class Twin:
         if call.prompt + call.output > longest:
             return "context_too_long"
         # The bound is a hard constraint: it looks at the queue as it is, not at the snapshot.
-        waiting = sum(len(replica.waiting) for replica in pool.replicas)
+        waiting = sum(len(replica.waiting) + self.coming(replica) for replica in pool.replicas)
         limit = pool.plan.spec.queue_limit
         return "queue_full" if limit is not None and waiting >= limit else "eligible"
 
@@ -204,9 +204,23 @@ class Twin:
 
         return min(eligible, key=lambda i: (badness(i), i))
 
+    def coming(self, replica):
+        """Count the requests that are prefilled elsewhere for a replica."""
+        return (
+            sum(
+                call.replica == replica.number and call.prefill_replica == other.number
+                for other in replica.pool.prefills_in.replicas
+                for call in other.waiting + other.running
+            )
+            if replica.pool.prefills_in
+            else 0
+        )
+
     def look(self):
         """Count what policies see, of each pool and of each replica."""
-        replicas = [View(len(each.waiting), len(each.running), each.to_prefill()) for each in self.replicas]
+        replicas = [
+            View(len(each.waiting) + self.coming(each), len(each.running), each.to_prefill()) for each in self.replicas
+        ]
         pools = []
         for pool in self.pools:
             views = [replicas[replica.number] for replica in pool.replicas]
