@@ -139,7 +139,7 @@ def count_service(fleet: Fleet, replica: int, steps: int) -> None:
 @inner
 def _steps_of_first_lane(fleet: Fleet, replica: int) -> int:
     """Return the decode steps after which another tenant may have been given less than the one that is next now."""
-    steps = NEVER
+    steps = int(NEVER)
     first = fleet.lanes[replica, fleet.slots[first_waiting(fleet, replica)]["lane"]]
     for each in range(fleet.lanes.shape[1]):
         lane = fleet.lanes[replica, each]

@@ -58,7 +58,10 @@ def _assert_same_requests(table, calls):
     for column in COUNTS:
         assert table[column].tolist() == [getattr(call, column) for call in calls], column
     assert table["generated_tokens"].tolist() == [call.generated for call in calls]
-    reasons = [VERDICTS[code] if outcome == "rejected" else None for code, outcome in zip(table["reason"], outcomes, strict=True)]
+    reasons = [
+        VERDICTS[code] if outcome == "rejected" else None
+        for code, outcome in zip(table["reason"], outcomes, strict=True)
+    ]
     assert reasons == [call.reason for call in calls]
     for column in ("replica", "prefill_replica"):
         assert table[column].tolist() == [_number(getattr(call, column)) for call in calls], column

@@ -172,6 +172,4 @@ def tiers_of(pool, deployments):
     """Return the empty tiers of one replica."""
     smallest = min(deployment.kv_block_bytes for deployment in deployments)
     first = deployments[0].kv_block_bytes
-    return [
-        Tier(math.floor(each.capacity / smallest), first / each.bandwidth, each.latency) for each in pool.kv_tiers
-    ]
+    return [Tier(math.floor(each.capacity / smallest), first / each.bandwidth, each.latency) for each in pool.kv_tiers]
