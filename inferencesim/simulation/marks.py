@@ -124,7 +124,8 @@ def take_mark(fleet: Fleet, at_s: float) -> Mark:
         at_s=at_s,
         busy_s=np.array(busy_s),
         step_energy_j=np.array(step_energy_j),
-        output_tokens=np.array(output_tokens, dtype=np.int64),
+        # Drafts make fractions of tokens per step, whose sums are whole but for their rounding.
+        output_tokens=np.rint(output_tokens).astype(np.int64),
         completed=fleet.pools["completed"].copy(),
         arrived=fleet.pools["arrived"].copy(),
         handed_over=fleet.pools["handed_over"].copy(),

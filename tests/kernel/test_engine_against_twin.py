@@ -33,14 +33,14 @@ def played(fleet, classes, horizon=0.5):
 
 
 @given(described=everything(horizon=0.25))
-@settings(max_examples=40, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=30, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_whatever_comes_together_the_twin_agrees(described):
     assert_same(*run_both(described))
 
 
 @pytest.mark.long
 @given(described=everything(horizon=0.8))
-@settings(max_examples=400)
+@settings(max_examples=300)
 def test_whatever_comes_together_the_twin_agrees_in_many_longer_runs(described):
     assert_same(*run_both(described))
 

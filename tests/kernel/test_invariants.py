@@ -42,7 +42,7 @@ def assert_sound(fleet):
         pool = fleet.pools[replica["pool"]]
         cache = fleet.caches.caches[number * stride]
         assert live["running"][number] <= pool["max_sequences"]
-        assert 0 <= replica["blocks_used"]
+        assert replica["blocks_used"] >= 0
         assert replica["blocks_used"] + cache["idle"] <= fleet.variants[replica["row"]]["kv_blocks"]
         slots = fleet.seats[number, : live["running"][number]]["slot"]
         assert len(set(slots)) == len(slots)
@@ -109,7 +109,7 @@ def assert_all_holds(described):
 
 
 @given(described=everything(horizon=0.3))
-@settings(max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=40, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_nothing_is_lost_and_nothing_is_held_twice(described):
     assert_all_holds(described)
 

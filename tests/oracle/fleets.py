@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
+
 from oracle.small import closed, model, pool, scenario, work
 
 POLICIES = ("chunked_prefill", "continuous", "prefill_first", "decode_first", "static", "dynamic")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from inferencesim.kernel.gaps import BINS, bin_of
 from inferencesim.jit import plain
+from inferencesim.kernel.gaps import BINS, bin_of
 
 
 def exact_bins(twin):

@@ -61,7 +61,8 @@ class Twin:
 
     def after(self, at_s, call, what):
         """Remember what happens to a request at `at_s`."""
-        self.timers.append((at_s, TIMERS[what], call.request_id, call, what))
+        if at_s < math.inf:
+            self.timers.append((at_s, TIMERS[what], call.request_id, call, what))
 
     def run(self, until):
         """Play all events up to `until`, in the documented order at each instant."""
