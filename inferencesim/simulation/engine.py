@@ -43,7 +43,7 @@ from inferencesim.simulation.entrance import new_gateway
 from inferencesim.simulation.envelope import require_measured_load, require_measured_turns
 from inferencesim.simulation.marks import Charges, Mark, Samples, series_table, take_charges, take_mark
 from inferencesim.simulation.setup import bind_policy, make_book
-from inferencesim.simulation.state import new_fleet, stream_of, with_first_asks, with_more_slots
+from inferencesim.simulation.state import as_records, new_fleet, stream_of, with_first_asks, with_more_slots
 from inferencesim.simulation.traits import class_means
 from inferencesim.workload.load import generate_load
 
@@ -314,7 +314,7 @@ class Simulation:
         """Return the requests still inside, with what they did up to `at_s`."""
         records = np.zeros(int(self.fleet.clock["inside"][0]), REQUEST)
         still_inside(self.fleet, at_s, records)
-        return records
+        return as_records(records)
 
     def _charges(self, at_s: float) -> Charges:
         """Return what each class has been charged up to `at_s`."""

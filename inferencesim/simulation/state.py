@@ -268,6 +268,12 @@ def with_more_slots(fleet: Fleet) -> Fleet:
     return fleet._replace(slots=slots, slot_words=_words(slots), timers=timers)
 
 
+def as_records(slots: Records) -> Records:
+    """Return the records of some slots: what is kept of requests once they have left."""
+    words: Records = _words(slots)[:, : RECORD.itemsize // 8].copy().view(RECORD)
+    return words[:, 0]
+
+
 def _words(table: Records) -> NDArray[np.int64]:
     """Return the memory of a table of eight-byte fields as words, a row per record."""
     return table.view(np.int64).reshape(table.size, table.itemsize // 8)
