@@ -105,8 +105,8 @@ def measure(case: Case) -> Measured:
     began = time.perf_counter()
     import simpy  # noqa: F401 - part of what a run imports
 
-    from inferencesim.results.run_folder import FolderSink
     from inferencesim.policy import Policy
+    from inferencesim.results.run_folder import FolderSink
     from inferencesim.routing.policy import POLICIES
     from inferencesim.simulation.engine import Simulation
     from inferencesim.simulation.plan import make_plan

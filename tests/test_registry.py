@@ -60,8 +60,11 @@ def test_an_unknown_name_is_an_error_at_its_place_with_the_nearest():
 
 def test_things_of_other_packages_are_found_and_listed(installed):
     installed("blue = things_of_others:BLUE")
-    assert things().get("blue", "here") == "blue of others"
-    assert things().names() == ["blue", "red"]
+    registry = things()
+    assert registry.get("blue", "here") == "blue of others"
+    assert registry.names() == ["blue", "red"]
+    assert registry.package_of("blue") == ("things-of-others", "1.0")
+    assert registry.package_of("red") is None
 
 
 def test_no_other_package_replaces_a_thing_of_ours(installed):

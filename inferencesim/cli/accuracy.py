@@ -56,6 +56,10 @@ def accuracy(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="PNG", help="Also plot predicted against measured.")
     ] = None,
+    series: Annotated[
+        Path | None,
+        typer.Option("--plot-series", metavar="PNG", help="Also plot engines over time, recorded and simulated."),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Also write the JSON document to a file.")
     ] = None,
@@ -74,7 +78,7 @@ def accuracy(
     place = data if data is not None else _shared_measurements()
     calibration = NO_CALIBRATION if no_calibration else SHIPPED
     work = plan_work(_read(place), calibration=calibration, only=wanted, sample=sample, seed=seed)
-    for file in (plot, json_file):
+    for file in (plot, series, json_file):
         if file is not None:
             make_room(file)
     with RunProgress() as progress:
@@ -82,7 +86,7 @@ def accuracy(
         report = measure_accuracy(
             work, data=str(place), calibration=calibration, by=by, jobs=at_once, progress=progress
         )
-    _write(report, plot, json_file)
+    _write(report, plot, series, json_file)
     if output is Format.JSON:
         emit(report.model_dump(mode="json"))
         return
@@ -91,12 +95,17 @@ def accuracy(
     show(accuracy_tables(report))
 
 
-def _write(report: AccuracyReport, plot: Path | None, json_file: Path | None) -> None:
+def _write(report: AccuracyReport, plot: Path | None, series: Path | None, json_file: Path | None) -> None:
     if plot is not None:
         from inferencesim.report.accuracy import plot_accuracy
         from inferencesim.report.plots import save
 
         say(f"picture: {save(plot_accuracy(report), plot)}")
+    if series is not None:
+        from inferencesim.report.engine_series import plot_series
+        from inferencesim.report.plots import save
+
+        say(f"picture: {save(plot_series(report.rows), series)}")
     if json_file is not None:
         write_text(str(json_file), report.model_dump_json(indent=2) + "\n", force=True)
 

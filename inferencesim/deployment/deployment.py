@@ -125,8 +125,9 @@ class Deployment:
 
     @property
     def context_limit(self) -> int:
-        """Longest prompt + output of one request: the last token's KV is never needed."""
-        return min(self.model.max_context, self.memory.kv_tokens + 1)
+        """Longest prompt + output of one request: the last token's KV is never needed, nor what a prefill answers."""
+        longest = self.model.max_context if self.model.generates else self.model.max_context + 1
+        return min(longest, self.memory.kv_tokens + 1)
 
     @property
     def host_link(self) -> KvLink:

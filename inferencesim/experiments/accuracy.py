@@ -117,6 +117,7 @@ def compare(measurement: Measurement, calibration: str = SHIPPED) -> Comparison 
         reason = "no request can be served: longer than the context, or than the KV cache"
         return NotReproduced(id=measurement.id, **columns, reason=reason)
     deployment = reproduction.plan.pools[0].deployment
+    replayed = isinstance(reproduction, Replay)
     return Comparison(
         id=measurement.id,
         **columns,
@@ -124,7 +125,10 @@ def compare(measurement: Measurement, calibration: str = SHIPPED) -> Comparison 
         step_table=deployment.table is not None,
         expected_error=deployment.expected_error,
         below_saturation=measurement.load.kind != "offline" and not is_saturated(measurement),
+        disaggregated=measurement.setup.prefill is not None,
         figures=figures,
+        series=reproduction.series() if replayed else (),
+        preemptions=reproduction.preemptions if replayed else None,
     )
 
 
@@ -162,9 +166,11 @@ def measure_accuracy(
     outcomes = run_all(work.reproductions, jobs=jobs, progress=progress)
     rows = [each for each in outcomes if isinstance(each, Comparison)]
     unsupported = [*work.unsupported, *(each for each in outcomes if isinstance(each, NotReproduced))]
-    fitted = [row for row in rows if row.calibrated]
-    measured = [row for row in rows if row.step_table]
-    priors = [row for row in rows if row.priors_only]
+    whole = [row for row in rows if not row.disaggregated]
+    apart = [row for row in rows if row.disaggregated]
+    fitted = [row for row in whole if row.calibrated]
+    measured = [row for row in whole if row.step_table]
+    priors = [row for row in whole if row.priors_only]
     return AccuracyReport(
         versions=package_versions(),
         data=data,
@@ -177,6 +183,7 @@ def measure_accuracy(
         calibrated=group_accuracy({"set": "calibrated (chip, engine) pairs"}, fitted, None),
         step_tables=group_accuracy({"set": "measured step tables"}, measured, None),
         class_priors=group_accuracy({"set": "class priors only"}, priors, None),
+        disaggregated=group_accuracy({"set": "disaggregated prefill and decode"}, apart, None),
         cross_validated=tuple(_cross_validated(fitted)) if calibration != NO_CALIBRATION else (),
         rows=tuple(rows),
         unsupported=tuple(unsupported),

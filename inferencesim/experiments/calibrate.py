@@ -155,6 +155,8 @@ def prepare(measurements: Iterable[Measurement]) -> tuple[list[Reproduction], li
 def _unusable(reproduction: Reproduction) -> str:
     """Return why a measurement that can be deployed says nothing; empty if it does."""
     load = reproduction.measurement.load
+    if reproduction.measurement.setup.prefill is not None:
+        return "disaggregated: what its workers tell apart is not one step time"
     if load.prompt_tokens.low + load.output_tokens.low > reproduction.plan.pools[0].deployment.context_limit:
         return "no request can be served: longer than the context, or than the KV cache"
     return "" if targets(reproduction) else "none of its figures is a TPOT, a rate of tokens, an E2E or a TTFT"

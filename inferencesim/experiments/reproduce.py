@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from inferencesim.deployment.engine import Engine
     from inferencesim.hardware.profile import HardwareProfile
     from inferencesim.kernel.tables import Records
-    from inferencesim.measurements.measurement import Measurement, Metric, TokenRange
+    from inferencesim.measurements.measurement import Measurement, Metric, TokenRange, Workers
     from inferencesim.simulation.plan import Plan
 
 #: Prefill tokens of one step where a measurement does not say, per engine: what public benchmark scripts set
@@ -31,11 +31,17 @@ TOKEN_BUDGET = 16384
 #: Sequences a replica runs together, unless more clients ask.
 MAX_SEQUENCES = 256
 
+#: More than these a pool's `max_sequences` does not allow.
+MOST_SEQUENCES = 4096
+
 #: The same in an offline run, which is made to fill the chip.
 OFFLINE_SEQUENCES = 1024
 
 #: Of a closed loop that does not say how many requests it sent: requests per client.
 REQUESTS_PER_CLIENT = 10
+
+#: The pool that prefills for another.
+PREFILL = "prefill"
 
 #: Share of memory of a measurement whose model would not fit in the engine's default.
 LARGEST_SHARE = 0.98
@@ -94,7 +100,7 @@ class Reproduction:
         plan = self._plan
         if hardware is not None and engine is not None:
             pool = plan.pools[0].redeployed(hardware, engine, "pools[0]")
-            plan = dataclasses.replace(plan, pools=(pool,))
+            plan = dataclasses.replace(plan, pools=(pool, *plan.pools[1:]))
         rows = Simulation(plan, MemorySink()).run().requests
         completed = rows[rows["outcome"] == COMPLETED]
         if completed.size == 0:
@@ -119,15 +125,22 @@ def _fitting_plan(tree: dict[str, Any], measurement: Measurement) -> Plan:
         return make_plan(validated(tree, Scenario, measurement.id))
     except InputError:
         # The measurement ran, so the model fitted.
-        tree["pools"][0]["memory_share"] = LARGEST_SHARE
+        for pool in tree["pools"]:
+            pool["memory_share"] = LARGEST_SHARE
         return make_plan(validated(tree, Scenario, measurement.id))
 
 
 def _scenario(measurement: Measurement, calibration: str) -> dict[str, Any]:
     setup, load = measurement.setup, measurement.load
     per_replica = -(-max(load.concurrency, 1) // setup.replicas)
+    if setup.prefill is not None and per_replica > MOST_SEQUENCES:
+        raise InputError(
+            measurement.id,
+            f"more sequences on one decode worker than a replica runs: {per_replica:,}",
+            f"A replica runs {MOST_SEQUENCES:,}.",
+        )
     usual = OFFLINE_SEQUENCES if load.kind == "offline" else MAX_SEQUENCES
-    sequences = setup.batching.get("max_sequences", min(4096, max(usual, per_replica)))
+    sequences = setup.batching.get("max_sequences", min(MOST_SEQUENCES, max(usual, per_replica)))
     budget = setup.batching.get("token_budget", TOKEN_BUDGETS.get(setup.engine, TOKEN_BUDGET))
     batching = {
         "max_sequences": sequences,
@@ -147,14 +160,16 @@ def _scenario(measurement: Measurement, calibration: str) -> dict[str, Any]:
 
 
 def scenario_of(measurement: Measurement, *, pool: dict[str, Any], load: dict[str, Any]) -> dict[str, Any]:
-    """Return the scenario that plays a measurement, as a file would hold it: one pool and one class, nothing recorded.
+    """Return the scenario that plays a measurement, as a file would hold it: one class, nothing recorded.
+
+    The first pool is the measured one; where others prefilled for it, a second one is theirs.
 
     Parameters
     ----------
     measurement : Measurement
-        Its setup is that of the pool.
+        Its setup is that of the pools.
     pool, load : dict
-        What else the pool and the class say.
+        What else the pools and the class say.
     """
     setup = measurement.setup
     served = {
@@ -167,6 +182,9 @@ def scenario_of(measurement: Measurement, *, pool: dict[str, Any], load: dict[st
         "parallelism": setup.parallelism,
         "memory_share": setup.memory_share,
     }
+    pools = [served | pool]
+    if setup.prefill is not None:
+        pools = [served | pool | {"prefill_in": {"pool": PREFILL}}, served | pool | _prefilling(setup.prefill, pool)]
     asked = {"name": "load", "models": [load_model(setup.model, measurement.id).id]}
     return {
         "schema": 1,
@@ -174,9 +192,25 @@ def scenario_of(measurement: Measurement, *, pool: dict[str, Any], load: dict[st
         "question": f"What does {measurement.id} measure?",
         "horizon": HORIZON_S,
         "warm_up": 0,
-        "pools": [served | pool],
+        "pools": pools,
         "workload": [asked | load],
         "recording": {"requests": False, "decisions": False, "series_interval": HORIZON_S},
+    }
+
+
+def _prefilling(workers: Workers, decoding: dict[str, Any]) -> dict[str, Any]:
+    """Return what the pool that prefills says otherwise than the one that decodes.
+
+    A token budget is that of one rank of data-parallel attention, each of which
+    has a scheduler of its own; those of a pool share one.
+    """
+    batching = decoding["batching"]
+    budget = batching["token_budget"] * workers.parallelism["attention_data"]
+    return {
+        "name": PREFILL,
+        "parallelism": workers.parallelism,
+        "replicas": workers.replicas,
+        "batching": batching | {"token_budget": budget},
     }
 
 

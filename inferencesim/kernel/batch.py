@@ -33,15 +33,17 @@ from inferencesim.kernel.blocks import (
 from inferencesim.kernel.gaps import begin_gaps, end_gaps
 from inferencesim.kernel.heap import add_timer
 from inferencesim.kernel.queue import (
+    count_coming,
     count_context,
     count_running,
     count_waiting,
     enter_phase,
     first_waiting,
+    leave,
     queue_up,
     unlink_waiting,
 )
-from inferencesim.kernel.tables import AWAY, DECODING, LOADED, LOADING, NEVER, PREFILLING, READY
+from inferencesim.kernel.tables import AWAY, DECODING, KV_LRU, LOADED, LOADING, NEVER, PREFILLING, READY
 from inferencesim.kernel.views import mix
 
 if TYPE_CHECKING:
@@ -154,8 +156,11 @@ def _leave_seat(fleet: Fleet, replica: int, place: int) -> int:
 
 
 @inner
-def stop_running(fleet: Fleet, replica: int, place: int) -> int:
-    """Take the running request at `place` out of the batch, free its KV, and return its slot."""
+def stop_running(fleet: Fleet, replica: int, place: int, kv_after: int) -> int:
+    """Take the running request at `place` out of the batch, free its KV, and return its slot.
+
+    `kv_after` says what becomes of the blocks that stand in the prefix cache.
+    """
     r = fleet.replicas[replica]
     pool = fleet.pools[r["pool"]]
     slot = fleet.seats[replica, place]["slot"]
@@ -176,9 +181,17 @@ def stop_running(fleet: Fleet, replica: int, place: int) -> int:
             r["prefilling"] -= 1
         elif s["phase"] == READY:
             r["ready"] -= 1
-    release_blocks(fleet, slot, replica, blocks, s["shared"])
+    release_blocks(fleet, slot, replica, blocks, s["shared"], kv_after)
     s["shared"] = 0
     return _leave_seat(fleet, replica, place)
+
+
+@inner
+def leave_running(fleet: Fleet, replica: int, place: int, outcome: int, at_s: float) -> None:
+    """Let the running request at `place` leave for good."""
+    index = fleet.slots[fleet.seats[replica, place]["slot"]]["class_index"]
+    slot = stop_running(fleet, replica, place, fleet.classes[index]["kv_after"])
+    leave(fleet, slot, outcome, at_s)
 
 
 @inner
@@ -193,6 +206,7 @@ def hand_over(fleet: Fleet, schedulers: Schedulers, replica: int, place: int, no
     s["source_shared"] = s["shared"]
     s["shared"] = 0
     s["row"] = fleet.replicas[s["replica"]]["row"]
+    count_coming(fleet, s["replica"], -1)
     queue_up(fleet, schedulers, s["replica"], slot, now)
 
 
@@ -210,7 +224,8 @@ def preempt(fleet: Fleet, schedulers: Schedulers, replica: int, now: float) -> N
         if chosen < 0 or rank > fleet.slots[fleet.seats[replica, chosen]["slot"]]["rank"]:
             chosen = place
     decoding = fleet.slots[fleet.seats[replica, chosen]["slot"]]["phase"] == DECODING
-    slot = stop_running(fleet, replica, chosen)
+    # It will look for its blocks again, whatever becomes of them after its answer.
+    slot = stop_running(fleet, replica, chosen, KV_LRU)
     s = fleet.slots[slot]
     s["preemptions"] += 1
     r["preemptions"] += 1
@@ -244,9 +259,11 @@ def join_loaded(fleet: Fleet, replica: int, now: float) -> None:
                 r["prefilling"] += 1
                 fleet.seats[replica, place]["finish_at"] = NEVER
             else:
-                since_s = s["first_token_s"] - fleet.latency.coefficients[s["row"]]["engine_request_s"]
-                if not math.isnan(s["lost_s"]):
-                    since_s = s["lost_s"]
+                since_s = s["lost_s"]
+                if math.isnan(since_s):
+                    # Its first token left the replica that prefilled it.
+                    row = fleet.replicas[s["prefill_replica"]]["row"]
+                    since_s = s["first_token_s"] - fleet.latency.coefficients[row]["engine_request_s"]
                 start_decoding(fleet, replica, place, now, now - since_s)
         place += 1
 
@@ -269,11 +286,11 @@ def kv_has_come(fleet: Fleet, slot: int, now: float) -> None:
 
 
 @inner
-def admit_waiting(fleet: Fleet, replica: int, formation: Formation, growth: int, budget: int, now: float) -> int:
-    """Admit waiting requests while seats, KV blocks and budget last; return the prefill tokens given to them."""
+def admit_waiting(fleet: Fleet, replica: int, formation: Formation, growth: int, given: int, now: float) -> int:
+    """Admit waiting requests while seats, KV blocks and budget last; return the prefill tokens given to all."""
     r = fleet.replicas[replica]
     pool = fleet.pools[r["pool"]]
-    given = 0
+    budget = max(0, formation.prefill_tokens)
     admitted = 0
     while given < budget and admitted < formation.admit and fleet.live[replica]["running"] < pool["max_sequences"]:
         slot = first_waiting(fleet, replica)
@@ -284,7 +301,7 @@ def admit_waiting(fleet: Fleet, replica: int, formation: Formation, growth: int,
             # It needs another model, which is loaded once nothing runs.
             break
         kept = s["target"]
-        if pool["reserve"]:
+        if pool["reserve"] and s["prefill_replica"] != replica:
             kept = s["prompt_tokens"] + s["output_tokens"] - 1
         blocks = blocks_for(kept, pool["block_size"])
         matched = 0
@@ -364,8 +381,9 @@ def _transfer(fleet: Fleet, slot: int, replica: int, matched: int, now: float) -
 
 
 @inner
-def continue_prefill(fleet: Fleet, replica: int, budget: int) -> int:
+def continue_prefill(fleet: Fleet, replica: int, formation: Formation) -> int:
     """Give the next chunk to each request in prefill, oldest first; return the tokens given."""
+    budget = max(0, formation.prefill_tokens)
     r = fleet.replicas[replica]
     given = 0
     left = r["prefilling"]
@@ -377,6 +395,9 @@ def continue_prefill(fleet: Fleet, replica: int, budget: int) -> int:
     for each in range(place + 1, fleet.live[replica]["running"]):
         if fleet.seats[replica, each]["finish_at"] == NEVER:
             s = fleet.slots[fleet.seats[replica, each]["slot"]]
-            s["chunk"] = min(budget - given, s["target"] - s["progress"])
+            left = s["target"] - s["progress"]
+            s["chunk"] = min(budget - given, left)
+            if formation.whole:
+                s["chunk"] = left if given == 0 or left <= budget - given else 0
             given += s["chunk"]
     return given

@@ -54,7 +54,7 @@ def capacity_of(fleet: Fleet, replica: int) -> int:
 @inner_inlined
 def device_cache(fleet: Fleet, replica: int) -> int:
     """Return the prefix cache of a replica's device; those of its tiers follow."""
-    return replica * (1 + fleet.tiers.shape[1])
+    return int(replica * (1 + fleet.tiers.shape[1]))
 
 
 @inner_inlined
@@ -80,20 +80,27 @@ def _evict_idle(fleet: Fleet, replica: int, now: float) -> None:
     r = fleet.replicas[replica]
     cache = device_cache(fleet, replica)
     while r["blocks_used"] + fleet.caches.caches[cache]["idle"] > capacity_of(fleet, replica):
-        key = evict(fleet.caches, cache)
-        for tier in range(fleet.pools[r["pool"]]["tiers"]):
-            if key < 0:
-                break
-            key = _put_in_tier(fleet, replica, tier, key, now)
+        _offload(fleet, replica, 0, evict(fleet.caches, cache), now)
+
+
+@inner
+def _offload(fleet: Fleet, replica: int, first: int, key: int, now: float) -> None:
+    """Write an evicted block to a tier, what that evicts to the next."""
+    for tier in range(first, fleet.pools[fleet.replicas[replica]["pool"]]["tiers"]):
+        if key < 0:
+            break
+        key = _put_in_tier(fleet, replica, tier, key, now)
 
 
 @inner
 def _put_in_tier(fleet: Fleet, replica: int, tier: int, key: int, now: float) -> int:
     """Write a block to a tier, over its link, unless it is there; return the key it evicts, or −1."""
     cache = device_cache(fleet, replica) + 1 + tier
-    if find(fleet.caches, cache, key) < 0:
+    is_new = find(fleet.caches, cache, key) < 0
+    evicted = put(fleet.caches, cache, key)
+    if is_new and evicted != key:
         occupy_tier_link(fleet, replica, tier, 1, now)
-    return put(fleet.caches, cache, key)
+    return evicted
 
 
 @inner_inlined
@@ -184,7 +191,7 @@ def share_blocks(fleet: Fleet, slot: int, replica: int, full: int) -> None:
 
 
 @inner
-def release_blocks(fleet: Fleet, slot: int, replica: int, blocks: int, shared: int) -> None:
+def release_blocks(fleet: Fleet, slot: int, replica: int, blocks: int, shared: int, kv_after: int) -> None:
     """Give back the blocks a request holds at a replica, the deepest first; `shared` of them stand in its cache."""
     s = fleet.slots[slot]
     freed = blocks - shared
@@ -196,9 +203,9 @@ def release_blocks(fleet: Fleet, slot: int, replica: int, blocks: int, shared: i
             entry = find(fleet.caches, cache, _key_of(fleet, slot, position, block_size))
             freed += fleet.caches.entries[entry]["references"] == 1
             after = ORDINARY
-            if c["kv_after"] == KV_KEEP:
+            if kv_after == KV_KEEP:
                 after = KEPT
-            elif c["kv_after"] == KV_DROP and (s["prefix"] < 0 or (position + 1) * block_size > c["prefix_tokens"]):
+            elif kv_after == KV_DROP and (s["prefix"] < 0 or (position + 1) * block_size > c["prefix_tokens"]):
                 # A prefix that others share is not this request's to drop.
                 after = DROPPED
             let_go(fleet.caches, cache, entry, after)
@@ -229,9 +236,12 @@ def swap_out(fleet: Fleet, slot: int, replica: int, blocks: int, now: float) -> 
     host = device_cache(fleet, replica) + 1
     request = fleet.slots[slot]["request_id"]
     for each in range(blocks):
-        if not has_room(fleet.caches, host) and evict(fleet.caches, host) < 0:
-            free_swapped(fleet, slot, replica, each)
-            return False
+        if not has_room(fleet.caches, host):
+            evicted = evict(fleet.caches, host)
+            if evicted < 0:
+                free_swapped(fleet, slot, replica, each)
+                return False
+            _offload(fleet, replica, 1, evicted, now)
         enter(fleet.caches, host, block_key(ALONE, request, _SWAPPED + each))
     fleet.slots[slot]["swapped"] = blocks
     occupy_tier_link(fleet, replica, 0, blocks, now)
@@ -254,7 +264,8 @@ def release_elsewhere(fleet: Fleet, slot: int) -> None:
     """Give back what a request holds at the replica that prefilled it, and in host memory."""
     s = fleet.slots[slot]
     if s["source"] >= 0:
-        release_blocks(fleet, slot, s["source"], s["source_blocks"], s["source_shared"])
+        kv_after = fleet.classes[s["class_index"]]["kv_after"]
+        release_blocks(fleet, slot, s["source"], s["source_blocks"], s["source_shared"], kv_after)
         s["source"] = -1
     if s["swapped"] > 0:
         free_swapped(fleet, slot, s["at"], s["swapped"])

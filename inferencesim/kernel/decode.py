@@ -20,6 +20,7 @@ from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.batch import tokens_made
 from inferencesim.kernel.blocks import blocks_for, capacity_of
 from inferencesim.kernel.heap import reschedule
+from inferencesim.kernel.queue import first_waiting
 from inferencesim.kernel.tables import DECODE, NEVER
 
 if TYPE_CHECKING:
@@ -126,6 +127,29 @@ def _decode_end_s(fleet: Fleet, replica: int, line: DecodeLine, steps: int) -> f
 
 
 @inner
+def count_service(fleet: Fleet, replica: int, steps: int) -> None:
+    """Count for their tenants the tokens of the segment's first `steps` steps that have not been counted yet."""
+    r = fleet.replicas[replica]
+    for each in range(fleet.lanes.shape[1]):
+        lane = fleet.lanes[replica, each]
+        lane["served"] += 2.0 * (steps - r["served_steps"]) * lane["growth"]
+    r["served_steps"] = steps
+
+
+@inner
+def _steps_of_first_lane(fleet: Fleet, replica: int) -> int:
+    """Return the decode steps after which another tenant may have been given less than the one that is next now."""
+    steps = int(NEVER)
+    first = fleet.lanes[replica, fleet.slots[first_waiting(fleet, replica)]["lane"]]
+    for each in range(fleet.lanes.shape[1]):
+        lane = fleet.lanes[replica, each]
+        if lane["head"] >= 0 and lane["growth"] < first["growth"]:
+            ahead = (lane["served"] - first["served"]) / (2.0 * (first["growth"] - lane["growth"]))
+            steps = min(steps, max(1, math.ceil(ahead)))
+    return int(steps)
+
+
+@inner
 def begin_decode(fleet: Fleet, replica: int, preempted: bool) -> None:
     """Plan the longest run of decode steps in which nothing changes; after a preemption, a single step."""
     r = fleet.replicas[replica]
@@ -135,9 +159,11 @@ def begin_decode(fleet: Fleet, replica: int, preempted: bool) -> None:
     if preempted:
         # Admission resumes in the next step.
         steps = 1
-    elif interval > 1 and fleet.live[replica]["waiting"] > 0:
+    elif interval > 1 and r["queued"] > 0:
         # Who waits is looked at again then.
         steps = min(steps, interval - r["step"] % interval)
+    if fleet.pools[r["pool"]]["fair"] and r["queued"] > 0:
+        steps = min(steps, _steps_of_first_lane(fleet, replica))
     line = line_of(fleet.latency, r["row"], float(decoding), context + growth)
     if line.limit < np.inf:
         steps = min(steps, max(1, int((line.limit - context) / growth)))

@@ -8,8 +8,9 @@ import numpy as np
 
 from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.blocks import match
+from inferencesim.kernel.decode import count_service, steps_done
 from inferencesim.kernel.heap import add_timer
-from inferencesim.kernel.queue import first_waiting, leave, queue_up, take_slot
+from inferencesim.kernel.queue import count_coming, first_waiting, leave, queue_up, take_slot
 from inferencesim.kernel.steps import disturb
 from inferencesim.kernel.tables import (
     CANCELLED,
@@ -220,6 +221,9 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
         s["prefill_replica"] = at
         s["row"] = fleet.replicas[at]["row"]
         fleet.pools[fleet.replicas[at]["pool"]]["arrived"] += 1
+        count_coming(fleet, replica, 1)
+    if fleet.pools[fleet.replicas[at]["pool"]]["fair"]:
+        count_service(fleet, at, steps_done(fleet, at, now))
     queue_up(fleet, gateway.schedulers, at, slot, now)
     r = fleet.replicas[at]
     rests = r["segment"] == IDLE or r["segment"] == HOLD

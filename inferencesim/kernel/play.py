@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferencesim.jit import inner, inner_inlined
-from inferencesim.kernel.batch import kv_has_come, stop_running
+from inferencesim.kernel.batch import kv_has_come, leave_running
 from inferencesim.kernel.clients import answer_clients, ask_is_due, count_ask, write_ask
 from inferencesim.kernel.decode import interrupt
 from inferencesim.kernel.gateway import (
@@ -57,8 +57,8 @@ def _kv_comes(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
     request_id, slot = timer["number"], timer["slot"]
     drop_first_timer(fleet)
     s = fleet.slots[slot]
-    if s["request_id"] != request_id or s["phase"] != LOADING:
-        # It has left in the meantime.
+    if s["request_id"] != request_id or s["phase"] != LOADING or s["abort"] != OPEN:
+        # It has left in the meantime, or its client has.
         return
     source = s["source"]
     kv_has_come(fleet, slot, now)
@@ -81,11 +81,13 @@ def _client_leaves(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
         return
     replica, source = s["at"], s["source"]
     if s["phase"] == WAITING:
-        was_first = first_waiting(fleet, replica) == slot
+        # Under fair queueing who is first changes as others decode.
+        fair = fleet.pools[fleet.replicas[replica]["pool"]]["fair"] == 1
+        was_first = fair or first_waiting(fleet, replica) == slot
         unlink_waiting(fleet, slot)
         count_waiting(fleet, replica, 0, s["progress"] - s["target"])
         leave(fleet, slot, outcome, now)
-        if was_first and fleet.live[replica]["waiting"] > 0:
+        if was_first and fleet.replicas[replica]["queued"] > 0:
             # The next in the queue may be smaller than the one that blocked it.
             disturb(fleet, schedulers, replica, now)
     elif fleet.replicas[replica]["segment"] in (IDLE, HOLD):
@@ -93,7 +95,7 @@ def _client_leaves(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
         place = 0
         while fleet.seats[replica, place]["slot"] != slot:
             place += 1
-        leave(fleet, stop_running(fleet, replica, place), outcome, now)
+        leave_running(fleet, replica, place, outcome, now)
         disturb(fleet, schedulers, replica, now)
     else:
         s["abort"] = outcome

@@ -23,11 +23,19 @@ if TYPE_CHECKING:
 
 
 @inner_inlined
+def count_coming(fleet: Fleet, replica: int, requests: int) -> None:
+    """Add to the requests a router takes to wait at a replica: those that do, and those prefilled for it elsewhere."""
+    fleet.live[replica]["waiting"] += requests
+    fleet.live_pools[fleet.replicas[replica]["pool"]]["waiting"] += requests
+
+
+@inner_inlined
 def count_waiting(fleet: Fleet, replica: int, requests: int, tokens: int) -> None:
     """Add to the requests waiting at a replica and the tokens it has to prefill, and to those of its pool."""
     pool = fleet.replicas[replica]["pool"]
-    fleet.live[replica]["waiting"] += requests
-    fleet.live_pools[pool]["waiting"] += requests
+    fleet.replicas[replica]["queued"] += requests
+    fleet.pools[pool]["queued"] += requests
+    count_coming(fleet, replica, requests)
     fleet.live[replica]["waiting_tokens"] += tokens
     fleet.live_pools[pool]["waiting_tokens"] += tokens
 
@@ -187,6 +195,8 @@ def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
     s = fleet.slots[slot]
     if s["source"] >= 0 or s["swapped"] > 0:
         release_elsewhere(fleet, slot)
+    if s["prefill_replica"] >= 0 and s["at"] == s["prefill_replica"]:
+        count_coming(fleet, s["replica"], -1)
     enter_phase(s, FREE, at_s)
     s["outcome"] = outcome
     if outcome == COMPLETED:

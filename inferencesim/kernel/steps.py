@@ -24,18 +24,18 @@ from inferencesim.kernel.batch import (
     continue_prefill,
     hand_over,
     join_loaded,
+    leave_running,
     preempt,
     start_decoding,
-    stop_running,
 )
 from inferencesim.kernel.blocks import capacity_of, device_cache, share_blocks, take_blocks
 from inferencesim.kernel.counting import count_decodes, count_passes
-from inferencesim.kernel.decode import begin_decode, contexts_over, growth_over, interrupt
+from inferencesim.kernel.decode import begin_decode, contexts_over, count_service, growth_over, interrupt, steps_done
 from inferencesim.kernel.forming import Batch
 from inferencesim.kernel.gaps import record_gap, record_gaps
 from inferencesim.kernel.heap import reschedule, unschedule
 from inferencesim.kernel.prefix import clear
-from inferencesim.kernel.queue import count_context, count_waiting, first_waiting, leave
+from inferencesim.kernel.queue import count_context, count_waiting, first_waiting
 from inferencesim.kernel.tables import (
     COMPLETED,
     DECODE,
@@ -62,7 +62,7 @@ def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float
     r["segment_start_s"] = now
     if r["ready"] > 0:
         join_loaded(fleet, replica, now)
-    if fleet.live[replica]["running"] == 0 and fleet.live[replica]["waiting"] > 0 and _begin_swap(fleet, replica):
+    if fleet.live[replica]["running"] == 0 and r["queued"] > 0 and _begin_swap(fleet, replica):
         return
     preempted = False
     growth = growth_over(fleet, replica, 1)
@@ -73,19 +73,18 @@ def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float
     given = 0
     together = True
     wake_s = np.inf
-    if r["prefilling"] > 0 or fleet.live[replica]["waiting"] > 0:
+    if r["prefilling"] > 0 or r["queued"] > 0:
         formation = _ask_policy(fleet, schedulers, replica, growth, now)
         together, wake_s = formation.together, formation.wake_s
-        budget = max(0, formation.prefill_tokens)
-        given = continue_prefill(fleet, replica, budget)
+        given = continue_prefill(fleet, replica, formation)
         looks = r["decoding"] == 0 or r["step"] % pool["admission_interval"] == 0
         if not preempted and looks:
-            given += admit_waiting(fleet, replica, formation, growth, budget - given, now)
+            given = admit_waiting(fleet, replica, formation, growth, given, now)
     if given > 0:
         _begin_mixed(fleet, replica, given, r["decoding"] if together else 0)
     elif r["decoding"] > 0:
         begin_decode(fleet, replica, preempted)
-    elif now < wake_s < np.inf and fleet.live[replica]["waiting"] > 0:
+    elif now < wake_s < np.inf and r["queued"] > 0:
         r["segment"] = HOLD
         r["segment_end_s"] = wake_s
     else:
@@ -114,7 +113,7 @@ def _ask_policy(fleet: Fleet, schedulers: Schedulers, replica: int, growth: int,
         r["decoding"],
         1 + pool["drafts"],
         r["prefilling"],
-        fleet.live[replica]["waiting"],
+        r["queued"],
         next_tokens,
         waits_s,
         capacity - r["blocks_used"] - growth,
@@ -251,14 +250,14 @@ def end_segment(fleet: Fleet, schedulers: Schedulers, replica: int) -> None:
         r["decode_tokens"] += tokens
         fleet.pools[r["pool"]]["output_tokens"] += tokens
         if fleet.pools[r["pool"]]["fair"]:
-            for lane in range(fleet.lanes.shape[1]):
-                fleet.lanes[replica, lane]["served"] += 2.0 * steps * fleet.lanes[replica, lane]["growth"]
+            count_service(fleet, replica, steps)
+            r["served_steps"] = 0
         record_gaps(fleet, replica, steps, seconds / steps)
         r["step"] += steps
     elif r["decoding"] > 0:
         r["stall_s"] += seconds
     if r["aborts"] > 0:
-        _release_aborted(fleet, replica)
+        _release_aborted(fleet, schedulers, replica)
     if r["next_finish"] <= r["step"]:
         _finish_decoding(fleet, replica, now)
     if r["segment"] != DECODE:
@@ -280,7 +279,7 @@ def _end_swap(fleet: Fleet, replica: int) -> None:
 
 
 @inner
-def _release_aborted(fleet: Fleet, replica: int) -> None:
+def _release_aborted(fleet: Fleet, schedulers: Schedulers, replica: int) -> None:
     """Let go of the requests whose clients left during the step that ends now."""
     r = fleet.replicas[replica]
     place = fleet.live[replica]["running"] - 1
@@ -295,8 +294,11 @@ def _release_aborted(fleet: Fleet, replica: int) -> None:
                     fleet.seats[replica, place]["slot"],
                     r["segment_end_s"] - r["segment_start_s"],
                 )
-            slot = stop_running(fleet, replica, place)
-            leave(fleet, slot, s["abort"], s["left_s"])
+            source = s["source"]
+            leave_running(fleet, replica, place, s["abort"], s["left_s"])
+            if source >= 0:
+                # There is room again where its KV was.
+                disturb(fleet, schedulers, source, r["segment_end_s"])
         place -= 1
     _find_next_finish(fleet, replica)
 
@@ -316,7 +318,7 @@ def _finish_decoding(fleet: Fleet, replica: int, now: float) -> None:
     place = 0
     while place < fleet.live[replica]["running"]:
         if fleet.seats[replica, place]["finish_at"] <= r["step"]:
-            leave(fleet, stop_running(fleet, replica, place), COMPLETED, now)
+            leave_running(fleet, replica, place, COMPLETED, now)
         else:
             place += 1
     _find_next_finish(fleet, replica)
@@ -372,11 +374,14 @@ def _end_chunks(fleet: Fleet, schedulers: Schedulers, replica: int, seconds: flo
         if fleet.pools[r["pool"]]["fair"]:
             fleet.lanes[replica, s["lane"]]["served"] += 2.0
         if s["generated_tokens"] >= s["output_tokens"]:
-            leave(fleet, stop_running(fleet, replica, place), COMPLETED, now)
+            leave_running(fleet, replica, place, COMPLETED, now)
             continue
         if s["prefill_replica"] == replica:
+            other = s["replica"]
+            if fleet.pools[fleet.replicas[other]["pool"]]["fair"]:
+                count_service(fleet, other, steps_done(fleet, other, now))
             hand_over(fleet, schedulers, replica, place, now)
-            disturb(fleet, schedulers, s["replica"], now)
+            disturb(fleet, schedulers, other, now)
             continue
         r["prefilling"] -= 1
         start_decoding(fleet, replica, place, now, 0.0)

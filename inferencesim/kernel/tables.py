@@ -169,6 +169,7 @@ REPLICA = np.dtype(
         ("last_lane", np.int64),  # of its waiting queue, that was served last
         ("decoding", np.int64),
         ("prefilling", np.int64),
+        ("queued", np.int64),  # requests in its waiting queue
         ("ready", np.int64),  # requests whose KV has come
         ("context", np.float64),  # tokens in KV of all decoding sequences
         ("growth", np.float64),  # tokens they make per step
@@ -182,6 +183,7 @@ REPLICA = np.dtype(
         ("decode_part_s", np.float64),  # of a mixed step: its duration without the prefill
         ("decode_part_j", np.float64),
         ("segment_j", np.float64),
+        ("served_steps", np.int64),  # of the segment's steps, those the tenants' counters have
         ("stall_s", np.float64),  # for so long its decoding sequences have waited for prompts to be prefilled
         ("chunk_tokens", np.int64),
         ("aborts", np.int64),
@@ -256,6 +258,7 @@ POOL = np.dtype(
         ("prefill_pool", np.int64),  # where its long prompts are prefilled, −1: here
         ("prefill_above", np.int64),  # uncached tokens that make a prompt long
         ("queue_limit", np.int64),
+        ("queued", np.int64),  # requests in its waiting queues
         ("arrived", np.int64),
         ("left", np.int64),
         ("completed", np.int64),
@@ -330,7 +333,7 @@ DECISION = np.dtype(
 #: What routing looks at, per candidate: a replica, or a pool.
 LOAD = np.dtype(
     [
-        ("waiting", np.int64),  # requests not yet scheduled
+        ("waiting", np.int64),  # requests not yet scheduled, those on their way from a prefill pool included
         ("running", np.int64),  # requests in prefill or decode
         ("waiting_tokens", np.int64),  # tokens still to prefill, of waiting and of running requests
         ("context_tokens", np.float64),  # tokens in KV of decoding sequences

@@ -70,6 +70,18 @@ class MeasuredLoad:
     rate_per_s: float = 0.0
 
 
+class NotReproducibleError(Exception):
+    """Why a row cannot be reproduced."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Identical replicas of one side of a disaggregated deployment; as in :class:`MeasuredSetup`."""
+
+    parallelism: dict[str, int]
+    replicas: int
+
+
 @dataclass(frozen=True)
 class MeasuredSetup:
     """What served it, in this project's names, as a pool of a scenario takes them.
@@ -94,6 +106,8 @@ class MeasuredSetup:
     admission_steps : float
         Decode steps that a prompt waits, on average, before the engine considers it: engines that poll for prompts
         only every few steps, or gather some, do that. One that finds no sequence decoding does not wait.
+    prefill : Workers or None
+        Who prefilled, where that was somebody else: `parallelism` and `replicas` are then of those who decoded.
     """
 
     hardware: str
@@ -106,6 +120,7 @@ class MeasuredSetup:
     batching: dict[str, int] = field(default_factory=dict)
     memory_share: float | None = None
     admission_steps: float = 0.0
+    prefill: Workers | None = None
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 A trace is a folder ``<GPU>/<model>/`` with ``requests.jsonl``, one request per line
 (tokens, and when it was queued, gave its first and its last token, in seconds of the
-engine's own clock), and ``meta.json``, the engine's arguments and, where it was kept,
-its KV capacity. It is played with step times made of the operator profile of the same
+engine's own clock), ``meta.json``, the engine's arguments and, where it was kept, its
+KV capacity, and perhaps a series (:mod:`~inferencesim.measurements.engine_series`). It is played with step times made of the operator profile of the same
 chip and model, which is looked for in ``operator_profiles/*/<GPU>/<checkpoint>/`` beside
 the traces. Both are the formats of LLMServingSim (github:casys-kaist/LLMServingSim).
 """
@@ -18,6 +18,7 @@ import numpy as np
 from inferencesim.documents import read_yaml
 from inferencesim.errors import InputError
 from inferencesim.measurements.contents import Contents, dig, figure, look_into
+from inferencesim.measurements.engine_series import EngineSeries, read_series
 from inferencesim.measurements.measurement import (
     MeasuredLoad,
     MeasuredSetup,
@@ -63,18 +64,24 @@ class RequestTrace(Measurement):
         Of each.
     kv_blocks : int or None
         KV blocks that requests could have; None where it was not recorded.
+    prefix_cache : bool
+        Whether KV blocks outlived their request; where it was not recorded, as vLLM has it by default.
     profile : Path
         The operator profile of chip and model.
     link : Link or None
         Between the chips of a tensor group, as it was found; None if the datasheet's is all that is known.
+    series : EngineSeries or None
+        The engine's state over time, where it was recorded.
     """
 
     queued_s: NDArray[np.float64]
     prompt_tokens: NDArray[np.int64]
     output_tokens: NDArray[np.int64]
     kv_blocks: int | None
+    prefix_cache: bool
     profile: Path
     link: Link | None
+    series: EngineSeries | None
 
 
 def read_request_traces(folder: Path) -> list[Readings]:
@@ -113,7 +120,8 @@ def _read(place: Path) -> RequestTrace | Unsupported:
         reason = reason or f"no model {checkpoint}"
     if profile is None or hardware is None or model is None or reason:
         return Unsupported(f"{gpu}/{place.name}", SOURCE, hardware or gpu, model or checkpoint, "vllm", reason)
-    columns = _columns(look_into(place / _REQUESTS))
+    requests = look_into(place / _REQUESTS)
+    columns = _columns(requests)
     blocks = figure(meta, "kv_cache", "num_gpu_blocks")
     return RequestTrace(
         id=f"{gpu}/{place.name}",
@@ -141,8 +149,10 @@ def _read(place: Path) -> RequestTrace | Unsupported:
         output_tokens=columns["output_toks"].astype(np.int64),
         # vLLM keeps one block, to point padding at.
         kv_blocks=int(blocks) - 1 if blocks else None,
+        prefix_cache=bool(meta.get("kv_cache", {}).get("enable_prefix_caching", True)),
         profile=profile,
         link=FITTED_LINKS.get(hardware),
+        series=read_series(place, meta, requests.documents),
     )
 
 

@@ -23,6 +23,10 @@ Chips
     6. A concurrency that is k > 1 times ``batch_size`` × ``attention_dp_size`` was spread over k: data-parallel
        attention where k is the number of chips and the experts are spread, otherwise k replicas.
 
+Disaggregation
+    Rows of mode ``disagg`` are a source of their own: one side prefills, the other decodes
+    (:mod:`~inferencesim.measurements.disaggregated`). How the nightly set up those servers is not read.
+
 Speculation
     The dump mixes in runs with multi-token prediction, unmarked: same DeepSeek, chips, concurrency and version, but
     0.45 to 0.85 of the TPOT and a longer TTFT. The nightly's configuration (SemiAnalysisAI/InferenceX,
@@ -37,11 +41,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inferencesim.measurements.cells import Row, read_rows
+from inferencesim.measurements.disaggregated import decoding_at_once, workers
 from inferencesim.measurements.measurement import (
     MeasuredLoad,
     MeasuredSetup,
     Measurement,
     Metric,
+    NotReproducibleError,
     Readings,
     TokenRange,
     Unsupported,
@@ -105,10 +111,6 @@ _MAY_SPECULATE = (
 _NAME_ENDS = {"nvfp4": "fp4", "fp4": "fp4", "fp8": "fp8"}
 
 
-class _NotReproducibleError(Exception):
-    """Why a row cannot be reproduced."""
-
-
 def read_silicon(path: Path) -> Readings:
     """Read the table, each measurement once.
 
@@ -158,18 +160,22 @@ def _read(row: Row, twins: tuple[str, ...], exported: bool) -> Measurement | Uns
     try:
         if not exported and _may_speculate(row):
             msg = "speculative decoding cannot be ruled out"
-            raise _NotReproducibleError(msg)
+            raise NotReproducibleError(msg)
         setup, load = _setup(row), _load(row)
-        if not _another_benchmark(row):
+        if setup.prefill is None and not _another_benchmark(row):
             setup, load = _as_the_nightly(setup, load)
         observed = _observed(row)
-    except _NotReproducibleError as problem:
+    except NotReproducibleError as problem:
         hardware = hardware_id(row.text("system")) or row.text("system")
         model = model_id(row.text("model_path")) or row.text("model_path")
         engine = engine_id(row.text("backend"))
-        return Unsupported(row.text("id"), "silicon", hardware, model, engine, str(problem), twins)
+        return Unsupported(row.text("id"), _source(row), hardware, model, engine, str(problem), twins)
     reference = f"ai-dynamo/aiconfigurator, {row.text('source')}"
-    return Measurement(row.text("id"), "silicon", reference, setup, load, observed, twins=twins)
+    return Measurement(row.text("id"), _source(row), reference, setup, load, observed, twins=twins)
+
+
+def _source(row: Row) -> str:
+    return "silicon" if row.text("mode") == "agg" else "silicon, disaggregated"
 
 
 def _may_speculate(row: Row) -> bool:
@@ -181,24 +187,25 @@ def _observed(row: Row) -> dict[Metric, float]:
     ttft_ms, tpot_ms = row.number("silicon_ttft_ms"), row.number("silicon_tpot_ms")
     if not ttft_ms or not tpot_ms:
         msg = "no TTFT or no TPOT"
-        raise _NotReproducibleError(msg)
+        raise NotReproducibleError(msg)
     return {"ttft_s": ttft_ms / 1e3, "tpot_s": tpot_ms / 1e3}
 
 
 def _setup(row: Row) -> MeasuredSetup:
     hardware, model = hardware_id(row.text("system")), model_id(row.text("model_path"))
     engine = engine_id(row.text("backend"))
-    if row.text("mode") != "agg":
-        stated = row.whole("prefill_num_workers") and row.whole("decode_num_workers")
-        msg = f"disaggregated: {'not modelled yet' if stated else 'worker counts not stated'}"
-        raise _NotReproducibleError(msg)
     if hardware is None:
         msg = f"no profile of {row.text('system')}"
-        raise _NotReproducibleError(msg)
+        raise NotReproducibleError(msg)
     if model is None:
         msg = f"no model {row.text('model_path')}"
-        raise _NotReproducibleError(msg)
-    parallelism, replicas = _spread(row, hardware)
+        raise NotReproducibleError(msg)
+    prefill = None
+    if row.text("mode") == "agg":
+        parallelism, replicas = _spread(row, hardware)
+    else:
+        prefill, decode = workers(row, "prefill", model), workers(row, "decode", model)
+        parallelism, replicas = decode.parallelism, decode.replicas
     return MeasuredSetup(
         hardware,
         model,
@@ -207,6 +214,7 @@ def _setup(row: Row) -> MeasuredSetup:
         _precision(row, model, hardware, engine),
         parallelism,
         replicas,
+        prefill=prefill,
     )
 
 
@@ -215,7 +223,7 @@ def _load(row: Row) -> MeasuredLoad:
     prompt, output = row.whole("isl"), row.whole("osl")
     if not prompt or not output:
         msg = "lengths not stated"
-        raise _NotReproducibleError(msg)
+        raise NotReproducibleError(msg)
     shortest = 1.0 if _another_benchmark(row) and row.text("backend") == "sglang" else SHORTEST_SHARE
     return MeasuredLoad(
         "closed",
@@ -253,9 +261,10 @@ def _as_the_nightly(setup: MeasuredSetup, load: MeasuredLoad) -> tuple[MeasuredS
 def _concurrency(row: Row) -> int:
     named = _named(row, "c")
     concurrency = named or (row.whole("batch_size") or 0) * max(row.whole("attention_dp_size") or 1, 1)
+    concurrency = concurrency or decoding_at_once(row)
     if not concurrency:
         msg = "concurrency not stated"
-        raise _NotReproducibleError(msg)
+        raise NotReproducibleError(msg)
     return concurrency
 
 
@@ -270,11 +279,11 @@ def _spread(row: Row, hardware: str) -> tuple[dict[str, int], int]:
     if chips is None:
         if squared and rack:
             msg = "chips ambiguous: the degrees of the experts may have been multiplied"
-            raise _NotReproducibleError(msg)
+            raise NotReproducibleError(msg)
         chips = moe_tensor if squared else (tensor if tensor > 1 else attention_data)
     if chips > CHIPS_OF_A_NODE:
         msg = "chips ambiguous: tp_size may count a whole deployment" if rack else "more chips than a node has"
-        raise _NotReproducibleError(msg)
+        raise NotReproducibleError(msg)
     expert = _named(row, "ep") or (chips if squared else min(moe_expert, chips))
     shares = _concurrency(row) / ((row.whole("batch_size") or _concurrency(row)) * attention_data)
     replicas = 1
@@ -309,7 +318,7 @@ def _format(row: Row, column: str) -> str:
         return _NAME_ENDS.get(row.text("model_path").lower().rsplit("-", 1)[-1], "bf16")
     if named not in _FORMATS:
         msg = f"unknown number format {named}"
-        raise _NotReproducibleError(msg)
+        raise NotReproducibleError(msg)
     return _FORMATS[named]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from inferencesim.report.engine_series import series_table
 from inferencesim.report.formats import NOTHING, count
 from inferencesim.report.plots import PALETTE
 from inferencesim.report.tables import new_table
@@ -51,7 +52,7 @@ _SHOWN_CHIPS = 4
 
 
 def accuracy_tables(report: AccuracyReport) -> list[RenderableType]:
-    """Return what ``accuracy`` prints: groups, what is not supported, totals, and what the errors are of."""
+    """Return what ``accuracy`` prints: groups, what is not supported, totals, series, and what errors are of."""
     shown = [each for each in report.groups if each.rows]
     parts: list[RenderableType] = [*_group_tables(report, shown)]
     if len(shown) < len(report.groups):
@@ -61,8 +62,10 @@ def accuracy_tables(report: AccuracyReport) -> list[RenderableType]:
         parts.append(_unsupported_table(report.unsupported))
     total = report.total.model_copy(update={"group": {"source": "all"}})
     parts.append(_error_table("Errors by source", [*report.sources, total], totals=True))
-    sets = [each for each in (report.calibrated, report.step_tables, report.class_priors) if each.rows]
-    parts.append(_error_table("With and without a calibration", sets, totals=True))
+    sets = (report.calibrated, report.step_tables, report.class_priors, report.disaggregated)
+    parts.append(_error_table("With and without a calibration", [each for each in sets if each.rows], totals=True))
+    if any(row.series for row in report.rows):
+        parts.append(series_table(report.rows))
     if report.cross_validated:
         parts.append(_cross_validated_table(report))
     parts.append(_head(report))

@@ -35,6 +35,16 @@ _TIME_PARTS: tuple[tuple[str, Callable[[TimeParts], float | None]], ...] = (
     ("preempted", lambda parts: parts.preempted_s),
     ("network", lambda parts: parts.network_s),
 )
+_OUTCOMES: tuple[tuple[str, Callable[[Statistics], int]], ...] = (
+    ("rejected", lambda one: one.rejected),
+    ("timed out", lambda one: one.timed_out),
+    ("cancelled", lambda one: one.cancelled),
+    ("open", lambda one: one.open),
+)
+_EVENTS: tuple[tuple[str, Callable[[PoolSummary], int]], ...] = (
+    ("preemptions", lambda one: one.preemptions),
+    ("handed over", lambda one: one.handed_over),
+)
 _POOL_LINES: tuple[tuple[str, Callable[[PoolSummary], str]], ...] = (
     ("requests placed", lambda one: count(one.arrived)),
     ("utilisation", lambda one: share(one.utilisation)),
@@ -113,14 +123,14 @@ def _fleet_table(summary: Summary) -> Table:
 
 
 def _class_table(summary: Summary) -> Table:
-    table = new_table(
-        "Classes", "class", "arrived", "completed", "rejected", "timed out", "cancelled", "open", "promises kept",
-        "TTFT p50", "p99", "TPOT p50", "E2E p50", "p99", "USD/request",
-    )  # fmt: skip
+    """Return what became of each class; outcomes that nobody met are left out."""
+    met = [(name, of) for name, of in _OUTCOMES if any(of(each) for each in summary.classes)]
+    columns = ["arrived", "completed", *(name for name, _ in met), "promises kept"]
+    table = new_table("Classes", "class", *columns, "TTFT p50", "p99", "TPOT p50", "E2E p50", "p99", "USD/request")
     for each in summary.classes:
         table.add_row(
-            each.name, count(each.arrived), *_outcomes(each), share(each.slo_attainment),
-            seconds(each.ttft_s.p50), seconds(each.ttft_s.p99), seconds(each.tpot_s.p50),
+            each.name, count(each.arrived), count(each.completed), *(count(of(each)) for _, of in met),
+            share(each.slo_attainment), seconds(each.ttft_s.p50), seconds(each.ttft_s.p99), seconds(each.tpot_s.p50),
             seconds(each.e2e_s.p50), seconds(each.e2e_s.p99), usd(each.cost_per_completed_request_usd),
         )  # fmt: skip
     return table
@@ -143,36 +153,45 @@ def _time_table(summary: Summary) -> Table:
     return table
 
 
-def _outcomes(each: Statistics) -> list[str]:
-    return [count(value) for value in (each.completed, each.rejected, each.timed_out, each.cancelled, each.open)]
-
-
 def _pool_table(summary: Summary) -> Table:
     table = new_table(
-        "Pools", "pool", "hardware", "model", "replicas (chips)", "placed", "output tokens/s", "utilisation", "power",
+        "Pools", "pool", "hardware", "model", "replicas (chips)", "placed", "output tokens/s", "power",
         "cost", "of it idle", "energy", "CO2e", left=3,
     )  # fmt: skip
     for pool in summary.pools:
         table.add_row(
             pool.name, pool.hardware, f"{pool.model} {pool.precision}", f"{pool.replicas:,} ({pool.chips:,})",
-            count(pool.arrived), significant(pool.output_tokens_per_s), share(pool.utilisation), watts(pool.power_w),
+            count(pool.arrived), significant(pool.output_tokens_per_s), watts(pool.power_w),
             usd(pool.cost_usd), share(_idle_share(summary, pool)), joules(pool.energy_j), grams(pool.carbon_g),
         )  # fmt: skip
     return table
 
 
 def _inside_table(summary: Summary) -> Table:
-    """Return what went on inside the replicas of each pool."""
-    table = new_table(
-        "Inside the pools", "pool", "batching", "order", "batch", "KV in use", "hit rate", "preemptions", "handed over",
-        "MFU", "MBU", "MFU of all time", "MBU", left=3,
-    )  # fmt: skip
-    for pool, used in zip(summary.pools, summary.policies.batching, strict=True):
-        table.add_row(
-            pool.name, used.policy.policy, used.order.policy, significant(pool.batch), share(pool.kv_usage),
-            share(pool.prefix_hit_rate), count(pool.preemptions), count(pool.handed_over), share(pool.mfu),
-            share(pool.mbu), share(pool.mfu_wall), share(pool.mbu_wall),
-        )  # fmt: skip
+    """Return what went on inside the replicas of each pool; what happened in none is left out."""
+    pools = summary.pools
+    happened = [(name, of) for name, of in _EVENTS if any(of(pool) for pool in pools)]
+    caches = any(pool.prefix_hit_rate is not None for pool in pools)
+    columns = [
+        "utilisation",
+        "MFU",
+        "MBU",
+        "batch",
+        "KV in use",
+        *["hit rate"] * caches,
+        *(name for name, _ in happened),
+    ]
+    table = new_table("Inside the pools", "pool", "batching", "order", *columns, left=3)
+    for pool, used in zip(pools, summary.policies.batching, strict=True):
+        cells = [
+            share(pool.utilisation),
+            share(pool.mfu),
+            share(pool.mbu),
+            significant(pool.batch),
+            share(pool.kv_usage),
+        ]
+        cells += [share(pool.prefix_hit_rate)] * caches + [count(of(pool)) for _, of in happened]
+        table.add_row(pool.name, used.policy.policy, used.order.policy, *cells)
     return table
 
 

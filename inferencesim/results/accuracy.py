@@ -15,10 +15,13 @@ from pydantic import Field, PositiveFloat
 from scipy.stats import kendalltau
 
 from inferencesim.deployment.calibration import Errors  # noqa: TC001 - pydantic reads the annotation at run time
+from inferencesim.measurements.engine_series import SeriesName  # noqa: TC001 - likewise
 from inferencesim.results.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from inferencesim.measurements.measurement import Metric
 
@@ -55,6 +58,28 @@ class Pair(Record):
         return self.predicted / self.measured - 1.0
 
 
+class SeriesComparison(Record):
+    """One series of an engine over time, recorded and simulated.
+
+    Attributes
+    ----------
+    name : SeriesName
+    mean_error, largest_error : float
+        Of |predicted − measured| over all moments, as a share of the largest measured value.
+    moments_s : tuple of float
+        Seconds since the recording began.
+    measured, predicted : tuple of float
+        At each moment.
+    """
+
+    name: SeriesName
+    mean_error: float
+    largest_error: float
+    moments_s: tuple[float, ...]
+    measured: tuple[float, ...]
+    predicted: tuple[float, ...]
+
+
 class Comparison(Record):
     """One measurement beside its simulation.
 
@@ -72,7 +97,13 @@ class Comparison(Record):
         What is known about the accuracy of its deployment.
     below_saturation : bool
         Whether its TTFT, if observed, is not mostly queueing.
+    disaggregated : bool
+        Whether other workers prefilled than decoded.
     figures : dict of Figure to Pair
+    series : tuple of SeriesComparison
+        What was recorded over time.
+    preemptions : int or None
+        Of the simulation, where a series is compared.
     """
 
     id: str
@@ -86,7 +117,10 @@ class Comparison(Record):
     step_table: bool = False
     expected_error: str
     below_saturation: bool
+    disaggregated: bool = False
     figures: dict[Figure, Pair]
+    series: tuple[SeriesComparison, ...] = ()
+    preemptions: int | None = None
 
     @property
     def priors_only(self) -> bool:
@@ -185,8 +219,9 @@ class AccuracyReport(Record):
     groups : tuple of GroupAccuracy
     sources : tuple of GroupAccuracy
         One per source.
-    total, calibrated, step_tables, class_priors : GroupAccuracy
-        All rows; those with a calibration; those with measured step times; those with neither.
+    total, calibrated, step_tables, class_priors, disaggregated : GroupAccuracy
+        All rows; those with a calibration; those with measured step times; those with neither; and apart from these
+        three, those whose prompts were prefilled by other workers.
     cross_validated : tuple of CrossValidated
         Of the calibrations that took part.
     rows : tuple of Comparison
@@ -205,6 +240,7 @@ class AccuracyReport(Record):
     calibrated: GroupAccuracy
     step_tables: GroupAccuracy
     class_priors: GroupAccuracy
+    disaggregated: GroupAccuracy
     cross_validated: tuple[CrossValidated, ...]
     rows: tuple[Comparison, ...]
     unsupported: tuple[NotReproduced, ...]
@@ -232,6 +268,24 @@ def compared_figures(
             measured, simulated = tokens / measured, tokens / simulated
         found[figure] = Pair(measured=measured, predicted=simulated)
     return found
+
+
+def compared_series(
+    name: SeriesName,
+    moments_s: NDArray[np.float64],
+    measured: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+) -> SeriesComparison:
+    """Return a series with its errors; one that was zero throughout counts errors as they are."""
+    errors = np.abs(predicted - measured) / (measured.max() or 1.0)
+    return SeriesComparison(
+        name=name,
+        mean_error=float(errors.mean()),
+        largest_error=float(errors.max()),
+        moments_s=tuple(moments_s.tolist()),
+        measured=tuple(measured.tolist()),
+        predicted=tuple(predicted.tolist()),
+    )
 
 
 def summarise(

@@ -43,7 +43,7 @@ from inferencesim.simulation.entrance import new_gateway
 from inferencesim.simulation.envelope import require_measured_load, require_measured_turns
 from inferencesim.simulation.marks import Charges, Mark, Samples, series_table, take_charges, take_mark
 from inferencesim.simulation.setup import bind_policy, make_book
-from inferencesim.simulation.state import new_fleet, stream_of, with_first_asks, with_more_slots
+from inferencesim.simulation.state import as_records, new_fleet, stream_of, with_first_asks, with_more_slots
 from inferencesim.simulation.traits import class_means
 from inferencesim.workload.load import generate_load
 
@@ -165,7 +165,9 @@ class Simulation:
         """
         scenario = self.plan.scenario
         env, horizon = self.env, scenario.horizon
-        env.process(self._mark(scenario.warm_up))
+        if scenario.warm_up > 0.0:
+            # Else the window begins with the fleet at rest, before what happens at its first instant.
+            env.process(self._mark(scenario.warm_up))
         env.process(self._sample(horizon))
         self._run_until(horizon)
         window = (self._window_start, take_mark(self.fleet, horizon))
@@ -312,7 +314,7 @@ class Simulation:
         """Return the requests still inside, with what they did up to `at_s`."""
         records = np.zeros(int(self.fleet.clock["inside"][0]), REQUEST)
         still_inside(self.fleet, at_s, records)
-        return records
+        return as_records(records)
 
     def _charges(self, at_s: float) -> Charges:
         """Return what each class has been charged up to `at_s`."""

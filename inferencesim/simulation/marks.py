@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from inferencesim.deployment.work import COUNTS
 from inferencesim.kernel.accounts import counts_at, pool_usage
 from inferencesim.ledger.tables import SCHEMA_VERSION
 from inferencesim.simulation.work_done import achieved
@@ -114,7 +113,7 @@ def take_mark(fleet: Fleet, at_s: float) -> Mark:
     )
     replicas, pools = fleet.replicas, fleet.pools
     seconds = np.zeros(replicas.size)
-    counts = counts_at(fleet, at_s, seconds).view(np.float64).reshape(replicas.size, len(COUNTS.names or ()))
+    counts = counts_at(fleet, at_s, seconds).view(np.float64).reshape(replicas.size, -1)
 
     def by_pool(values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(values, pools["first_replica"])
@@ -125,7 +124,8 @@ def take_mark(fleet: Fleet, at_s: float) -> Mark:
         at_s=at_s,
         busy_s=np.array(busy_s),
         step_energy_j=np.array(step_energy_j),
-        output_tokens=np.array(output_tokens, dtype=np.int64),
+        # Drafts make fractions of tokens per step, whose sums are whole but for their rounding.
+        output_tokens=np.rint(output_tokens).astype(np.int64),
         completed=fleet.pools["completed"].copy(),
         arrived=fleet.pools["arrived"].copy(),
         handed_over=fleet.pools["handed_over"].copy(),
@@ -134,7 +134,7 @@ def take_mark(fleet: Fleet, at_s: float) -> Mark:
         prompt_tokens=by_pool(replicas["prompt_tokens"]),
         counts=by_pool(counts),
         counted_s=by_pool(seconds),
-        waiting=fleet.live_pools["waiting"].copy(),
+        waiting=fleet.pools["queued"].copy(),
         running=fleet.live_pools["running"].copy(),
         kv_usage=fleet.live_pools["kv_usage"].copy(),
         cached_share=by_pool(idle) / pools["capacity"],

@@ -171,12 +171,17 @@ def _variants(plan: Plan) -> tuple[Records, Records]:
     variants = np.zeros(len(plan.deployments), VARIANT)
     tiers = np.zeros((variants.size, max(len(pool.spec.kv_tiers) for pool in plan.pools)), TIER)
     rows = iter(range(variants.size))
+    named = {pool.name: pool for pool in plan.pools}
     for pool in plan.pools:
         for deployment in pool.variants:
             index = next(rows)
             row = variants[index]
             row["kv_blocks"] = deployment.memory.kv_blocks
             row["context_limit"] = deployment.context_limit
+            if pool.spec.prefill_in is not None:
+                # A prompt has to fit where it is prefilled, too.
+                helper = named[pool.spec.prefill_in.pool].deployment
+                row["context_limit"] = min(deployment.context_limit, helper.context_limit)
             block_bytes = deployment.kv_block_bytes
             row["load_s"] = deployment.load_s
             link = pool.spec.kv_link or deployment.kv_link
@@ -261,6 +266,12 @@ def with_more_slots(fleet: Fleet) -> Fleet:
     timers = np.zeros(4 * after, TIMER)
     timers[: fleet.timers.size] = fleet.timers
     return fleet._replace(slots=slots, slot_words=_words(slots), timers=timers)
+
+
+def as_records(slots: Records) -> Records:
+    """Return the records of some slots: what is kept of requests once they have left."""
+    words: Records = _words(slots)[:, : RECORD.itemsize // 8].copy().view(RECORD)
+    return words[:, 0]
 
 
 def _words(table: Records) -> NDArray[np.int64]:

@@ -36,5 +36,7 @@ def achieved(pool: PoolPlan, counts: NDArray[np.float64], seconds: NDArray[np.fl
     of_one = np.array([work(pool.deployment, Counts(*row)) for row in np.eye(len(Counts._fields))])
     with np.errstate(invalid="ignore", divide="ignore"):
         rates = (counts @ of_one) / seconds[:, None]
-    shares: NDArray[np.float64] = np.where(seconds[:, None] > 0.0, rates, np.nan) / peak_rates(pool.deployment)
+    shares: NDArray[np.float64] = np.where(seconds[:, None] > 0.0, rates, np.nan) / np.array(
+        peak_rates(pool.deployment)
+    )
     return shares

@@ -139,10 +139,12 @@ class TestCatalogues:
 
     def test_policies(self):
         listed = invoke("policies", "list").stdout
-        for name in ("random", "power_of_two", "cheapest_feasible", "weighted_scorers"):
+        for name in ("random", "power_of_two", "cheapest_feasible", "weighted_scorers", "chunked_prefill", "vtc"):
             assert name in listed
         found = document(invoke("policies", "list", "--format", "json"))
         assert {each["id"]: each["parameters"] for each in found}["cheapest_feasible"]
+        kinds = {each["id"]: each["kind"] for each in found}
+        assert (kinds["random"], kinds["dynamic"], kinds["sjf"]) == ("routing", "batching", "order")
 
     def test_the_schema_is_that_of_scenarios(self):
         schema = document(invoke("schema"))

@@ -120,7 +120,7 @@ def scenarios(draw, horizon):
 
 @given(described=scenarios(horizon=0.3))
 # Shrinking may take minutes: the long run below does it.
-@settings(max_examples=40, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=30, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_every_request_meets_the_same_fate(described):
     assert_same(*run_both(described))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from oracle.small import DATA, closed, pool, run, scenario, work
+from oracle.small import DATA, closed, model, pool, run, scenario, work
 
 from inferencesim import jit
 
@@ -58,8 +58,41 @@ def open_loop(**routing):
     )
 
 
+def all_features():
+    """Caches with tiers, swaps, drafts, transfers and models that take turns, all in one fleet."""
+    shares = {"shared_prefix": {"tokens": 20, "variants": 2}}
+    gone = {"share": 0.3, "after": {"distribution": "uniform", "low": 0.0, "high": 0.2}}
+    batching = {"max_sequences": 6, "token_budget": 40, "block_size": 8}
+    tiers = [
+        {"name": "host", "capacity": "42 kB", "bandwidth": "20 MB/s", "latency": "10us"},
+        {"name": "ssd", "capacity": "100 kB", "bandwidth": "5 MB/s", "latency": "100us"},
+    ]
+    swapping = batching | {"order": "vtc", "preemption": "swap", "policy": "continuous"}
+    drafting = batching | {"order": "sjf", "starvation_after": 0.1, "policy": "dynamic"}
+    drafts = {"drafts": 3, "acceptance": 0.7, "draft": {"layers": 1}}
+    return scenario(
+        [
+            pool("d", kv_blocks=24, prefix_cache=True, kv_tiers=tiers, prefill_in={"pool": "f"}, batching=swapping),
+            pool("f", "fast-chip", kv_blocks=20, prefix_cache=True, batching=batching | {"kv": "reserve"}),
+            pool("s", batching=drafting, speculation=drafts) | {"kv_blocks": 24},
+            pool("m", serves="windowed-model", also_serves=[model("expert-model")], batching=batching)
+            | {"kv_blocks": 30},
+        ],
+        [
+            work("a", 120.0, MIXED, MIXED, timeout=0.2, length_prediction={"sigma": 0.5}, **shares),
+            work("t", prompt=10, output=MIXED, cancellation=gone, kv_after="keep")
+            | {"arrivals": closed(4, 0.01), "conversation": {"turns": 4, "max_context": 150}},
+            work("w", 30.0, MIXED, MIXED, models=["windowed-model"]),
+            work("e", 30.0, MIXED, MIXED, models=["expert-model"]),
+        ],
+        horizon=0.25,
+        recording={"series_interval": 0.05},
+    )
+
+
 def scenarios():
     return {
+        "all features": all_features(),
         "open": open_loop(),
         "predicted": open_loop(placement="predicted_latency", balancing="power_of_two", snapshot_age=0.05),
         "closed": scenario(

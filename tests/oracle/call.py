@@ -80,7 +80,6 @@ class Call:
     queued_s: float = 0.0
     target: int = 0
     progress: int = 0
-    kept: int = 0
     fetched: int = 0
     swapped: int = 0
     source: object = None

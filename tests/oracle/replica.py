@@ -175,8 +175,8 @@ class Replica:
     def remove(self, call, *, left):
         """Take a request out of the batch; what it has decoded may be found again."""
         if call.phase == DECODE:
-            call.kept = call.target + call.made(call.steps_done)
-            self.memory.share(call, call.kept // self.pool.block_size)
+            kept = call.target + call.made(call.steps_done)
+            self.memory.share(call, kept // self.pool.block_size)
         self.running.remove(call)
         self.memory.release(call, self.pool.block_size, left=left)
 
@@ -261,7 +261,7 @@ class Replica:
     def kv_has_come(self, call, now):
         """Let go of what was held elsewhere, and join the next batch."""
         source = call.source
-        self.let_go_elsewhere(call, left=False)
+        self.let_go_elsewhere(call)
         call.progress += call.fetched * self.pool.block_size
         call.fetched = 0
         self.memory.share(call, call.progress // self.pool.block_size)
@@ -270,8 +270,8 @@ class Replica:
         if source is not None:
             source.disturb(now)
 
-    def let_go_elsewhere(self, call, *, left):
-        del left
+    def let_go_elsewhere(self, call):
+        """Give back what a request holds where it was prefilled, and in host memory."""
         if call.source is not None:
             call.source.memory.release(call, self.pool.block_size, left=True)
             call.source = None
@@ -409,7 +409,7 @@ class Replica:
             self.waiting.remove(call)
         else:
             self.remove(call, left=True)
-        self.let_go_elsewhere(call, left=True)
+        self.let_go_elsewhere(call)
         depart(call, *call.client_left)
         if source is not None:
             source.disturb(call.finished_s)

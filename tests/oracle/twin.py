@@ -61,7 +61,8 @@ class Twin:
 
     def after(self, at_s, call, what):
         """Remember what happens to a request at `at_s`."""
-        self.timers.append((at_s, TIMERS[what], call.request_id, call, what))
+        if at_s < math.inf:
+            self.timers.append((at_s, TIMERS[what], call.request_id, call, what))
 
     def run(self, until):
         """Play all events up to `until`, in the documented order at each instant."""
@@ -77,7 +78,7 @@ class Twin:
             ask = asking.asks_s if asking else math.inf
             arrival = ahead[0].arrived_s if ahead else math.inf
             now = min(first_end[0], first_timer, refresh, ask, arrival)
-            if now > until or (not ahead and not ends and not self.timers and ask == math.inf):
+            if now > until or (not ahead and not ends and first_timer == ask == math.inf):
                 return
             if first_end[0] == now:
                 replica = self.replicas[first_end[1]]
@@ -179,7 +180,7 @@ class Twin:
         if call.prompt + call.output > longest:
             return "context_too_long"
         # The bound is a hard constraint: it looks at the queue as it is, not at the snapshot.
-        waiting = sum(len(replica.waiting) for replica in pool.replicas)
+        waiting = sum(len(replica.waiting) + self.coming(replica) for replica in pool.replicas)
         limit = pool.plan.spec.queue_limit
         return "queue_full" if limit is not None and waiting >= limit else "eligible"
 
@@ -204,9 +205,23 @@ class Twin:
 
         return min(eligible, key=lambda i: (badness(i), i))
 
+    def coming(self, replica):
+        """Count the requests that are prefilled elsewhere for a replica."""
+        return (
+            sum(
+                call.replica == replica.number and call.prefill_replica == other.number
+                for other in replica.pool.prefills_in.replicas
+                for call in other.waiting + other.running
+            )
+            if replica.pool.prefills_in
+            else 0
+        )
+
     def look(self):
         """Count what policies see, of each pool and of each replica."""
-        replicas = [View(len(each.waiting), len(each.running), each.to_prefill()) for each in self.replicas]
+        replicas = [
+            View(len(each.waiting) + self.coming(each), len(each.running), each.to_prefill()) for each in self.replicas
+        ]
         pools = []
         for pool in self.pools:
             views = [replicas[replica.number] for replica in pool.replicas]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracle.small import pool, run, scenario, work
 
 from inferencesim.deployment.work import COUNTS
-from inferencesim.kernel.tables import COMPLETED, OPEN, REJECTED
+from inferencesim.kernel.tables import COMPLETED, OPEN, QUEUE_FULL, REJECTED
 from inferencesim.ledger.tables import PROMISE_KEPT, PROMISE_MISSED
 from inferencesim.ledger.tally import TALLY
 from inferencesim.results.summarise import summarise
@@ -81,7 +81,7 @@ class TestAWindowWorkedOutByHand:
             request(0, 0, 60.0, 60.0, 0.0, 0.0, REJECTED, PROMISE_MISSED),
         ]
         requests[-1]["pool"] = -1
-        requests[-1]["reason"] = 5
+        requests[-1]["reason"] = QUEUE_FULL
         # Busy 40 of 200 replica-seconds in the first pool, 25 of 100 in the second.
         start, stop = mark(10.0, [4.0, 1.0], [1000.0, 100.0]), mark(110.0, [44.0, 26.0], [7000.0, 600.0])
         return summarise(crafted(played, requests, start, stop))
@@ -233,3 +233,54 @@ def test_the_tariff_and_the_pue_change_the_bill():
     assert dear.pools[1].energy_usd == cheap.pools[1].energy_usd == 0.0
     assert dear.pools[0].energy_j == pytest.approx(cheap.pools[0].energy_j)
     assert dear.fleet.carbon_g == pytest.approx(2.0 * cheap.fleet.carbon_g)
+
+
+@pytest.fixture(scope="module")
+def apart():
+    """Long prompts are prefilled in a pool of their own."""
+    pools = [
+        pool("decode", "fast-chip", replicas=2, price="$7.2/h", price_includes_power=False,
+             prefill_in={"pool": "fill", "above": 30}),
+        pool("fill", price="$3.6/h", price_includes_power=False),
+    ]  # fmt: skip
+    economics = {"electricity": "$0.36/kWh", "pue": 1.0}
+    return run(scenario(pools, [work("long", prompt=80), work("short", prompt=20)], horizon=5.0, economics=economics))
+
+
+class TestPrefillInAnotherPool:
+    """A request is charged in each pool for what it did there, at that pool's rates."""
+
+    def test_rows_sum_to_pools_and_name_who_was_prefilled_where(self, apart):
+        summary = summarise(apart.result)
+        rows = {(row.pool, row.class_name): row for row in summary.ledger}
+        assert ("fill", "short") not in rows
+        assert rows["fill", "long"].busy_usd == pytest.approx(summary.pools[1].busy_usd)
+        for each in summary.pools:
+            own = [row for row in summary.ledger if row.pool == each.name]
+            assert sum(row.cost_usd for row in own) == pytest.approx(each.cost_usd, rel=1e-9)
+            assert sum(row.energy_j for row in own) == pytest.approx(each.energy_j, rel=1e-9)
+        assert sum(each.cost_usd for each in summary.classes) == pytest.approx(summary.fleet.cost_usd, rel=1e-9)
+
+    def test_attributed_seconds_are_those_of_each_pool(self, apart):
+        requests, busy_s = apart.requests, apart.result.end.busy_s
+        assert requests["busy_s"].sum() == pytest.approx(busy_s[0], rel=1e-6)
+        assert requests["prefill_busy_s"].sum() == pytest.approx(busy_s[1], rel=1e-6)
+        sent = requests["class"] == "long"
+        assert (requests["prefill_pool"][sent] == "fill").all()
+        assert requests["prefill_pool"][~sent].isna().all()
+        assert (requests["prefill_replica"][sent] == 2).all()
+        assert (requests["pool"] == "decode").all()
+
+    def test_attributed_cost_is_at_the_rates_of_both(self, apart):
+        requests = apart.requests
+        expected = 2e-3 * requests["busy_s"] + 1e-3 * requests["prefill_busy_s"]
+        expected += USD_PER_J * (requests["energy_j"] + requests["prefill_energy_j"])
+        assert requests["attributed_cost_usd"].tolist() == pytest.approx(expected.tolist())
+
+    def test_pools_count_what_was_sent_and_handed_over(self, apart):
+        decode, fill = summarise(apart.result).pools
+        sent = int((apart.requests["class"] == "long").sum())
+        assert (decode.arrived, decode.handed_over) == (len(apart.requests), 0)
+        assert fill.arrived == sent
+        assert fill.completed == 0
+        assert sent - 5 <= fill.handed_over <= sent

@@ -11,7 +11,7 @@ from oracle.small import pool, run, scenario, work
 from inferencesim.kernel.tables import COMPLETED, OPEN, REJECTED, TIMED_OUT
 from inferencesim.ledger.tally import TALLY
 from inferencesim.results.summarise import summarise
-from inferencesim.results.verdict import inside_at, judge
+from inferencesim.results.verdict import held_by, inside_at, judge, stays_in
 
 
 def requests(arrived_s, left_s, outcome=COMPLETED):
@@ -149,3 +149,55 @@ def test_a_small_class_that_is_turned_away_is_named():
     verdict = judge(np.concatenate([requests(many, many + 1.0), turned_away]), ("p",), ("chat", "docs"), 0.0, 1000.0)
     assert verdict.state == "shedding"
     assert "docs requests" in verdict.why
+
+
+class TestPoolsThatPrefillForOthers:
+    def test_a_request_is_where_its_work_is_done(self):
+        records = requests([0.0, 1.0, 2.0, 3.0], [10.0, 8.0, 6.0, np.nan])
+        records["ttft_s"] = [4.0, 5.0, np.nan, np.nan]
+        records["prefill_pool"] = [-1, 1, 1, 1]
+        # The third left before its first token, the fourth waits for it still.
+        entered, left = stays_in(records, 0)
+        assert entered.tolist() == [0.0, 6.0]
+        assert left.tolist() == [10.0, 8.0]
+        entered, left = stays_in(records, 1)
+        assert entered.tolist() == [1.0, 2.0, 3.0]
+        assert left.tolist() == pytest.approx([6.0, 6.0, np.nan], nan_ok=True)
+
+    @pytest.mark.parametrize("slow", ["fill", "decode"])
+    def test_the_one_that_drowns_is_named(self, slow):
+        """One sequence at a time: a prefill takes a step of 10 ms in its pool, an answer of 20 tokens 19 in its own."""
+        alone = {"max_sequences": 1, "token_budget": 64}
+        decoders = 30 if slow == "fill" else 1
+        pools = [
+            pool("decode", "constant-chip", replicas=decoders, batching=alone, prefill_in={"pool": "fill"}),
+            pool("fill", "constant-chip", batching=alone),
+        ]
+        rate, output = (110.0, 5) if slow == "fill" else (6.0, 20)
+        classes, routing = [work(rate=rate, output=output)], {"balancing": "random"}
+        summary = summarise(run(scenario(pools, classes, horizon=30.0, drain=1.0, routing=routing)).result)
+        assert summary.verdict.state == "unstable"
+        assert f"pool {slow}" in summary.verdict.why
+
+
+class TestPoolsThatHold:
+    def holding(self, **said):
+        batching = {"max_sequences": 64, "policy": {"policy": "dynamic", "parameters": {"size": 40, **said}}}
+        return pool("p", "constant-chip", batching=batching)
+
+    def test_a_batch_that_gathers_is_no_queue_that_grows(self):
+        classes = [work(rate=0.3, arrivals={"process": "poisson", "rate": 0.3})]
+        played = run(scenario([self.holding(timeout=1000.0)], classes, horizon=100.0, drain=2000.0))
+        assert (played.requests["scheduled_s"] > 100.0).all()
+        assert len(played.requests) > 20
+        assert summarise(played.result).verdict.state == "stable"
+
+    def test_it_holds_what_its_policy_says(self):
+        def held(one, **said):
+            return held_by(run(scenario([one | said], [])).plan.pools[0])
+
+        assert held(self.holding()) == 39
+        assert held(self.holding(), replicas=3) == 3 * 39
+        assert held(self.holding(timeout=0.0)) == 0
+        assert held(pool("p", batching={"policy": "static"})) == 0
+        assert held(pool("p")) == 0

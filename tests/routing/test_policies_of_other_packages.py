@@ -49,6 +49,7 @@ RUN = """
 import sys
 from inferencesim.errors import InputError
 from inferencesim.ledger.sink import MemorySink
+from inferencesim.results.manifest import make_manifest
 from inferencesim.routing.policy import POLICIES
 from inferencesim.scenario.scenario import Scenario
 from inferencesim.simulation.engine import Simulation
@@ -63,7 +64,9 @@ def play(policy, **parameters):
                       "output_tokens": 10, "models": ["llama-3.1-8b"]}],
         "routing": {"balancing": {"policy": policy, "parameters": parameters}},
     })
-    Simulation(make_plan(scenario), sink).run()
+    plan = make_plan(scenario)
+    assert make_manifest(plan).versions["other-policies"] == "1.0"
+    Simulation(plan, sink).run()
     table = sink.tables()["requests"]
     return table.num_rows, sorted(set(table.column("replica").to_pylist()))
 
