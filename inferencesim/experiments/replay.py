@@ -116,9 +116,7 @@ class Replay:
         """Clients wait longer, for HTTP server and tokeniser: the trace begins behind them, in the engine's queue."""
         return self._plan.pools[0].deployment.coefficients.engine_request_s
 
-    def _simulated_series(
-        self, moments_s: NDArray[np.float64], rows: Records
-    ) -> dict[SeriesName, NDArray[np.float64]]:
+    def _simulated_series(self, moments_s: NDArray[np.float64], rows: Records) -> dict[SeriesName, NDArray[np.float64]]:
         table = self._sink.tables()["series"]
         # The last sample was taken when all had left.
         last = np.searchsorted(table["time_s"].to_numpy(), moments_s + _ROUNDING_S, side="right") - 1

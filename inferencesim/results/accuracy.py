@@ -15,9 +15,8 @@ from pydantic import Field, PositiveFloat
 from scipy.stats import kendalltau
 
 from inferencesim.deployment.calibration import Errors  # noqa: TC001 - pydantic reads the annotation at run time
-from inferencesim.results.records import Record
-
 from inferencesim.measurements.engine_series import SeriesName  # noqa: TC001 - likewise
+from inferencesim.results.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
