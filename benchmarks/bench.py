@@ -5,6 +5,11 @@ output tokens, at 65 % of the fleet's own saturation throughput, which is measur
 case runs in a process of its own with requests, decisions and series recorded to Parquet; the clock covers drawing the
 load, simulating and writing, and leaves out imports and loading compiled code, which are reported apart.
 
+Three more cases replay traces with prefix caching on, whose blocks the kernel looks up one by one: both of Mooncake's
+that have a known hit rate, and twelve hours of coding agents' sessions, 1,900 blocks a request. They are passed over
+where ``../shared/traces`` is not there. Reading such a trace takes longer than playing it, so their clock covers
+simulating and writing alone.
+
 Machines differ and are noisy, so the report begins with a yardstick of this one: how many bare SimPy timeouts it plays
 per second. Compare runs of different machines, or hours, by their ratio to that.
 
@@ -27,9 +32,25 @@ PROMPT_TOKENS, OUTPUT_TOKENS, LOAD = 500, 250, 0.65
 HARDWARE, MODEL = "nvidia-h100-sxm", "llama-3.1-8b"
 
 
+TRACES = Path(__file__).resolve().parents[2] / "shared" / "traces"
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A trace with the hashes of its prompts' blocks, and who serves it."""
+
+    file: str
+    format: str
+    block_size: int
+    horizon_s: float
+    model: str
+    hardware: str
+    tensor: int
+
+
 @dataclass(frozen=True)
 class Case:
-    """One fleet and load."""
+    """One fleet and load; a replayed trace brings its requests, of which `requests` is an upper bound."""
 
     name: str
     replicas: int
@@ -37,6 +58,22 @@ class Case:
     balancing: str
     interpreted: bool = False
     target_per_s: float | None = None
+    trace: Replayed | None = None
+
+
+def _mooncake(name: str, horizon_s: float) -> Replayed:
+    return Replayed(f"mooncake/{name}_trace.jsonl", "mooncake", 512, horizon_s, MODEL, "nvidia-h200-sxm", 1)
+
+
+_AGENTS = Replayed(
+    "coding_agents/kv_cache_tester_claude_code.jsonl.xz",
+    "weka",
+    64,
+    12 * 3600.0,
+    "llama-4-maverick",
+    "nvidia-b200-sxm",
+    8,
+)
 
 
 CASES = (
@@ -46,7 +83,19 @@ CASES = (
     Case("1,000 replicas, power of two", 1000, 400_000, "power_of_two"),
     Case("1,000,000 requests, 64 replicas", 64, 1_000_000, "least_outstanding"),
     Case("policies in plain Python, 64 replicas", 64, 20_000, "least_outstanding", interpreted=True),
-)
+    Case(
+        "prefix caching: Mooncake conversation, 16 replicas", 16, 12_031, "least_outstanding", target_per_s=15_000,
+        trace=_mooncake("conversation", 3600.0),
+    ),
+    Case(
+        "prefix caching: Mooncake synthetic, 16 replicas", 16, 3_993, "least_outstanding", target_per_s=15_000,
+        trace=_mooncake("synthetic", 1100.0),
+    ),
+    Case(
+        "prefix caching: coding agents, 12 h, 4 replicas", 4, 49_334, "session_affinity", target_per_s=1_500,
+        trace=_AGENTS,
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,6 +136,28 @@ def scenario_of(replicas: int, rate: float, horizon_s: float, balancing: str) ->
     )
 
 
+def scenario_of_trace(case: Case, trace: Replayed) -> object:
+    """Return the scenario of a case that replays a trace."""
+    from inferencesim.scenario.scenario import Scenario
+
+    pool = {
+        "name": "only", "hardware": trace.hardware, "model": trace.model, "replicas": case.replicas,
+        "parallelism": {"tensor": trace.tensor}, "precision": "bf16" if trace.tensor == 1 else "fp8",
+        "prefix_cache": True, "batching": {"block_size": trace.block_size},
+    }  # fmt: skip
+    arrivals = {"process": "trace", "file": str(TRACES / trace.file), "format": trace.format}
+    return Scenario.model_validate(
+        {
+            "name": "bench",
+            "horizon": trace.horizon_s,
+            "drain": trace.horizon_s,
+            "pools": [pool],
+            "workload": [{"name": "any", "arrivals": arrivals, "models": [trace.model]}],
+            "routing": {"balancing": case.balancing},
+        }
+    )
+
+
 def saturation_per_s() -> float:
     """Return the requests per second one flooded replica completes, in steady state."""
     from inferencesim.ledger.sink import MemorySink
@@ -115,7 +186,10 @@ def measure(case: Case) -> Measured:
     began = time.perf_counter()
     rate = saturation_per_s() * LOAD * case.replicas
     warm_start_s = time.perf_counter() - began
-    scenario = scenario_of(case.replicas, rate, case.requests / rate, case.balancing)
+    if case.trace is None:
+        scenario = scenario_of(case.replicas, rate, case.requests / rate, case.balancing)
+    else:
+        scenario = scenario_of_trace(case, case.trace)
     if case.interpreted:
         plain = POLICIES.get(case.balancing, "bench")
         POLICIES.register("bench_plain")(Policy(plain.choose, plain.rule, plain.parameters, compiled=False))
@@ -125,6 +199,8 @@ def measure(case: Case) -> Measured:
         sink = FolderSink(Path(folder) / "run")
         began = time.perf_counter()
         simulation = Simulation(make_plan(scenario), sink)
+        if case.trace is not None:
+            began = time.perf_counter()
         kernel_s = _time_spent_in(simulation, "_play")
         result = simulation.run()
         wall_s = time.perf_counter() - began
@@ -201,6 +277,9 @@ def main() -> None:
         table.add_column(column, justify="left" if column == "case" else "right")
     for index, case in enumerate(CASES):
         if arguments.only and arguments.only not in case.name:
+            continue
+        if case.trace is not None and not (TRACES / case.trace.file).exists():
+            console.print(f"passed over: {case.name}; {TRACES / case.trace.file} is not there")
             continue
         finished = subprocess.run(
             [sys.executable, __file__, "--case", str(index)], capture_output=True, text=True, check=False

@@ -117,7 +117,7 @@ def compare(measurement: Measurement, calibration: str = SHIPPED) -> Comparison 
         reason = "no request can be served: longer than the context, or than the KV cache"
         return NotReproduced(id=measurement.id, **columns, reason=reason)
     deployment = reproduction.plan.pools[0].deployment
-    replayed = isinstance(reproduction, Replay)
+    replay = reproduction if isinstance(reproduction, Replay) else None
     return Comparison(
         id=measurement.id,
         **columns,
@@ -127,8 +127,8 @@ def compare(measurement: Measurement, calibration: str = SHIPPED) -> Comparison 
         below_saturation=measurement.load.kind != "offline" and not is_saturated(measurement),
         disaggregated=measurement.setup.prefill is not None,
         figures=figures,
-        series=reproduction.series() if replayed else (),
-        preemptions=reproduction.preemptions if replayed else None,
+        series=() if replay is None else replay.series(),
+        preemptions=None if replay is None else replay.preemptions,
     )
 
 

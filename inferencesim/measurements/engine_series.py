@@ -102,10 +102,10 @@ def preempted_at(
 
 def _first_queued(meta: Mapping[str, Any], requests: Sequence[Mapping[str, Any]]) -> float:
     """Return from the clock on the wall when the first request came; 0 where it was not recorded."""
-    arrived = [each["arrival_time"] for each in requests if "arrival_time" in each]
+    arrived = [float(each["arrival_time"]) for each in requests if "arrival_time" in each]
     if "started_at" not in meta or not arrived:
         return 0.0
-    return max(0.0, min(arrived) - datetime.fromisoformat(meta["started_at"]).timestamp())
+    return max(0.0, min(arrived) - datetime.fromisoformat(str(meta["started_at"])).timestamp())
 
 
 def _times(requests: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:

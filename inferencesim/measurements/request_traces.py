@@ -3,9 +3,10 @@
 A trace is a folder ``<GPU>/<model>/`` with ``requests.jsonl``, one request per line
 (tokens, and when it was queued, gave its first and its last token, in seconds of the
 engine's own clock), ``meta.json``, the engine's arguments and, where it was kept, its
-KV capacity, and perhaps a series (:mod:`~inferencesim.measurements.engine_series`). It is played with step times made of the operator profile of the same
-chip and model, which is looked for in ``operator_profiles/*/<GPU>/<checkpoint>/`` beside
-the traces. Both are the formats of LLMServingSim (github:casys-kaist/LLMServingSim).
+KV capacity, and perhaps a series (:mod:`~inferencesim.measurements.engine_series`). It
+is played with step times made of the operator profile of the same chip and model, which
+is looked for in ``operator_profiles/*/<GPU>/<checkpoint>/`` beside the traces. All are
+the formats of LLMServingSim (github:casys-kaist/LLMServingSim).
 """
 
 from __future__ import annotations

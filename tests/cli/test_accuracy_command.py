@@ -110,6 +110,15 @@ def test_wrong_words(lab):
     assert "cannot be written" in refused("--data", lab, "--plot", lab / "file" / "p.png")
 
 
+def test_series_over_time_are_plotted_where_there_are_any(lab):
+    assert "--plot-series: none of these measurements has a series" in refused("--data", lab, "--plot-series", "s.png")
+    if not SHARED.is_dir():
+        pytest.skip("the shared measurements are not here")
+    result = invoke("--data", SHARED / "vllm_request_traces", "--plot-series", lab / "s.png")
+    assert (lab / "s.png").read_bytes().startswith(b"\x89PNG")
+    assert "… of them preempted" in result.stdout
+
+
 def test_twins_count_once(tmp_path):
     if not SHARED.is_dir():
         pytest.skip("the shared measurements are not here")

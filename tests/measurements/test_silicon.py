@@ -67,8 +67,6 @@ def test_a_concurrency_of_several_batches_was_spread(silicon_of):
 
 def test_what_cannot_be_known_is_refused_with_its_reason(silicon_of):
     assert refused(silicon_of({"mode": "disagg"})) == "disaggregated: worker counts not stated"
-    workers = {"mode": "disagg", "prefill_num_workers": "1", "decode_num_workers": "2"}
-    assert refused(silicon_of(workers)) == "disaggregated: not modelled yet"
     assert refused(silicon_of({"id": "x_c64_tp16_ep1"})) == "more chips than a node has"
     rack = {"id": "x_c64_tp36_ep1", "system": "gb200", "tp_size": "36", "moe_tp_size": "36"}
     assert "whole deployment" in refused(silicon_of(rack))
@@ -122,9 +120,27 @@ def test_the_shared_table(shared_measurements):
     assert reasons["chips ambiguous: tp_size may count a whole deployment"] == 37
     assert reasons["speculative decoding cannot be ruled out"] == 98
     assert reasons["concurrency not stated"] == 0
-    assert len(readings.measurements) == 1514
+    assert sum(one.setup.prefill is None for one in readings.measurements) == 1514
     assert all(one.load.concurrency > 0 for one in readings.measurements)
     assert max(one.setup.parallelism["tensor"] for one in readings.measurements) == 8
+
+
+def test_disaggregated_rows_of_the_shared_table(shared_measurements):
+    """Of 1,023 rows 198 state their workers (two without their experts); 412 others are left once twins are one."""
+    readings = read_silicon(shared_measurements("silicon_ttft_tpot.csv"))
+    own = [one for one in readings.measurements if one.source == "silicon, disaggregated"]
+    reasons = Counter(one.reason for one in readings.unsupported if one.source == "silicon, disaggregated")
+    assert len(own) == 196
+    assert reasons == {
+        "disaggregated: worker counts not stated": 412,
+        "disaggregated: how experts are spread is not stated": 2,
+    }
+    assert all(one.setup.prefill for one in own)
+    # Where both are stated, concurrency is what all decode workers hold.
+    named = next(one for one in own if one.id == "dsr1_gb200_sglang_fp4_disagg_1024x1024_c512_cfg483")
+    assert (named.load.concurrency, named.setup.replicas, named.setup.prefill.replicas) == (512, 1, 4)
+    assert named.setup.parallelism == {"tensor": 32, "pipeline": 1, "expert": 32, "attention_data": 32}
+    assert named.setup.prefill.parallelism == {"tensor": 4, "pipeline": 1, "expert": 4, "attention_data": 4}
 
 
 def test_no_dense_model_of_the_shared_table_beats_its_memory(shared_measurements):
