@@ -11,7 +11,7 @@ from oracle.fleets import everything
 from oracle.small import Recorded
 
 from inferencesim.kernel.prefix import ORDINARY
-from inferencesim.kernel.tables import COMPLETED, DECODING, OPEN, REJECTED, RECORD
+from inferencesim.kernel.tables import COMPLETED, DECODING, OPEN, RECORD, REJECTED
 from inferencesim.ledger.sink import MemorySink
 from inferencesim.simulation.plan import make_plan
 
@@ -86,6 +86,9 @@ def assert_requests_add_up(simulation, result):
     assert (records["generated_tokens"] <= records["output_tokens"]).all()
     assert (records["cached_tokens"] < records["prompt_tokens"]).all()
     rows = simulation.gateway.rows[records["class_index"], records["pool"]]
+    # What is over with its prefill leaves from where that was.
+    elsewhere = (records["prefill_replica"] >= 0) & (records["output_tokens"] == 1)
+    rows = np.where(elsewhere, simulation.fleet.replicas["row"][records["prefill_replica"]], rows)
     latency_s = simulation.fleet.latency.coefficients["engine_request_s"][rows]
     expected = records["finished_s"] - records["arrived_s"] - np.where(records["outcome"] == COMPLETED, latency_s, 0.0)
     np.testing.assert_allclose(sum(records[name] for name in PARTS), expected, atol=1e-9)
