@@ -1,0 +1,111 @@
+"""The scenarios that ask one question each: their answers, as the documentation gives them.
+
+Each is played shorter than shipped; what is held is who is better, not by how much.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from inferencesim import simulate
+from inferencesim.scenario.loading import load_scenario
+
+pytestmark = pytest.mark.long
+
+
+def answer(name, *overrides):
+    """Return the summary of a shipped scenario, with some of it overridden."""
+    summary = simulate(load_scenario(name, overrides)).summary
+    assert summary.conservation.holds
+    return summary
+
+
+def of(summary, name):
+    """Return the statistics of one class."""
+    return next(each for each in summary.classes if each.name == name)
+
+
+SHORT = ("horizon=3min", "warm_up=30s")
+
+
+class TestDisaggregation:
+    def played(self, *overrides):
+        busy = ("workload.retrieval.arrivals.rate=45/s", "pools.prefill.replicas=5", "pools.decode.replicas=3")
+        return answer("disaggregation", *SHORT, *busy, *overrides).fleet
+
+    def test_tokens_come_evenly_where_no_prompt_comes_between(self):
+        apart, together = self.played(), self.played("pools.decode.prefill_in=null")
+        assert apart.itl_s.p99 < together.itl_s.p99 / 3
+        assert apart.slo_attainment > together.slo_attainment
+        assert apart.time_parts.transfer_s > 0.0
+        assert together.time_parts.transfer_s == 0.0
+
+    def test_chips_on_the_wrong_side_cost_the_first_token(self):
+        assert self.played("pools.prefill.replicas=3", "pools.decode.replicas=5").slo_attainment < 0.1
+
+    def test_short_prompts_may_stay(self):
+        assert self.played("pools.decode.prefill_in.above=100000").time_parts.transfer_s == 0.0
+
+
+class TestCacheSize:
+    def played(self, *overrides):
+        return of(answer("cache_size", "horizon=15min", "warm_up=5min", *overrides), "agents")
+
+    def test_what_fits_is_found_and_what_does_not_is_lost_at_once(self):
+        whole = self.played()
+        too_small = self.played("pools.only.kv_blocks=30000")
+        assert whole.prefix_hit_rate > 0.9
+        assert too_small.prefix_hit_rate < 0.3  # little more than what all sessions share
+        assert whole.completed > 3 * too_small.completed
+
+    def test_host_memory_takes_what_the_chips_cannot_hold(self):
+        tier = "pools.only.kv_tiers=[{name: host, capacity: 200 GB, bandwidth: 100 GB/s, latency: 20us}]"
+        found = self.played("pools.only.kv_blocks=30000", tier)
+        assert found.prefix_hit_rate > 0.9
+        assert found.time_parts.transfer_s > 0.0
+
+    def test_who_drops_its_blocks_computes_them_again(self):
+        assert self.played("workload.agents.kv_after=drop").prefix_hit_rate < 0.5
+
+
+class TestVoiceBesideBatch:
+    def played(self, **batching):
+        rules = {"policy": "chunked_prefill", "order": "priority", "token_budget": 1024} | batching
+        override = "pools.only.batching={" + ", ".join(f"{name}: {value}" for name, value in rules.items()) + "}"
+        summary = answer("voice_beside_batch", *SHORT, override)
+        return of(summary, "voice"), of(summary, "overnight")
+
+    def test_small_steps_keep_the_promise_and_cost_a_little(self):
+        (small, batch), (large, most) = self.played(), self.played(token_budget=8192)
+        assert small.slo_attainment > 0.9 > large.slo_attainment
+        assert small.itl_s.p99 < large.itl_s.p99 / 3
+        assert 0.85 * most.output_tokens_per_s < batch.output_tokens_per_s < most.output_tokens_per_s
+
+    def test_first_come_first_served_does_not_serve_voice(self):
+        assert self.played(order="fcfs")[0].completed == 0
+
+    def test_deadlines_order_two_classes_as_priorities_do(self):
+        assert self.played(order="edf") == self.played()
+
+    def test_a_static_batch_outlasts_the_caller(self):
+        assert self.played(policy="static", token_budget=8192)[0].slo_attainment < 0.01
+
+
+class TestSpeculation:
+    def gained(self, clients, *overrides):
+        load = (*SHORT, f"workload.chat.arrivals.clients={clients}")
+        without = answer("speculation", *load, "pools.only.speculation=null").fleet
+        return answer("speculation", *load, *overrides).fleet.output_tokens_per_s / without.output_tokens_per_s
+
+    def test_it_speeds_up_a_few_and_slows_down_many(self):
+        gains = [self.gained(clients) for clients in (1, 64, 256)]
+        assert gains == sorted(gains, reverse=True)
+        assert gains[0] > 1.4
+        assert gains[-1] < 0.95
+
+    def test_many_poor_guesses_slow_down_even_one(self):
+        guesses = ("pools.only.speculation.drafts=8", "pools.only.speculation.acceptance=0.5")
+        assert self.gained(1, *guesses) < 0.9
+
+    def test_a_head_costs_less_than_a_model(self):
+        assert self.gained(64, "pools.only.speculation.draft={layers: 1}") > self.gained(64)
