@@ -62,7 +62,7 @@ class Case:
 
 
 def _mooncake(name: str, horizon_s: float) -> Replayed:
-    return Replayed(f"mooncake/{name}_trace.jsonl", "mooncake", 512, horizon_s, MODEL, "nvidia-h200-sxm", 1)
+    return Replayed(f"mooncake/{name}_trace.jsonl", "mooncake", 512, horizon_s, MODEL, "nvidia-h200-sxm", 8)
 
 
 _AGENTS = Replayed(
@@ -84,11 +84,11 @@ CASES = (
     Case("1,000,000 requests, 64 replicas", 64, 1_000_000, "least_outstanding"),
     Case("policies in plain Python, 64 replicas", 64, 20_000, "least_outstanding", interpreted=True),
     Case(
-        "prefix caching: Mooncake conversation, 16 replicas", 16, 12_031, "least_outstanding", target_per_s=15_000,
+        "prefix caching: Mooncake conversation, one replica", 1, 12_031, "least_outstanding", target_per_s=15_000,
         trace=_mooncake("conversation", 3600.0),
     ),
     Case(
-        "prefix caching: Mooncake synthetic, 16 replicas", 16, 3_993, "least_outstanding", target_per_s=15_000,
+        "prefix caching: Mooncake synthetic, one replica", 1, 3_993, "least_outstanding", target_per_s=15_000,
         trace=_mooncake("synthetic", 1100.0),
     ),
     Case(
@@ -142,7 +142,7 @@ def scenario_of_trace(case: Case, trace: Replayed) -> object:
 
     pool = {
         "name": "only", "hardware": trace.hardware, "model": trace.model, "replicas": case.replicas,
-        "parallelism": {"tensor": trace.tensor}, "precision": "bf16" if trace.tensor == 1 else "fp8",
+        "parallelism": {"tensor": trace.tensor}, "precision": "fp8",
         "prefix_cache": True, "batching": {"block_size": trace.block_size},
     }  # fmt: skip
     arrivals = {"process": "trace", "file": str(TRACES / trace.file), "format": trace.format}
@@ -272,7 +272,7 @@ def main() -> None:
     yardstick = simpy_timeouts_per_s()
     rows = []
     table = Table(title=f"simulated requests per second of one core, {PROMPT_TOKENS} in / {OUTPUT_TOKENS} out, "
-                        f"at {LOAD:.0%} of saturation")  # fmt: skip
+                        f"at {LOAD:.0%} of saturation; traces as they are")  # fmt: skip
     for column in ("case", "requests", "wall s", "requests/s", "target", "in kernel", "B/request", "warm start s"):
         table.add_column(column, justify="left" if column == "case" else "right")
     for index, case in enumerate(CASES):

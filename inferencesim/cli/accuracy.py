@@ -101,13 +101,13 @@ def _write(report: AccuracyReport, plot: Path | None, series: Path | None, json_
         from inferencesim.report.plots import save
 
         say(f"picture: {save(plot_accuracy(report), plot)}")
+    if json_file is not None:
+        write_text(str(json_file), report.model_dump_json(indent=2) + "\n", force=True)
     if series is not None:
         from inferencesim.report.engine_series import plot_series
         from inferencesim.report.plots import save
 
         say(f"picture: {save(plot_series(report.rows), series)}")
-    if json_file is not None:
-        write_text(str(json_file), report.model_dump_json(indent=2) + "\n", force=True)
 
 
 def _shared_measurements() -> Path:

@@ -8,7 +8,7 @@ counts the sequences of one attention rank. How KV went from one side to the oth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from inferencesim.measurements.measurement import NotReproducibleError, Workers
 from inferencesim.models.catalog import load_model
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from inferencesim.measurements.cells import Row
 
 Side = Literal["prefill", "decode"]
+
+_OF_EACH_SIDE = ("num_workers", "tp_size", "pp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")
+WORKER_COLUMNS = (*(f"{side}_{name}" for side in get_args(Side) for name in _OF_EACH_SIDE), "decode_batch_size")
 
 
 def workers(row: Row, side: Side, model: str) -> Workers:

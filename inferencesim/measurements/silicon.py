@@ -41,7 +41,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inferencesim.measurements.cells import Row, read_rows
-from inferencesim.measurements.disaggregated import decoding_at_once, workers
+from inferencesim.measurements.disaggregated import WORKER_COLUMNS, decoding_at_once, workers
 from inferencesim.measurements.measurement import (
     MeasuredLoad,
     MeasuredSetup,
@@ -77,8 +77,7 @@ COLUMNS = (
     "attention_dp_size",
     "moe_tp_size",
     "moe_ep_size",
-    "prefill_num_workers",
-    "decode_num_workers",
+    *WORKER_COLUMNS,
     "silicon_ttft_ms",
     "silicon_tpot_ms",
     "source",

@@ -269,4 +269,4 @@ def test_a_folder_is_read_whole_and_other_files_are_passed_over(tmp_path):
 def test_the_shared_folder(shared_measurements):
     readings = read_folder(shared_measurements("README.md").parent)
     assert readings.rows == 3197 + 1141
-    assert {one.source for one in readings.measurements} == {"silicon", "published"}
+    assert {one.source for one in readings.measurements} == {"silicon", "silicon, disaggregated", "published"}
