@@ -203,7 +203,7 @@ def _refuse_what_hides_too_much(row: Row) -> None:
             "per-user" in load or row.text("framework") == "vendor API",
             "hosted API: chips, batch and speculation hidden",
         ),
-        (bool(_SPECULATIVE.search(notes)), "speculative decoding is not modelled"),
+        (bool(_SPECULATIVE.search(notes)), "speculative decoding: acceptance unknown"),
         ("MLPerf" in row.text("workload"), "MLPerf: input lengths are not in the logs"),
         ("interpolated" in notes, "interpolated by the publisher; parallelism not stated"),
         ("INTERPRETATION" in notes, "the source does not define its latency"),

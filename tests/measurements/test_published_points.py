@@ -107,7 +107,7 @@ def test_number_formats(published_of):
     [
         ({"workload": "OpenOrca MLPerf set; isl not in logs"}, "MLPerf: input lengths are not in the logs"),
         ({"load": "per-user (hosted API)"}, "hosted API: chips, batch and speculation hidden"),
-        ({"notes": "MTP speculative decoding, 3 next-n layers"}, "speculative decoding is not modelled"),
+        ({"notes": "MTP speculative decoding, 3 next-n layers"}, "speculative decoding: acceptance unknown"),
         ({"workload": "not stated"}, "lengths not stated"),
         ({"parallelism": "not recorded"}, "parallelism not stated"),
         ({"parallelism": "tp2"}, "parallelism not stated"),
