@@ -11,7 +11,7 @@ from oracle.fleets import everything
 from oracle.small import Recorded
 
 from inferencesim.kernel.prefix import ORDINARY
-from inferencesim.kernel.tables import COMPLETED, DECODING, OPEN, REJECTED, REQUEST
+from inferencesim.kernel.tables import COMPLETED, DECODING, OPEN, RECORD, REJECTED
 from inferencesim.ledger.sink import MemorySink
 from inferencesim.simulation.plan import make_plan
 
@@ -78,14 +78,17 @@ def assert_all_given_back(fleet):
 
 
 def assert_requests_add_up(simulation, result):
-    records = np.concatenate([np.zeros(0, REQUEST), *simulation.kept])
+    records = np.concatenate([np.zeros(0, RECORD), *simulation.kept])
     assert sorted(records["request_id"]) == list(range(result.arrived))
     assert not (records["outcome"] == OPEN).any()
     completed = records[records["outcome"] == COMPLETED]
     np.testing.assert_array_equal(completed["generated_tokens"], completed["output_tokens"])
     assert (records["generated_tokens"] <= records["output_tokens"]).all()
     assert (records["cached_tokens"] < records["prompt_tokens"]).all()
-    latency_s = simulation.fleet.latency.coefficients["engine_request_s"][records["row"]]
+    # An answer of one token leaves from where it was prefilled.
+    elsewhere = (records["output_tokens"] == 1) & (records["prefill_replica"] >= 0)
+    last = np.where(elsewhere, records["prefill_replica"], records["replica"])
+    latency_s = simulation.fleet.latency.coefficients["engine_request_s"][simulation.fleet.replicas["row"][last]]
     expected = records["finished_s"] - records["arrived_s"] - np.where(records["outcome"] == COMPLETED, latency_s, 0.0)
     np.testing.assert_allclose(sum(records[name] for name in PARTS), expected, atol=1e-9)
     for name in PARTS:
