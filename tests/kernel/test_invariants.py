@@ -85,11 +85,10 @@ def assert_requests_add_up(simulation, result):
     np.testing.assert_array_equal(completed["generated_tokens"], completed["output_tokens"])
     assert (records["generated_tokens"] <= records["output_tokens"]).all()
     assert (records["cached_tokens"] < records["prompt_tokens"]).all()
-    rows = simulation.gateway.rows[records["class_index"], records["pool"]]
-    # What is over with its prefill leaves from where that was.
-    elsewhere = (records["prefill_replica"] >= 0) & (records["output_tokens"] == 1)
-    rows = np.where(elsewhere, simulation.fleet.replicas["row"][records["prefill_replica"]], rows)
-    latency_s = simulation.fleet.latency.coefficients["engine_request_s"][rows]
+    # An answer of one token leaves from where it was prefilled.
+    elsewhere = (records["output_tokens"] == 1) & (records["prefill_replica"] >= 0)
+    last = np.where(elsewhere, records["prefill_replica"], records["replica"])
+    latency_s = simulation.fleet.latency.coefficients["engine_request_s"][simulation.fleet.replicas["row"][last]]
     expected = records["finished_s"] - records["arrived_s"] - np.where(records["outcome"] == COMPLETED, latency_s, 0.0)
     np.testing.assert_allclose(sum(records[name] for name in PARTS), expected, atol=1e-9)
     for name in PARTS:

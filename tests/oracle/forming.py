@@ -11,7 +11,7 @@ class Formation:
     """What the next step is made of; see :class:`inferencesim.kernel.forming.Formation`."""
 
     together: bool
-    prefill_tokens: int
+    prefill_tokens: float
     admit: float
     whole: bool = False
     wake_s: float = math.inf
@@ -28,15 +28,16 @@ def form(policy, parameters, replica, now):
         prefilling = any(call.phase == "prefill" for call in replica.running)
         if not prefilling and decoding > parameters.get("refill", 0.0) * pool.max_sequences:
             return Formation(False, 0, 0)
-    if policy == "static" and running:
-        return Formation(False, pool.token_budget, 0)
+    if policy == "static":
+        # The whole batch is prefilled in one step, however long.
+        return Formation(False, math.inf, 0 if running else math.inf)
     if policy == "dynamic":
         if running:
-            return Formation(False, pool.token_budget, 0)
+            return Formation(False, math.inf, 0)
         size = min(int(parameters.get("size", 8)), pool.max_sequences)
         if 0 < waiting < size:
             wake_s = now + (parameters.get("timeout", 0.05) - (now - replica.waiting.first().queued_s))
             if wake_s > now:
                 return Formation(False, 0, 0, wake_s=wake_s)
-        return Formation(False, pool.token_budget, size)
+        return Formation(False, math.inf, size)
     return Formation(False, pool.token_budget, math.inf)

@@ -333,7 +333,7 @@ class Replica:
             for chunk in step.chunks:
                 if chunk[0] is call:
                     self.book_chunk(*chunk, step)
-            self.drop(call)
+            self.drop(call, now)
         for call in step.decoding:
             if call.phase == DECODE and call.generated == call.output:
                 self.complete(call, now)
@@ -402,7 +402,7 @@ class Replica:
         depart(call, "completed", now)
         call.finished_s = now + self.loaded.coefficients.engine_request_s
 
-    def drop(self, call):
+    def drop(self, call, now):
         """Let go of a request whose client has left."""
         source = call.source
         if call.phase == WAITING:
@@ -412,11 +412,11 @@ class Replica:
         self.let_go_elsewhere(call)
         depart(call, *call.client_left)
         if source is not None:
-            source.disturb(call.finished_s)
+            source.disturb(now)
 
     def client_leaves(self, call, outcome, now):
         """Let a request go at once, unless it has to wait for the end of the step."""
         call.client_left = (outcome, now)
         if call.phase == WAITING or self.activity is None or self.activity.kind == HOLD:
-            self.drop(call)
+            self.drop(call, now)
             self.disturb(now)

@@ -9,7 +9,7 @@ import numpy as np
 from inferencesim.deployment.engine import load_engine
 from inferencesim.deployment.memory import engine_memory, plan_memory
 from inferencesim.hardware.catalog import load_profile
-from inferencesim.kernel.tables import REQUEST
+from inferencesim.kernel.tables import RECORD
 from inferencesim.ledger.sink import MemorySink
 from inferencesim.models.catalog import load_model
 from inferencesim.scenario.fleet import Batching, Parallelism, Precision
@@ -104,7 +104,7 @@ class Run:
 
     def records(self):
         """Return the kernel's records of all requests, in order of their numbers."""
-        every = np.concatenate([np.zeros(0, REQUEST), *self.simulation.kept])
+        every = np.concatenate([np.zeros(0, RECORD), *self.simulation.kept])
         return every[np.argsort(every["request_id"])]
 
     @property

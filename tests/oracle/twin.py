@@ -207,15 +207,9 @@ class Twin:
 
     def coming(self, replica):
         """Count the requests that are prefilled elsewhere for a replica."""
-        return (
-            sum(
-                call.replica == replica.number and call.prefill_replica == other.number
-                for other in replica.pool.prefills_in.replicas
-                for call in other.waiting + other.running
-            )
-            if replica.pool.prefills_in
-            else 0
-        )
+        helper = replica.pool.prefills_in
+        at_helper = [call for other in helper.replicas for call in [*other.waiting, *other.running]] if helper else []
+        return sum(call.replica == replica.number for call in at_helper)
 
     def look(self):
         """Count what policies see, of each pool and of each replica."""
