@@ -43,7 +43,7 @@ def test_weights_activations_and_cache_never_exceed_what_is_usable(data):
     if deployment.model.causal_cache:
         assert used + block > plan.usable_bytes
     else:
-        assert plan.kv_tokens >= 64 * deployment.context_limit
+        assert plan.kv_tokens >= 64 * deployment.model.max_context
     assert plan.kv_tokens == plan.kv_blocks * plan.block_size
 
     # All chips together hold at least one copy of every weight and of the cache.

@@ -383,10 +383,13 @@ def test_an_engine_adds_per_step_sequence_prefill_and_request(name):
 
 
 def test_who_prefills_first_is_the_engines_way_unless_the_pool_chooses():
-    assert deployed(H100, "llama-3.1-8b", engine="sglang").prefills_first
-    assert not deployed(H100, "llama-3.1-8b", engine="vllm").prefills_first
-    assert deployed(H100, "llama-3.1-8b", engine="vllm", batching={"prefill": "first"}).prefills_first
-    assert not deployed(H100, "llama-3.1-8b", engine="sglang", batching={"prefill": "chunked"}).prefills_first
+    def policy(engine, **batching):
+        return deployed(H100, "llama-3.1-8b", engine=engine, batching=batching).batching_policy.policy
+
+    assert policy("sglang") == "prefill_first"
+    assert policy("vllm") == "chunked_prefill"
+    assert policy("vllm", policy="prefill_first") == "prefill_first"
+    assert policy("sglang", policy="static") == "static"
 
 
 def test_more_matrices_and_experts_per_layer_take_more_launches():

@@ -127,8 +127,8 @@ def test_a_fleet_ends_empty(replicas):
     assert fleet.clock["inside"][0] == 0
     for name in ("blocks_used", "decoding", "prefilling", "context", "aborts"):
         assert not fleet.replicas[name].any(), name
-    assert (fleet.replicas["head"] == -1).all()
-    assert (fleet.replicas["tail"] == -1).all()
+    assert (fleet.lanes["head"] == -1).all()
+    assert (fleet.lanes["tail"] == -1).all()
     assert not fleet.residues.any()
     for counts in (fleet.live, fleet.live_pools):
         for name in ("waiting", "running", "waiting_tokens", "context_tokens"):
