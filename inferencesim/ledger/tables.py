@@ -95,6 +95,11 @@ def _number(values: NDArray[np.float64]) -> pa.Array:
     return pa.array(values, from_pandas=True)
 
 
+def _rare(values: NDArray[np.float64]) -> pa.Array:
+    """Return such a column of what most runs have nothing of."""
+    return pa.nulls(values.size, pa.float64()) if np.isnan(values).all() else _number(values)
+
+
 def request_table(records: Records, book: Book, verdicts: NDArray[np.int64]) -> pa.Table:
     """Return the requests table of some records; `verdicts` are their :func:`promise_verdicts`."""
     placed = records["pool"] >= 0
@@ -102,7 +107,8 @@ def request_table(records: Records, book: Book, verdicts: NDArray[np.int64]) -> 
     still = records["outcome"] == OPEN
     prefill_pool = book.prefill_pool(records)
     elsewhere = prefill_pool >= 0
-    times = latencies(records)
+    times, parts = latencies(records), time_parts(records)
+    network_s = parts.pop("network_s")
     media_s = np.where(records["media_s"] > 0.0, records["media_s"], np.nan)
     columns = {
         "request_id": pa.array(records["request_id"]),
@@ -117,9 +123,11 @@ def request_table(records: Records, book: Book, verdicts: NDArray[np.int64]) -> 
         "scheduled_s": _number(records["scheduled_s"]),
         "first_token_s": _number(records["first_token_s"]),
         "finished_s": pa.array(records["finished_s"], mask=still),
-        **{name: _number(values) for name, values in (times | time_parts(records)).items()},
-        "media_s": _number(media_s),
-        "real_time_factor": _number(times["e2e_s"] / media_s),
+        **{name: _number(values) for name, values in times.items()},
+        **{name: pa.array(values) for name, values in parts.items()},
+        "network_s": _number(network_s),
+        "media_s": _rare(media_s),
+        "real_time_factor": _rare(times["e2e_s"] / media_s),
         "pool": _names(pool, book.pools, ~placed),
         "replica": pa.array(records["replica"], mask=~placed),
         "prefill_pool": _names(np.maximum(prefill_pool, 0), book.pools, ~elsewhere),

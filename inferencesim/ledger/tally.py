@@ -90,5 +90,7 @@ class Tally:
     def rows(self) -> Records:
         """Return all requests as one TALLY array, in the order in which they left."""
         if len(self._parts) != 1:
-            self._parts = [np.concatenate(self._parts) if self._parts else np.zeros(0, TALLY)]
+            # As bytes: NumPy joins records field by field, at a tenth of the speed.
+            joined = [part.view(np.uint8) for part in self._parts]
+            self._parts = [np.concatenate(joined).view(TALLY) if joined else np.zeros(0, TALLY)]
         return self._parts[0]
