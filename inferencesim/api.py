@@ -124,13 +124,14 @@ def _write_missing(result: Result, sink: Sink) -> None:
     import numpy as np
 
     from inferencesim.kernel.tables import DECISION, RECORD
+    from inferencesim.ledger.columns import Columns
     from inferencesim.ledger.tables import decision_table, request_table
 
     if result.arrived > 0:
         return
     recording, pools = result.plan.scenario.recording, len(result.plan.pools)
     if recording.requests:
-        sink.write("requests", request_table(np.zeros(0, RECORD), result.book, np.zeros(0, np.int64)))
+        sink.write("requests", request_table(Columns(np.zeros(0, RECORD)), result.book, np.zeros(0, np.int64)))
     if recording.decisions:
         nothing = np.zeros(0, DECISION)
         verdicts, scores = np.zeros((0, pools), np.uint8), np.zeros((0, pools))

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inferencesim.cli.console import Format, FormatOption, emit, guarded, say_malformed, show
-from inferencesim.errors import InputError
+from inferencesim.cli.console import Format, FormatOption, emit, guarded, require_positive, say_malformed, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -83,8 +82,7 @@ def hit_rate(
 ) -> None:
     """Show which share of a trace's prompt tokens a prefix cache finds, by its size: the cache alone, no fleet."""
     for blocks in capacity or ():
-        if blocks < 1:
-            raise InputError("--capacity", f"{blocks} is not above zero", "Give a whole number of blocks from 1 on.")
+        require_positive("--capacity", blocks)
     from inferencesim.experiments.hit_rate import hit_rates
     from inferencesim.workload.traces.reading import read_trace
 

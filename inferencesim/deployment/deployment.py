@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from inferencesim.deployment.calibration import MEASURED_TABLE, UNVALIDATED, Calibration, apply, find_calibration
 from inferencesim.deployment.coefficients import step_coefficients
 from inferencesim.deployment.envelope import require_batching, require_same_deployment
@@ -24,12 +26,16 @@ from inferencesim.deployment.latency import (
 from inferencesim.deployment.memory import MemoryPlan, engine_memory, kv_bytes_on_chip, plan_memory, require_fit
 from inferencesim.deployment.speculation import Drafter, make_drafter, on_last_stage, require_budget
 from inferencesim.deployment.step_table import StepTable, load_step_table
+from inferencesim.deployment.step_time import MixedStep
+from inferencesim.deployment.work import Counts, work
 from inferencesim.errors import InputError
 from inferencesim.jit import plain
 from inferencesim.scenario.fleet import KvLink
 from inferencesim.scenario.policies import PolicyChoice
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from inferencesim.deployment.engine import Engine
     from inferencesim.deployment.step_time import StepCoefficients
     from inferencesim.hardware.profile import HardwareProfile
@@ -90,6 +96,11 @@ class Deployment:
     def latency(self) -> LatencyModel:
         """How long its steps take."""
         return plain(latency_of)(latency_models([self.step_times]), 0)
+
+    @cached_property
+    def work_per_count(self) -> NDArray[np.float64]:
+        """FLOPs and bytes of one of each of the fields of Counts, in which work is linear; shape (fields, 2)."""
+        return np.array([work(self, Counts(*row)) for row in np.eye(len(Counts._fields))])
 
     @property
     def drafts(self) -> int:
@@ -201,17 +212,9 @@ class Deployment:
         seen = prompt_tokens / 2.0
         read = prompts * (seen + min(chunk, prompt_tokens) / 2.0)
         context = batch * (prompt_tokens + output_tokens / 2.0)
-        mixed_s = step_cost(
-            model,
-            batch,
-            context,
-            prompts,
-            chunk,
-            chunk * seen,
-            chunk * min(seen, self.coefficients.window),
-            read,
-            leaving / mixed,
-        ).seconds
+        windowed = chunk * min(seen, self.coefficients.window)
+        step = MixedStep(batch, context, prompts, chunk, chunk * seen, windowed, read, leaving / mixed)
+        mixed_s = step_cost(model, step).seconds
         line = decode_line(model, batch, context)
         decode_s = line.fixed_s + line.slope_s * context
         return leaving / (mixed * mixed_s + (1.0 - mixed) * decode_s)

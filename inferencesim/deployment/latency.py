@@ -24,6 +24,7 @@ from inferencesim.deployment.interpolation import decode_seconds, step_seconds
 from inferencesim.deployment.step_time import (
     COEFFICIENTS,
     DecodeLine,
+    MixedStep,
     StepCoefficients,
     StepCost,
     coefficients_at,
@@ -169,89 +170,50 @@ def _with_draft(model: LatencyModel, line: DecodeLine, decoding: float, context:
 
 
 @inlined
-def step_cost(
-    model: LatencyModel,
-    decoding: float,
-    context: float,
-    prefilling: float,
-    prefill_tokens: float,
-    prefill_pairs: float,
-    prefill_window_pairs: float,
-    prefill_context: float,
-    prefill_outputs: float,
-) -> StepCost:
-    """Return the cost of one step with prefill in it; arguments as for :func:`.step_time.step_cost`."""
-    cost = _analytic_cost(
-        model.coefficients,
-        decoding,
-        context,
-        prefilling,
-        prefill_tokens,
-        prefill_pairs,
-        prefill_window_pairs,
-        prefill_context,
-        prefill_outputs,
-    )
+def step_cost(model: LatencyModel, step: MixedStep) -> StepCost:
+    """Return the cost of one step with prefill in it."""
+    cost = _analytic_cost(model.coefficients, step)
     if model.passes > 0:
-        draft = _draft_cost(
-            model,
-            decoding,
-            context,
-            prefilling,
-            prefill_tokens,
-            prefill_pairs,
-            prefill_window_pairs,
-            prefill_context,
-            prefill_outputs,
-        )
+        draft = _draft_cost(model, step)
         return StepCost(cost.seconds + draft.seconds, cost.active_s + draft.active_s)
     if model.start == ANALYTIC:
         return cost
     seconds = step_seconds(
         model.tables,
         model.start,
-        decoding,
-        context,
-        prefilling,
-        prefill_tokens,
-        prefill_pairs,
-        decoding + prefill_outputs,
+        step.decoding,
+        step.context,
+        step.prefilling,
+        step.prefill_tokens,
+        step.prefill_pairs,
+        step.decoding + step.prefill_outputs,
     )
     return StepCost(seconds, min(seconds, cost.active_s))
 
 
 @compiled
-def _draft_cost(
-    model: LatencyModel,
-    decoding: float,
-    context: float,
-    prefilling: float,
-    prefill_tokens: float,
-    prefill_pairs: float,
-    prefill_window_pairs: float,
-    prefill_context: float,
-    prefill_outputs: float,
-) -> StepCost:
+def _draft_cost(model: LatencyModel, step: MixedStep) -> StepCost:
     """Return the cost of the draft's passes beside a step with prefill: the first over its chunks too."""
     c = coefficients_at(model.drafts, model.row)
+    window_pairs = step.prefill_window_pairs
     if c.window < np.inf:
         # What was given is cut at the target's window; no query sees more than its context, nor than the draft's.
-        prefill_window_pairs = min(prefill_pairs, prefill_tokens * c.window)
-    cost = _analytic_cost(
-        c,
-        decoding,
-        context,
-        prefilling,
-        prefill_tokens,
-        prefill_pairs,
-        prefill_window_pairs,
-        prefill_context,
-        prefill_outputs,
+        window_pairs = min(step.prefill_pairs, step.prefill_tokens * c.window)
+    first = MixedStep(
+        step.decoding,
+        step.context,
+        step.prefilling,
+        step.prefill_tokens,
+        step.prefill_pairs,
+        window_pairs,
+        step.prefill_context,
+        step.prefill_outputs,
     )
+    cost = _analytic_cost(c, first)
     seconds, active = cost.seconds, cost.active_s
-    if decoding > 0.0:
-        line = _analytic_line(c, decoding, context)
-        further = line_cost(line, model.passes - 1.0, (model.passes - 1.0) * context)
+    if step.decoding > 0.0:
+        line = _analytic_line(c, step.decoding, step.context)
+        further = line_cost(line, model.passes - 1.0, (model.passes - 1.0) * step.context)
         seconds += further.seconds
         active += further.active_s
     return StepCost(seconds, active / model.coefficients.stages)
@@ -264,30 +226,9 @@ def line_of(models: LatencyModels, row: int, decoding: float, context: float) ->
 
 
 @compiled
-def cost_of(
-    models: LatencyModels,
-    row: int,
-    decoding: float,
-    context: float,
-    prefilling: float,
-    prefill_tokens: float,
-    prefill_pairs: float,
-    prefill_window_pairs: float,
-    prefill_context: float,
-    prefill_outputs: float,
-) -> StepCost:
+def cost_of(models: LatencyModels, row: int, step: MixedStep) -> StepCost:
     """Return :func:`step_cost` of one deployment."""
-    return step_cost(
-        latency_of(models, row),
-        decoding,
-        context,
-        prefilling,
-        prefill_tokens,
-        prefill_pairs,
-        prefill_window_pairs,
-        prefill_context,
-        prefill_outputs,
-    )
+    return step_cost(latency_of(models, row), step)
 
 
 @compiled
@@ -313,17 +254,9 @@ def prefill_seconds(model: LatencyModel, token_budget: int, tokens: int) -> floa
         seen = before + chunk / 2.0
         after = before + chunk
         ends = 1.0 if after == tokens else 0.0
-        seconds += step_cost(
-            model,
-            0.0,
-            0.0,
-            1.0,
-            float(chunk),
-            chunk * seen,
-            chunk * min(seen, model.coefficients.window),
-            float(after),
-            ends,
-        ).seconds
+        windowed = chunk * min(seen, model.coefficients.window)
+        step = MixedStep(0.0, 0.0, 1.0, float(chunk), chunk * seen, windowed, float(after), ends)
+        seconds += step_cost(model, step).seconds
         before = after
     return seconds
 

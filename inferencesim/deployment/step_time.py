@@ -94,6 +94,19 @@ class StepCost(NamedTuple):
     active_s: float
 
 
+class MixedStep(NamedTuple):
+    """What a step with prefill in it processes."""
+
+    decoding: float  #: decoding sequences
+    context: float  #: context tokens they read in total
+    prefilling: float  #: sequences with a prefill chunk in this step
+    prefill_tokens: float  #: of all chunks
+    prefill_pairs: float  #: (query, context) pairs of the chunks: Σ chunk · (before + chunk / 2)
+    prefill_window_pairs: float  #: the same, with the context cut at the window
+    prefill_context: float  #: context tokens whose keys and values the chunks read: Σ (before + chunk)
+    prefill_outputs: float  #: chunks that end their prompt, hence sample a token
+
+
 class DecodeLine(NamedTuple):
     """A decode-only step as a function of the total context X: seconds = fixed + slope · X up to `limit`."""
 
@@ -288,36 +301,11 @@ def line_cost(line: DecodeLine, steps: float, contexts: float) -> StepCost:
 
 
 @inlined
-def step_cost(
-    c: StepCoefficients,
-    decoding: float,
-    context: float,
-    prefilling: float,
-    prefill_tokens: float,
-    prefill_pairs: float,
-    prefill_window_pairs: float,
-    prefill_context: float,
-    prefill_outputs: float,
-) -> StepCost:
-    """Return the cost of one step with prefill in it.
-
-    Parameters
-    ----------
-    c : StepCoefficients
-    decoding, context : float
-        Decoding sequences and the context tokens they read in total.
-    prefilling : float
-        Sequences with a prefill chunk in this step.
-    prefill_tokens : float
-        Tokens of all chunks.
-    prefill_pairs, prefill_window_pairs : float
-        (query, context) pairs of the chunks: Σ chunk · (before + chunk / 2), with
-        the context cut at the window for the second.
-    prefill_context : float
-        Context tokens whose keys and values the chunks read: Σ (before + chunk).
-    prefill_outputs : float
-        Chunks that end their prompt, hence sample a token.
-    """
+def step_cost(c: StepCoefficients, step: MixedStep) -> StepCost:
+    """Return the cost of one step with prefill in it."""
+    decoding, context, prefilling, prefill_tokens = step.decoding, step.context, step.prefilling, step.prefill_tokens
+    prefill_pairs, prefill_window_pairs = step.prefill_pairs, step.prefill_window_pairs
+    prefill_context, prefill_outputs = step.prefill_context, step.prefill_outputs
     micro = microbatches(c, decoding, prefill_tokens)
     # The pipeline moves at the pace of its largest microbatch, and so do the ranks; a sequence is not divided, nor
     # is prefill into pieces so small that streaming the weights outlasts them.

@@ -396,8 +396,9 @@ def continue_prefill(fleet: Fleet, replica: int, formation: Formation) -> int:
         if fleet.seats[replica, each]["finish_at"] == NEVER:
             s = fleet.slots[fleet.seats[replica, each]["slot"]]
             left = s["target"] - s["progress"]
-            s["chunk"] = min(budget - given, left)
             if formation.whole:
                 s["chunk"] = left if given == 0 or left <= budget - given else 0
+            else:
+                s["chunk"] = min(budget - given, left)
             given += s["chunk"]
     return given

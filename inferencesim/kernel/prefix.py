@@ -241,15 +241,6 @@ def put(caches: Caches, cache: int, key: int) -> int:
 
 
 @compiled
-def forget(caches: Caches, cache: int, key: int) -> None:
-    """Remove a block, if it is there and nobody holds it."""
-    entry = find(caches, cache, key)
-    if entry >= 0:
-        hold(caches, cache, entry)
-        let_go(caches, cache, entry, DROPPED)
-
-
-@compiled
 def clear(caches: Caches, cache: int) -> None:
     """Evict all idle blocks, as when another model is loaded."""
     while evict(caches, cache) >= 0:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferencesim.deployment.latency import cost_of, encoder_cost_of, energy_of, line_of
-from inferencesim.deployment.step_time import StepCost, line_cost
+from inferencesim.deployment.step_time import MixedStep, StepCost, line_cost
 from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.batch import (
     admit_waiting,
@@ -119,7 +119,7 @@ def _ask_policy(fleet: Fleet, schedulers: Schedulers, replica: int, growth: int,
         capacity - r["blocks_used"] - growth,
         capacity,
     )
-    return schedulers.form[pool["former"]](batch, schedulers.form_parameters[r["pool"]])  # type: ignore[no-any-return]
+    return schedulers.form[pool["former"]](batch, schedulers.form_parameters[r["pool"]])  # type: ignore[no-any-return]  # a policy is Any
 
 
 @inner_inlined
@@ -177,18 +177,8 @@ def _begin_mixed(fleet: Fleet, replica: int, given: int, decodes: int) -> None:
         place -= 1
     decoding = float(decodes)
     read = r["context"] + r["growth"] if decodes > 0 else 0.0
-    cost = cost_of(
-        fleet.latency,
-        r["row"],
-        decoding,
-        read,
-        float(chunks),
-        float(given),
-        pairs,
-        window_pairs,
-        context,
-        float(ending),
-    )
+    step = MixedStep(decoding, read, float(chunks), float(given), pairs, window_pairs, context, float(ending))
+    cost = cost_of(fleet.latency, r["row"], step)
     if media > 0.0:
         encoding = encoder_cost_of(fleet.latency, r["row"], media)
         cost = StepCost(cost.seconds + encoding.seconds, cost.active_s + encoding.active_s)

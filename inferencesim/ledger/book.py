@@ -13,7 +13,7 @@ from inferencesim.jit import compiled
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from inferencesim.kernel.tables import Records
+    from inferencesim.ledger.columns import Columns
 
 
 @dataclass(frozen=True)
@@ -57,26 +57,28 @@ class Book:
     usd_per_s: NDArray[np.float64]
     usd_per_j: NDArray[np.float64]
 
-    def prefill_pool(self, records: Records) -> NDArray[np.int64]:
+    def prefill_pool(self, requests: Columns) -> NDArray[np.int64]:
         """Return where each request was prefilled, if in another pool than it was placed in; else −1."""
-        replica = records["prefill_replica"]
+        replica = requests["prefill_replica"]
         return np.where(replica >= 0, self.pool_of[np.maximum(replica, 0)], -1)
 
-    def attributed_usd(self, records: Records) -> NDArray[np.float64]:
+    def attributed_usd(self, requests: Columns, prefill_pool: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the price of each request's share of busy time and step energy, at the rates of where it was spent."""
-        here, there = np.maximum(records["pool"], 0), np.maximum(self.prefill_pool(records), 0)
-        return (  # type: ignore[no-any-return]  # fields of a record have no type of their own
-            records["busy_s"] * self.usd_per_s[here]
-            + records["energy_j"] * self.usd_per_j[here]
-            + records["prefill_busy_s"] * self.usd_per_s[there]
-            + records["prefill_energy_j"] * self.usd_per_j[there]
+        here, there = np.maximum(requests["pool"], 0), np.maximum(prefill_pool, 0)
+        usd: NDArray[np.float64] = (
+            requests["busy_s"] * self.usd_per_s[here]
+            + requests["energy_j"] * self.usd_per_j[here]
+            + requests["prefill_busy_s"] * self.usd_per_s[there]
+            + requests["prefill_energy_j"] * self.usd_per_j[there]
         )
+        return usd
 
-    def uncontended_e2e_s(self, records: Records) -> NDArray[np.float64]:
+    def uncontended_e2e_s(self, requests: Columns) -> NDArray[np.float64]:
         """Return what each request would take alone on its class's reference pool; NaN without one."""
-        pools = self.reference_pool[records["class_index"]]
-        seconds = np.full(records.size, np.nan)
-        _uncontended_e2e(self.latency, self.token_budget, pools, records, seconds)
+        pools = self.reference_pool[requests["class_index"]]
+        seconds = np.full(requests.size, np.nan)
+        lengths = requests["prompt_tokens"], requests["output_tokens"]
+        _uncontended_e2e(self.latency, self.token_budget, pools, *lengths, seconds)
         return seconds
 
 
@@ -85,7 +87,8 @@ def _uncontended_e2e(
     latency: LatencyModels,
     token_budget: NDArray[np.int64],
     pools: NDArray[np.int64],
-    records: Records,
+    prompt_tokens: NDArray[np.int64],
+    output_tokens: NDArray[np.int64],
     seconds_of: NDArray[np.float64],
 ) -> None:
     """Fill in the E2E of requests that are alone on a replica of their pool; pool −1 is left out."""
@@ -95,7 +98,7 @@ def _uncontended_e2e(
         seconds_of[i] = alone_seconds(
             latency_of(latency, pools[i]),
             token_budget[pools[i]],
-            records[i]["prompt_tokens"],
-            records[i]["output_tokens"],
+            prompt_tokens[i],
+            output_tokens[i],
             latency.acceptance[pools[i]],
         )

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.ledger.tables import TIME_PARTS, latencies, promise_verdicts, time_parts
+from inferencesim.ledger.columns import TIME_PARTS
+from inferencesim.ledger.tables import promise_verdicts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inferencesim.kernel.tables import Records
     from inferencesim.ledger.book import Book
+    from inferencesim.ledger.columns import Columns
 
 #: A request in the tally: 117 bytes.
 TALLY = np.dtype(
@@ -62,15 +64,15 @@ _COPIED = (
 )
 
 
-def tally_of(records: Records, book: Book, verdicts: NDArray[np.int64]) -> Records:
-    """Return the TALLY of some records; `verdicts` are those on their promises."""
-    rows = np.zeros(records.size, TALLY)
+def tally_of(requests: Columns, book: Book, verdicts: NDArray[np.int64]) -> Records:
+    """Return the TALLY of some requests; `verdicts` are those on their promises."""
+    rows = np.zeros(requests.size, TALLY)
     for name in _COPIED:
-        rows[name] = records[name]
-    rows["prefill_pool"] = book.prefill_pool(records)
-    rows["left_s"] = records["finished_s"]
+        rows[name] = requests[name]
+    rows["prefill_pool"] = book.prefill_pool(requests)
+    rows["left_s"] = requests["finished_s"]
     rows["promise"] = verdicts
-    for name, values in (latencies(records) | time_parts(records)).items():
+    for name, values in (requests.latencies | requests.time_parts).items():
         rows[name] = values
     return rows
 
@@ -81,10 +83,10 @@ class Tally:
     def __init__(self) -> None:
         self._parts: list[Records] = []
 
-    def add(self, records: Records, book: Book, end_s: float) -> NDArray[np.int64]:
-        """Take some records in, and return the verdicts on their promises."""
-        verdicts = promise_verdicts(records, book, end_s)
-        self._parts.append(tally_of(records, book, verdicts))
+    def add(self, requests: Columns, book: Book, end_s: float) -> NDArray[np.int64]:
+        """Take some requests in, and return the verdicts on their promises."""
+        verdicts = promise_verdicts(requests, book, end_s)
+        self._parts.append(tally_of(requests, book, verdicts))
         return verdicts
 
     def rows(self) -> Records:

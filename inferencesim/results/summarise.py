@@ -9,7 +9,8 @@ import numpy as np
 
 from inferencesim.documents import document_digest
 from inferencesim.kernel.tables import CANCELLED, COMPLETED, OPEN, REJECTED, TIMED_OUT, VERDICTS
-from inferencesim.ledger.tables import PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN, TIME_PARTS
+from inferencesim.ledger.columns import TIME_PARTS
+from inferencesim.ledger.tables import PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN
 from inferencesim.results.distributions import distribution, gap_distribution, per
 from inferencesim.results.money import ClassCost, accounts, class_cost
 from inferencesim.results.policies import policies_of

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferencesim.deployment.latency import latency_of, step_cost, tokens_per_step
+from inferencesim.deployment.step_time import MixedStep
 from inferencesim.jit import compiled
 
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     # Whoever leaves the batch is replaced: each step carries that much prefill.
     chunk = min(room, made * batch / usual_output * usual)
     seen = usual / 2.0
-    step_s = step_cost(
-        model, batch, read, 1.0, chunk, chunk * seen, chunk * min(seen, model.coefficients.window), usual, chunk / usual
-    ).seconds
+    windowed = chunk * min(seen, model.coefficients.window)
+    step = MixedStep(batch, read, 1.0, chunk, chunk * seen, windowed, usual, chunk / usual)
+    step_s = step_cost(model, step).seconds
     tpot = step_s / made
 
     ttft = model.coefficients.engine_request_s
@@ -93,5 +94,5 @@ def _prefill_s(
     steps = max(1.0, tokens / room)
     chunk = tokens / steps
     windowed = chunk * min(seen, model.coefficients.window)
-    cost = step_cost(model, decoding, context, 1.0, chunk, chunk * seen, windowed, 2.0 * seen, 1.0)
-    return steps * cost.seconds
+    step = MixedStep(decoding, context, 1.0, chunk, chunk * seen, windowed, 2.0 * seen, 1.0)
+    return steps * step_cost(model, step).seconds

@@ -33,6 +33,7 @@ from inferencesim.kernel.play import (
 )
 from inferencesim.kernel.tables import OPEN, REQUEST
 from inferencesim.kernel.views import inside_pool
+from inferencesim.ledger.columns import Columns
 from inferencesim.ledger.tables import decision_table, request_table
 from inferencesim.ledger.tally import Tally, tally_of
 from inferencesim.policy import failed
@@ -306,9 +307,10 @@ class Simulation:
             del self._series[:-1]
 
     def _book(self, records: Records, end_s: float) -> None:
-        verdicts = self._tally.add(records, self.book, end_s)
+        requests = Columns(records)
+        verdicts = self._tally.add(requests, self.book, end_s)
         if self.plan.scenario.recording.requests:
-            self._sink.write("requests", request_table(records, self.book, verdicts))
+            self._sink.write("requests", request_table(requests, self.book, verdicts))
 
     def _inside(self, at_s: float) -> Records:
         """Return the requests still inside, with what they did up to `at_s`."""
@@ -320,7 +322,9 @@ class Simulation:
         """Return what each class has been charged up to `at_s`."""
         left = self.fleet.done[: int(self.fleet.clock["done_count"][0])]
         # Only what was spent counts here: whether promises were kept is decided when a request is booked.
-        others = [tally_of(each, self.book, np.zeros(each.size, np.int64)) for each in (left, self._inside(at_s))]
+        others = [
+            tally_of(Columns(each), self.book, np.zeros(each.size, np.int64)) for each in (left, self._inside(at_s))
+        ]
         return take_charges([self._tally.rows(), *others], len(self.book.pools), len(self.book.classes))
 
     def _book_open(self, end_s: float) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.deployment.work import Counts, peak_rates, work
+from inferencesim.deployment.work import peak_rates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,10 +32,8 @@ def achieved(pool: PoolPlan, counts: NDArray[np.float64], seconds: NDArray[np.fl
     """
     if len(pool.variants) > 1:
         return np.full((seconds.size, 2), np.nan)
-    # Work is linear in the counts.
-    of_one = np.array([work(pool.deployment, Counts(*row)) for row in np.eye(len(Counts._fields))])
     with np.errstate(invalid="ignore", divide="ignore"):
-        rates = (counts @ of_one) / seconds[:, None]
+        rates = (counts @ pool.deployment.work_per_count) / seconds[:, None]
     shares: NDArray[np.float64] = np.where(seconds[:, None] > 0.0, rates, np.nan) / np.array(
         peak_rates(pool.deployment)
     )

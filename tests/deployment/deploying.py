@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from inferencesim.deployment.deployment import Deployment, deploy
 from inferencesim.deployment.engine import load_engine
 from inferencesim.deployment.memory import engine_memory, smallest_fit
-from inferencesim.deployment.step_time import StepCost, step_cost
+from inferencesim.deployment.step_time import MixedStep, StepCost, step_cost
 from inferencesim.deployment.work import Counts, peak_rates, streaming, work
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.hardware.profile import HardwareProfile
@@ -86,7 +86,7 @@ def chunk_cost(
     windowed = sum(count * min(before + count / 2.0, c.window) for before, count in chunks)
     read = sum(before + count for before, count in chunks)
     arguments = (decoding, context, len(chunks), tokens, pairs, windowed, read, outputs)
-    return step_cost(c, *(float(argument) for argument in arguments))
+    return step_cost(c, MixedStep(*(float(argument) for argument in arguments)))
 
 
 def counted(

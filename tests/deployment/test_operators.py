@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferencesim.deployment.engine import engine_names, load_engine
-from inferencesim.deployment.step_time import StepCoefficients, decode_line, expert_imbalance, step_cost
+from inferencesim.deployment.step_time import MixedStep, StepCoefficients, decode_line, expert_imbalance, step_cost
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.models.catalog import load_model
 
@@ -35,7 +35,7 @@ def step_s(c: StepCoefficients, decoding: int = 0, context_each: float = 0.0, *c
     windowed = sum(count * min(before + count / 2.0, c.window) for before, count in chunks)
     read = sum(before + count for before, count in chunks)
     arguments = (decoding, decoding * context_each, len(chunks), tokens, pairs, windowed, read, 0)
-    return step_cost(c, *(float(each) for each in arguments)).seconds
+    return step_cost(c, MixedStep(*(float(each) for each in arguments))).seconds
 
 
 # --- Matrix multiplication ---------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def test_the_head_is_computed_for_sampled_tokens_only():
     each_s = 2 * 128_256 * 4096 / (989.4e12 * deployment.hardware.efficiency.compute.si)
     assert step_s(c, 16) == pytest.approx(16 * each_s, rel=1e-3)
     assert step_s(c, 0, 0, (0, 8192)) == 0.0
-    ending = step_cost(c, 0.0, 0.0, 1.0, 8192.0, 0.0, 0.0, 8192.0, 1.0).seconds
+    ending = step_cost(c, MixedStep(0.0, 0.0, 1.0, 8192.0, 0.0, 0.0, 8192.0, 1.0)).seconds
     assert ending == pytest.approx(each_s, rel=1e-3)
     # Its weights keep sixteen bits, and all of a step's tokens share them.
     weights = only(deployed(H100, "llama-3.1-8b", "fp8"), "head_weight_s")

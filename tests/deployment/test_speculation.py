@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferencesim.deployment.latency import decode_line, step_cost
-from inferencesim.deployment.step_time import step_energy_j
+from inferencesim.deployment.step_time import MixedStep, step_energy_j
 from inferencesim.errors import InputError
 from inferencesim.jit import plain
 from inferencesim.models.catalog import load_model
@@ -50,9 +50,8 @@ def cost(deployment: Deployment, decoding: int, context: float, chunk: int = 0) 
     pairs = chunk * chunk / 2.0
     windowed = chunk * min(chunk / 2.0, deployment.coefficients.window)
     prompts = 1.0 if chunk else 0.0
-    return step_cost(
-        deployment.latency, float(decoding), context, prompts, float(chunk), pairs, windowed, float(chunk), prompts
-    )
+    step = MixedStep(float(decoding), context, prompts, float(chunk), pairs, windowed, float(chunk), prompts)
+    return step_cost(deployment.latency, step)
 
 
 # --- What a step makes -------------------------------------------------------------------------------
@@ -195,8 +194,8 @@ def test_verifying_free_guesses_still_costs():
 
 def test_every_part_of_a_draft_shows_in_a_compiled_and_in_a_plain_step():
     made = SHAPES[0]
-    arguments = (8.0, 8000.0, 1.0, 500.0, 125_000.0, 125_000.0, 500.0, 1.0)
-    assert plain(step_cost)(made.latency, *arguments) == pytest.approx(step_cost(made.latency, *arguments), rel=1e-12)
+    step = MixedStep(8.0, 8000.0, 1.0, 500.0, 125_000.0, 125_000.0, 500.0, 1.0)
+    assert plain(step_cost)(made.latency, step) == pytest.approx(step_cost(made.latency, step), rel=1e-12)
 
 
 # --- Memory ------------------------------------------------------------------------------------------

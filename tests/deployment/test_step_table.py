@@ -16,6 +16,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from inferencesim.deployment.latency import StepTimes, decode_line, latency_models, latency_of, step_cost
 from inferencesim.deployment.step_table import StepTable, load_step_table, write_step_table
+from inferencesim.deployment.step_time import MixedStep
 from inferencesim.errors import InputError
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.jit import plain
@@ -52,7 +53,7 @@ def cost_of(
     pairs = sum(count * (before + count / 2.0) for before, count in chunks)
     read = sum(before + count for before, count in chunks)
     arguments = (decoding, context, len(chunks), tokens, pairs, pairs, read, ends)
-    return step_cost(deployment.latency, *(float(argument) for argument in arguments))
+    return step_cost(deployment.latency, MixedStep(*(float(argument) for argument in arguments)))
 
 
 def naive_ms(decoding: float, mean: float, chunk: float = 0.0, before: float = 0.0, chunks: int = 0) -> float:

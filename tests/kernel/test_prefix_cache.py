@@ -109,11 +109,6 @@ class Same(RuleBasedStateMachine):
     def put(self, which, key):
         assert prefix.put(self.caches, which, key) == self.twins[which].put(key)
 
-    @rule(which=st.integers(0, 1), key=KEYS)
-    def forget(self, which, key):
-        prefix.forget(self.caches, which, key)
-        self.twins[which].forget(key)
-
     @rule(which=st.integers(0, 1))
     def clear(self, which):
         prefix.clear(self.caches, which)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from inferencesim.deployment.latency import decode_line, step_cost
+from inferencesim.deployment.step_time import MixedStep
 from oracle.call import DECODE, LOADING, PREFILL, READY, WAITING, depart
 from oracle.forming import form
 from oracle.memory import Memory, tiers_of
@@ -295,8 +296,7 @@ class Replica:
         if not chunks:
             return Activity(STEP, now + alone_s, alone_s, alone_j, alone_s, alone_j, decoding, chunks)
         pairs = [(tokens, call.progress + tokens / 2.0) for call, tokens in chunks]
-        cost = step_cost(
-            latency,
+        step = MixedStep(
             n,
             read,
             float(len(chunks)),
@@ -306,6 +306,7 @@ class Replica:
             float(sum(call.progress + tokens for call, tokens in chunks)),
             float(sum(call.progress + tokens == call.target for call, tokens in chunks)),
         )
+        cost = step_cost(latency, step)
         joules = c.idle_w * cost.seconds + c.dynamic_w * cost.active_s
         if decoding:
             alone_s = min(cost.seconds, alone_s)

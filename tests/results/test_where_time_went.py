@@ -9,7 +9,7 @@ from oracle.small import closed, pool, run, scenario, work
 from inferencesim.deployment.work import Counts, peak_rates
 from inferencesim.deployment.work import work as work_of
 from inferencesim.kernel.gaps import BINS, SHORTEST_S
-from inferencesim.ledger.tables import TIME_PARTS
+from inferencesim.ledger.columns import TIME_PARTS
 from inferencesim.results.distributions import gap_distribution
 from inferencesim.results.summarise import summarise
 

@@ -1,0 +1,66 @@
+"""Requests by column, as the ledger reads them: many of one field, rather than all fields of one."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inferencesim.kernel.tables import COMPLETED, RECORD
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from inferencesim.kernel.tables import Records
+
+#: Where the time of a request goes, in order; they sum to its E2E. The kernel books all but the last, the way to the
+#: client and back.
+TIME_PARTS = ("waiting_s", "prefill_s", "decode_s", "transfer_s", "preempted_s", "network_s")
+
+_NAMES = RECORD.names or ()
+
+
+class Columns:
+    """The fields of some requests, each in memory of its own, and what follows from them, worked out once.
+
+    Records keep a request together, as the kernel reads it; picked out of them
+    one by one, their columns would be read across all of that memory each time.
+
+    Parameters
+    ----------
+    records : ndarray of RECORD
+    """
+
+    def __init__(self, records: Records) -> None:
+        self.size = records.size
+        # All fields have eight bytes.
+        words = np.ascontiguousarray(records.view(np.int64).reshape(records.size, len(_NAMES)).T)
+        self._columns: dict[str, NDArray[Any]] = {
+            name: words[place].view(RECORD[name]) for place, name in enumerate(_NAMES)
+        }
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._columns[name]
+
+    @cached_property
+    def latencies(self) -> dict[str, NDArray[np.float64]]:
+        """Queue time, TTFT, TPOT and E2E in seconds; NaN where there is none."""
+        arrived, first = self["arrived_s"], self["first_token_s"]
+        completed = self["outcome"] == COMPLETED
+        gaps = self["output_tokens"] - 1
+        with np.errstate(invalid="ignore", divide="ignore"):
+            tpot = np.where(completed & (gaps > 0), (self["finished_s"] - first) / gaps, np.nan)
+        return {
+            "queue_time_s": self["scheduled_s"] - arrived,
+            "ttft_s": first - arrived,
+            "tpot_s": tpot,
+            "e2e_s": np.where(completed, self["finished_s"] - arrived, np.nan),
+        }
+
+    @cached_property
+    def time_parts(self) -> dict[str, NDArray[np.float64]]:
+        """:data:`TIME_PARTS` in seconds; the network's share is NaN for what did not complete."""
+        parts = {name: self[name] for name in TIME_PARTS[:-1]}
+        # The clock is a large number: what is left of a difference may be less than nothing by its rounding.
+        return parts | {"network_s": np.maximum(self.latencies["e2e_s"] - sum(parts.values()), 0.0)}
