@@ -107,11 +107,11 @@ def start_decoding(fleet: Fleet, replica: int, place: int, now: float, late_s: f
     s["lost_s"] = np.nan
     s["began"] = r["step"]
     s["rate"] = tokens / steps
-    s["kv_base"] = s["target"] - r["step"]
     s["busy_base_s"] = r["share_s"]
     s["energy_base_j"] = r["share_j"]
     if pool["drafts"] == 0:
-        fleet.residues[replica, s["kv_base"] % pool["block_size"]] += 1
+        s["residue"] = (s["target"] + r["residue"]) % pool["block_size"]
+        fleet.residues[replica, s["residue"]] += 1
     if pool["fair"]:
         fleet.lanes[replica, s["lane"]]["growth"] += s["rate"]
     r["decoding"] += 1
@@ -130,7 +130,7 @@ def _stop_decoding(fleet: Fleet, slot: int, replica: int) -> None:
     s = fleet.slots[slot]
     pool = fleet.pools[r["pool"]]
     if pool["drafts"] == 0:
-        fleet.residues[replica, s["kv_base"] % pool["block_size"]] -= 1
+        fleet.residues[replica, s["residue"]] -= 1
     if pool["fair"]:
         fleet.lanes[replica, s["lane"]]["growth"] -= s["rate"]
     r["decoding"] -= 1
@@ -148,9 +148,9 @@ def _stop_decoding(fleet: Fleet, slot: int, replica: int) -> None:
 @inner
 def _leave_seat(fleet: Fleet, replica: int, place: int) -> int:
     slot = fleet.seats[replica, place]["slot"]
-    count = fleet.live[replica]["running"]
-    for later in range(place + 1, count):
-        fleet.seats[replica, later - 1] = fleet.seats[replica, later]
+    seats = fleet.seats[replica]
+    for later in range(place + 1, fleet.live[replica]["running"]):
+        seats[later - 1] = seats[later]
     count_running(fleet, replica, -1)
     return int(slot)
 

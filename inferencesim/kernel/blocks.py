@@ -60,6 +60,8 @@ def device_cache(fleet: Fleet, replica: int) -> int:
 @inner_inlined
 def count_blocks(fleet: Fleet, replica: int, blocks: int) -> None:
     """Add to the blocks a replica's requests hold."""
+    if blocks == 0:
+        return
     pool = fleet.replicas[replica]["pool"]
     fleet.replicas[replica]["blocks_used"] += blocks
     fleet.live[replica]["kv_usage"] = fleet.replicas[replica]["blocks_used"] / capacity_of(fleet, replica)
@@ -67,7 +69,7 @@ def count_blocks(fleet: Fleet, replica: int, blocks: int) -> None:
     fleet.live_pools[pool]["kv_usage"] = fleet.pools[pool]["blocks_used"] / fleet.pools[pool]["capacity"]
 
 
-@inner
+@inner_inlined
 def take_blocks(fleet: Fleet, replica: int, blocks: int, now: float) -> None:
     """Take blocks that the caller knows to be free or idle; what is idle goes oldest first."""
     count_blocks(fleet, replica, blocks)

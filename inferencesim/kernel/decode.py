@@ -58,10 +58,10 @@ def growth_over(fleet: Fleet, replica: int, steps: int) -> int:
     if steps >= block_size:
         blocks = steps // block_size * r["decoding"]
         steps = steps % block_size
-    # Who fills a block in a step stands at the residue that step takes away; the next step takes the one below.
-    residue = (-r["step"]) % block_size
+    residues = fleet.residues[replica]
+    residue = r["residue"]
     for _ in range(steps):
-        blocks += fleet.residues[replica, residue]
+        blocks += residues[residue]
         residue = residue - 1 if residue > 0 else block_size - 1
     return int(blocks)
 
@@ -72,14 +72,16 @@ def _steps_with_room(fleet: Fleet, replica: int, wanted: int) -> int:
     r = fleet.replicas[replica]
     pool = fleet.pools[r["pool"]]
     free = capacity_of(fleet, replica) - r["blocks_used"]
-    if pool["reserve"] or free >= r["decoding"] * (wanted * (1 + pool["drafts"]) // pool["block_size"] + 1):
+    block_size = pool["block_size"]
+    # No sequence fills more blocks than that; mostly there is room for all of them.
+    if pool["reserve"] or free * block_size >= r["decoding"] * (wanted * (1 + pool["drafts"]) + block_size):
         return wanted
     if pool["drafts"] > 0:
         return _uneven_steps_with_room(fleet, replica, wanted, free)
-    block_size = pool["block_size"]
-    residue = (-r["step"]) % block_size
+    residues = fleet.residues[replica]
+    residue = r["residue"]
     for ahead in range(wanted):
-        free -= fleet.residues[replica, residue]
+        free -= residues[residue]
         if free < 0:
             return ahead
         residue = residue - 1 if residue > 0 else block_size - 1
@@ -168,6 +170,7 @@ def begin_decode(fleet: Fleet, replica: int, preempted: bool) -> None:
     if line.limit < np.inf:
         steps = min(steps, max(1, int((line.limit - context) / growth)))
     r["segment"] = DECODE
+    _keep_line(fleet, replica, line)
     _plan_decode(fleet, replica, line, steps)
 
 
@@ -189,9 +192,17 @@ def _steps_reaching(fleet: Fleet, replica: int, line: DecodeLine, moment: float)
 
 
 @inner_inlined
-def _segment_line(fleet: Fleet, replica: int) -> DecodeLine:
+def _keep_line(fleet: Fleet, replica: int, line: DecodeLine) -> None:
     r = fleet.replicas[replica]
-    return line_of(fleet.latency, r["row"], float(r["decoding"]), r["context"] + r["growth"])
+    r["line_fixed_s"], r["line_slope_s"] = line.fixed_s, line.slope_s
+    r["line_fixed_active_s"], r["line_slope_active_s"] = line.fixed_active_s, line.slope_active_s
+
+
+@inner_inlined
+def _segment_line(fleet: Fleet, replica: int) -> DecodeLine:
+    """Return the line of the decode segment under way, which ends before the line does."""
+    r = fleet.replicas[replica]
+    return DecodeLine(r["line_fixed_s"], r["line_slope_s"], r["line_fixed_active_s"], r["line_slope_active_s"], np.inf)
 
 
 @inner

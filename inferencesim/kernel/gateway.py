@@ -154,8 +154,6 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
     s["prompt_tokens"] = arrival["prompt_tokens"]
     s["output_tokens"] = arrival["output_tokens"]
     s["arrived_s"] = now
-    s["patience_s"] = arrival["patience_s"]
-    s["cancel_after_s"] = arrival["cancel_after_s"]
     s["client"] = arrival["client"]
     s["predicted_tokens"] = arrival["predicted_tokens"]
     if np.isnan(s["predicted_tokens"]):
@@ -211,10 +209,10 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
         leave(fleet, slot, REJECTED, now)
         return
     fleet.pools[pool]["arrived"] += 1
-    if s["patience_s"] < np.inf:
-        add_timer(fleet, now + s["patience_s"], TIMED_OUT, arrival["request_id"], slot)
-    if s["cancel_after_s"] < np.inf:
-        add_timer(fleet, now + s["cancel_after_s"], CANCELLED, arrival["request_id"], slot)
+    if arrival["patience_s"] < np.inf:
+        add_timer(fleet, now + arrival["patience_s"], TIMED_OUT, arrival["request_id"], slot)
+    if arrival["cancel_after_s"] < np.inf:
+        add_timer(fleet, now + arrival["cancel_after_s"], CANCELLED, arrival["request_id"], slot)
     at = replica
     if fleet.pools[pool]["prefill_pool"] >= 0 and _is_long(fleet, slot, replica):
         at = _least_to_prefill(fleet, fleet.pools[pool]["prefill_pool"])

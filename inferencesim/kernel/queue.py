@@ -208,10 +208,10 @@ def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
         pool["left"] += 1
         if outcome == COMPLETED:
             pool["completed"] += 1
-    row = clock["done_count"]
-    for word in range(fleet.done_words.shape[1]):
-        # A record is the first part of a request; copied field by field it would take a line for each.
-        fleet.done_words[row, word] = fleet.slot_words[slot, word]
+    # A record is the first part of a request; copied field by field it would take a line for each.
+    record, words = fleet.done_words[clock["done_count"]], fleet.slot_words[slot]
+    for word in range(record.size):
+        record[word] = words[word]
     clock["done_count"] += 1
     clock["inside"] -= 1
     s["request_id"] = -1

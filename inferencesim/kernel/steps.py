@@ -77,7 +77,8 @@ def begin_segment(fleet: Fleet, schedulers: Schedulers, replica: int, now: float
         formation = _ask_policy(fleet, schedulers, replica, growth, now)
         together, wake_s = formation.together, formation.wake_s
         given = continue_prefill(fleet, replica, formation)
-        looks = r["decoding"] == 0 or r["step"] % pool["admission_interval"] == 0
+        interval = pool["admission_interval"]
+        looks = interval == 1 or r["decoding"] == 0 or r["step"] % interval == 0
         if not preempted and looks:
             given = admit_waiting(fleet, replica, formation, growth, given, now)
     if given > 0:
@@ -244,6 +245,7 @@ def end_segment(fleet: Fleet, schedulers: Schedulers, replica: int) -> None:
             r["served_steps"] = 0
         record_gaps(fleet, replica, steps, seconds / steps)
         r["step"] += steps
+        _count_down_residue(fleet, replica, steps)
     elif r["decoding"] > 0:
         r["stall_s"] += seconds
     if r["aborts"] > 0:
@@ -253,6 +255,16 @@ def end_segment(fleet: Fleet, schedulers: Schedulers, replica: int) -> None:
     if r["segment"] != DECODE:
         _end_chunks(fleet, schedulers, replica, seconds, now)
     r["segment"] = IDLE
+
+
+@inner_inlined
+def _count_down_residue(fleet: Fleet, replica: int, steps: int) -> None:
+    r = fleet.replicas[replica]
+    block_size = fleet.pools[r["pool"]]["block_size"]
+    # A division takes a processor longer than all else here.
+    r["residue"] -= steps if steps < block_size else steps % block_size
+    if r["residue"] < 0:
+        r["residue"] += block_size
 
 
 @inner_inlined
@@ -296,8 +308,9 @@ def _release_aborted(fleet: Fleet, schedulers: Schedulers, replica: int) -> None
 @inner_inlined
 def _find_next_finish(fleet: Fleet, replica: int) -> None:
     soonest = NEVER
+    seats = fleet.seats[replica]
     for place in range(fleet.live[replica]["running"]):
-        soonest = min(soonest, fleet.seats[replica, place]["finish_at"])
+        soonest = min(soonest, seats[place]["finish_at"])
     fleet.replicas[replica]["next_finish"] = soonest
 
 
@@ -305,13 +318,17 @@ def _find_next_finish(fleet: Fleet, replica: int) -> None:
 def _finish_decoding(fleet: Fleet, replica: int, now: float) -> None:
     """Complete the sequences that emitted their last token in the step that ends now."""
     r = fleet.replicas[replica]
+    seats = fleet.seats[replica]
     place = 0
+    soonest = NEVER
     while place < fleet.live[replica]["running"]:
-        if fleet.seats[replica, place]["finish_at"] <= r["step"]:
+        finish_at = seats[place]["finish_at"]
+        if finish_at <= r["step"]:
             leave_running(fleet, replica, place, COMPLETED, now)
         else:
+            soonest = min(soonest, finish_at)
             place += 1
-    _find_next_finish(fleet, replica)
+    r["next_finish"] = soonest
 
 
 @inner
@@ -342,14 +359,15 @@ def _charge_chunk(fleet: Fleet, replica: int, slot: int, seconds: float) -> None
 def _end_chunks(fleet: Fleet, schedulers: Schedulers, replica: int, seconds: float, now: float) -> None:
     """Advance the prefills of a mixed step; those that end emit a token, and decode or complete."""
     r = fleet.replicas[replica]
+    seats = fleet.seats[replica]
     place = 0
     left = r["prefilling"]
     while left > 0:
-        if fleet.seats[replica, place]["finish_at"] != NEVER:
+        if seats[place]["finish_at"] != NEVER:
             place += 1
             continue
         left -= 1
-        slot = fleet.seats[replica, place]["slot"]
+        slot = seats[place]["slot"]
         s = fleet.slots[slot]
         _charge_chunk(fleet, replica, slot, seconds)
         if s["progress"] < s["target"]:

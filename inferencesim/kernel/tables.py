@@ -50,36 +50,35 @@ VERDICTS = (
     "queue_full",
 )
 
+#: What a request is, and what its record says of it.
+_ASKED = [
+    ("request_id", np.int64),
+    ("task", np.int64),
+    ("class_index", np.int64),
+    ("session", np.int64),
+    ("prompt_tokens", np.int64),
+    ("output_tokens", np.int64),
+    ("arrived_s", np.float64),
+    ("client", np.int64),  # of a closed loop: its row in the table of clients; −1 if nobody waits for the answer
+    ("media_s", np.float64),  # audio in it
+]
+#: What else serving it takes.
+_CONTENT = [
+    ("predicted_tokens", np.float64),  # of its output, as an engine would; NaN on arrival: as the mean of its class
+    ("prefix", np.int64),  # its shared prefix, −1: none
+    ("history", np.int64),  # its conversation, −1: none
+    ("chain", np.int64),  # where its block hashes begin, −1: it has none
+    ("chain_blocks", np.int64),  # full blocks among them
+    ("media_units", np.float64),  # work for the model's encoder
+]
+
 #: A request on its way to the fleet.
-ARRIVAL = np.dtype(
-    [
-        ("request_id", np.int64),
-        ("task", np.int64),
-        ("class_index", np.int64),
-        ("session", np.int64),
-        ("prompt_tokens", np.int64),
-        ("output_tokens", np.int64),
-        ("arrived_s", np.float64),
-        ("patience_s", np.float64),
-        ("cancel_after_s", np.float64),
-        ("client", np.int64),  # of a closed loop: its row in the table of clients; −1 if nobody waits for the answer
-        (
-            "predicted_tokens",
-            np.float64,
-        ),  # output tokens, as an engine would predict them; NaN: as the mean of its class
-        ("prefix", np.int64),  # its shared prefix, −1: none
-        ("history", np.int64),  # its conversation, −1: none
-        ("chain", np.int64),  # where its block hashes begin, −1: it has none
-        ("chain_blocks", np.int64),  # full blocks among them
-        ("media_units", np.float64),  # work for the model's encoder
-        ("media_s", np.float64),  # audio in it
-    ]
-)
+ARRIVAL = np.dtype([*_ASKED, *_CONTENT, ("patience_s", np.float64), ("cancel_after_s", np.float64)])
 
 #: A request, as it is recorded once it has left.
 RECORD = np.dtype(
     [
-        *[(name, ARRIVAL.fields[name][0]) for name in ARRIVAL.names or () if ARRIVAL.fields is not None],
+        *_ASKED,
         ("pool", np.int64),  # the router's choice
         ("replica", np.int64),
         ("prefill_replica", np.int64),  # where it is prefilled, if elsewhere; else −1
@@ -107,7 +106,8 @@ RECORD = np.dtype(
 #: A request inside the fleet: its record so far, then what is private to the kernel.
 REQUEST = np.dtype(
     [
-        *[(name, RECORD.fields[name][0]) for name in RECORD.names or () if RECORD.fields is not None],
+        *((name, RECORD[name]) for name in RECORD.names or ()),
+        *_CONTENT,
         ("at", np.int64),  # the replica it is at
         ("row", np.int64),  # of the latency models and of the variants
         ("key", np.int64),  # 31 random bits of its own
@@ -118,7 +118,7 @@ REQUEST = np.dtype(
         ("target", np.int64),  # tokens to prefill: the prompt, after a preemption also what was generated
         ("progress", np.int64),  # of those, done
         ("chunk", np.int64),  # of those, in the step under way
-        ("kv_base", np.int64),  # tokens in KV when it began to decode, less the steps of the replica until then
+        ("residue", np.int64),  # of its tokens in KV less the steps of its replica, modulo block size
         ("began", np.int64),  # the replica's step at which it began to decode
         ("rate", np.float64),  # tokens it makes per step
         ("blocks", np.int64),  # KV blocks it was given at admission
@@ -175,6 +175,7 @@ REPLICA = np.dtype(
         ("growth", np.float64),  # tokens they make per step
         ("blocks_used", np.int64),  # those in the prefix cache that nobody holds are not
         ("step", np.int64),  # steps done
+        ("residue", np.int64),  # of those sequences that need a block in the next step
         ("next_finish", np.int64),  # step at which the first decoding sequence emits its last token
         ("segment", np.int64),  # what it is doing: IDLE, HOLD, SWAP, MIXED, PREFILL or DECODE
         ("segment_steps", np.int64),
@@ -183,6 +184,10 @@ REPLICA = np.dtype(
         ("decode_part_s", np.float64),  # of a mixed step: its duration without the prefill
         ("decode_part_j", np.float64),
         ("segment_j", np.float64),
+        ("line_fixed_s", np.float64),  # of a decode segment: its steps as a line in their context
+        ("line_slope_s", np.float64),
+        ("line_fixed_active_s", np.float64),
+        ("line_slope_active_s", np.float64),
         ("served_steps", np.int64),  # of the segment's steps, those the tenants' counters have
         ("stall_s", np.float64),  # for so long its decoding sequences have waited for prompts to be prefilled
         ("chunk_tokens", np.int64),

@@ -33,16 +33,17 @@ from inferencesim.kernel.play import (
 )
 from inferencesim.kernel.tables import OPEN, REQUEST
 from inferencesim.kernel.views import inside_pool
+from inferencesim.ledger.charges import Charges
 from inferencesim.ledger.columns import Columns
 from inferencesim.ledger.tables import decision_table, request_table
-from inferencesim.ledger.tally import Tally, tally_of
+from inferencesim.ledger.tally import Tally
 from inferencesim.policy import failed
 from inferencesim.routing.policy import bind
 from inferencesim.simulation.clients import draw_next_turns
 from inferencesim.simulation.compiling import compiled_arrival, compiled_play
 from inferencesim.simulation.entrance import new_gateway
 from inferencesim.simulation.envelope import require_measured_load, require_measured_turns
-from inferencesim.simulation.marks import Charges, Mark, Samples, series_table, take_charges, take_mark
+from inferencesim.simulation.marks import Mark, Samples, series_table, take_mark
 from inferencesim.simulation.setup import bind_policy, make_book
 from inferencesim.simulation.state import as_records, new_fleet, stream_of, with_first_asks, with_more_slots
 from inferencesim.simulation.traits import class_means
@@ -142,6 +143,7 @@ class Simulation:
         self._compiled_policies = self._kernel_policies()
         self.book = make_book(plan, self.gateway.pool_traits)
         self._tally = Tally()
+        self._charged = Charges(len(self.book.pools), len(self.book.classes))
         self._series: list[Mark] = []
         self._window_start = take_mark(self.fleet, 0.0)
         self._charged_before = self._charges(0.0)
@@ -309,6 +311,7 @@ class Simulation:
     def _book(self, records: Records, end_s: float) -> None:
         requests = Columns(records)
         verdicts = self._tally.add(requests, self.book, end_s)
+        self._charged.add(requests, self.book.prefill_pool(requests))
         if self.plan.scenario.recording.requests:
             self._sink.write("requests", request_table(requests, self.book, verdicts))
 
@@ -320,12 +323,12 @@ class Simulation:
 
     def _charges(self, at_s: float) -> Charges:
         """Return what each class has been charged up to `at_s`."""
+        charges = self._charged.copy()
         left = self.fleet.done[: int(self.fleet.clock["done_count"][0])]
-        # Only what was spent counts here: whether promises were kept is decided when a request is booked.
-        others = [
-            tally_of(Columns(each), self.book, np.zeros(each.size, np.int64)) for each in (left, self._inside(at_s))
-        ]
-        return take_charges([self._tally.rows(), *others], len(self.book.pools), len(self.book.classes))
+        for records in (left, self._inside(at_s)):
+            requests = Columns(records)
+            charges.add(requests, self.book.prefill_pool(requests))
+        return charges
 
     def _book_open(self, end_s: float) -> None:
         """Book the requests still inside when the simulation stops."""

@@ -15,7 +15,7 @@ from inferencesim.simulation.work_done import achieved
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inferencesim.kernel.tables import Fleet, Records
+    from inferencesim.kernel.tables import Fleet
     from inferencesim.simulation.plan import Plan
 
 
@@ -73,37 +73,6 @@ class Samples:
         self.taken += 1
         self.running += mark.running
         self.kv_usage += mark.kv_usage
-
-
-@dataclass(frozen=True)
-class Charges:
-    """What the requests of each class were charged up to one moment: those that had left, and those inside.
-
-    Attributes
-    ----------
-    busy_s, energy_j : ndarray of float64, shape (pools, classes)
-    """
-
-    busy_s: np.ndarray
-    energy_j: np.ndarray
-
-
-def take_charges(records: Sequence[Records], pools: int, classes: int) -> Charges:
-    """Sum the shares of some TALLYs by class and by the pool in which they were spent."""
-    # One sum over all, in the order in which they left: the result must not depend on how tables were flushed.
-    index = np.concatenate([table["class_index"] for table in records]).astype(np.int64)
-
-    def summed(column: str, where: str) -> np.ndarray:
-        pool = np.concatenate([table[where] for table in records]).astype(np.int64)
-        spent = pool >= 0
-        cell = pool[spent] * classes + index[spent]
-        weights = np.concatenate([table[column] for table in records])[spent]
-        return np.bincount(cell, weights=weights, minlength=pools * classes).reshape(pools, classes)
-
-    return Charges(
-        summed("busy_s", "pool") + summed("prefill_busy_s", "prefill_pool"),
-        summed("energy_j", "pool") + summed("prefill_energy_j", "prefill_pool"),
-    )
 
 
 def take_mark(fleet: Fleet, at_s: float) -> Mark:

@@ -31,6 +31,7 @@ from inferencesim.kernel.tables import (
     Fleet,
     Records,
 )
+from inferencesim.ledger.columns import fill
 from inferencesim.simulation.clients import first_asks
 from inferencesim.simulation.schedulers import functions_of
 from inferencesim.simulation.traits import pool_traits, reference_pools
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from inferencesim.workload.load import Load as Requests
 
 #: Rows of the tables that are flushed when full: large enough that a flush costs little per row.
-CHUNK_ROWS = 16384
+CHUNK_ROWS = 32768
 _FIRST_SLOTS = 4096
 #: Rows of the caches are told apart by 32 bits.
 _MOST_CACHED_BLOCKS = 2**31 - 2**20
@@ -53,27 +54,10 @@ _MOST_CACHED_BLOCKS = 2**31 - 2**20
 
 def stream_of(load: Requests) -> Records:
     """Return a load's requests as the kernel's arrivals, numbered in order of time."""
-    stream = np.zeros(len(load), ARRIVAL)
-    stream["request_id"] = np.arange(len(load))
-    stream["client"] = -1
-    for name in (
-        "task",
-        "class_index",
-        "session",
-        "prompt_tokens",
-        "output_tokens",
-        "arrived_s",
-        "patience_s",
-        "cancel_after_s",
-        "prefix",
-        "history",
-        "chain",
-        "chain_blocks",
-        "media_units",
-        "media_s",
-        "predicted_tokens",
-    ):
-        stream[name] = getattr(load, name)
+    columns = {"request_id": np.arange(len(load)), "client": np.full(len(load), -1)}
+    columns |= {name: getattr(load, name) for name in ARRIVAL.names or () if name not in columns}
+    stream = np.empty(len(load), ARRIVAL)
+    fill(stream, columns)
     return stream
 
 

@@ -12,11 +12,16 @@ from oracle.small import pool, run, scenario, work
 
 from inferencesim.deployment.work import COUNTS
 from inferencesim.kernel.tables import COMPLETED, OPEN, QUEUE_FULL, REJECTED
+from inferencesim.ledger.charges import Charges
 from inferencesim.ledger.tables import PROMISE_KEPT, PROMISE_MISSED
 from inferencesim.ledger.tally import TALLY
 from inferencesim.results.summarise import summarise
-from inferencesim.simulation.marks import Mark, take_charges
+from inferencesim.simulation.marks import Mark
 
+#: A request in the tally, and what it was charged.
+CHARGED = np.dtype(
+    [*TALLY.descr, *((name, np.float64) for name in ("busy_s", "energy_j", "prefill_busy_s", "prefill_energy_j"))]
+)
 USD_PER_S = 0.001
 USD_PER_J = 1e-7
 GRAMS_PER_J = 1e-4
@@ -33,14 +38,19 @@ def two_pools(**said):
         horizon=110.0,
         warm_up=10.0,
         economics={"electricity": "$0.36/kWh", "pue": 1.5, "carbon": "360 g/kWh"},
-        recording={"requests": False, "decisions": False},
+        recording={"decisions": False},
         **said,
     )
 
 
 @pytest.fixture(scope="module")
-def played():
-    return run(two_pools()).result
+def real():
+    return run(two_pools())
+
+
+@pytest.fixture(scope="module")
+def played(real):
+    return real.result
 
 
 def mark(at_s, busy_s, joules):
@@ -51,7 +61,7 @@ def mark(at_s, busy_s, joules):
 
 
 def request(class_index, pool_index, arrived_s, left_s, busy_s, energy_j, outcome=COMPLETED, promise=PROMISE_KEPT):
-    row = np.zeros(1, TALLY)
+    row = np.zeros(1, CHARGED)
     row["class_index"], row["pool"], row["outcome"], row["promise"] = class_index, pool_index, outcome, promise
     row["arrived_s"], row["left_s"], row["busy_s"], row["energy_j"] = arrived_s, left_s, busy_s, energy_j
     row["prompt_tokens"], row["generated_tokens"], row["prefill_pool"] = 100, 10, -1
@@ -61,11 +71,12 @@ def request(class_index, pool_index, arrived_s, left_s, busy_s, energy_j, outcom
 
 
 def crafted(played, requests, start, stop):
-    records = np.concatenate(requests) if requests else np.zeros(0, TALLY)
+    records = np.concatenate(requests) if requests else np.zeros(0, CHARGED)
     # Whoever left before an end of the window, or arrived before it, had been charged by then.
-    before = take_charges([records[records["left_s"] < start.at_s]], 2, 2)
-    after = take_charges([records[records["arrived_s"] < stop.at_s]], 2, 2)
-    window, charges = (start, stop), (before, after)
+    charged = records[records["left_s"] < start.at_s], records[records["arrived_s"] < stop.at_s]
+    window, charges = (start, stop), (Charges(2, 2), Charges(2, 2))
+    for sums, some in zip(charges, charged, strict=True):
+        sums.add(some, some["prefill_pool"])
     return dataclasses.replace(played, requests=records, arrived=records.size, window=window, charges=charges)
 
 
@@ -213,14 +224,14 @@ def test_rows_sum_to_pools_and_pools_to_the_fleet(played, requests, busy, joules
         assert sum(each.cost_usd for each in summary.classes) == pytest.approx(summary.fleet.cost_usd, rel=1e-9)
 
 
-def test_a_real_run_conserves_requests_and_money(played):
+def test_a_real_run_conserves_requests_and_money(real, played):
     summary = summarise(played)
     assert summary.conservation.holds
     assert summary.conservation.arrived > 1000
     assert sum(each.arrived for each in summary.classes) == summary.fleet.arrived
     assert sum(each.cost_usd for each in summary.classes) <= summary.fleet.cost_usd * (1 + 1e-9)
     # Attributed busy time of requests is that of the replicas, but for those cut by the window.
-    assert played.requests["busy_s"].sum() == pytest.approx(played.end.busy_s.sum(), rel=1e-6)
+    assert real.requests["busy_s"].sum() == pytest.approx(played.end.busy_s.sum(), rel=1e-6)
 
 
 def test_the_tariff_and_the_pue_change_the_bill():
