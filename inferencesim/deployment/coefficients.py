@@ -139,7 +139,8 @@ def step_coefficients(
         state_s_per_sequence=state_bytes / stages / cache_bandwidth,
         prefill_compute_s=whole * (index_s if sparse else model.pairs_per_causal_pair * prefill_s) / stages,
         prefill_window_compute_s=narrow * prefill_s / stages,
-        head_s_per_output=model.head_flops_per_token / stages / (head_flops * tensor),
+        # The vocabulary is cut over all chips, each of which takes the outputs of all ranks.
+        head_s_per_output=model.head_flops_per_token / stages / (head_flops * rank_chips),
         head_weight_s=model.head_parameters * EMBEDDING_BYTES / stages / (plain_bandwidth * tensor),
         collective_s_per_token=collective_s_per_token / stages,
         collective_latency_s=collective_latency_s / stages,

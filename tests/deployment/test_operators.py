@@ -97,6 +97,16 @@ def test_the_head_is_computed_for_sampled_tokens_only():
     assert step_s(weights, 1) == step_s(weights, 16) == only(deployment, "head_weight_s").head_weight_s
 
 
+def test_ranks_divide_the_head_as_one_rank_would():
+    """Its vocabulary is cut over all chips, each of which takes the outputs of all ranks."""
+    whole, ranks = (
+        only(deployed(B200, "deepseek-v3", "fp8", tensor=8, attention_data=each), "head_s_per_output")
+        for each in (1, 8)
+    )
+    assert step_s(ranks, 64) == pytest.approx(step_s(whole, 64), rel=1e-3)
+    assert step_s(ranks, 0, 0, (0, 4096)) == 0.0
+
+
 # --- Attention ---------------------------------------------------------------------------------------
 
 
