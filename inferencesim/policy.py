@@ -39,6 +39,8 @@ class Policy:
         Whether `choose` is to be compiled.
     oracle : bool
         Whether it looks at what nobody can know in a real system; results say so.
+    reads_caches : bool or str
+        Whether it asks what prefix caches hold, which are looked at only then; or the parameter that, above 0, says so.
     """
 
     choose: Callable[..., Any]
@@ -46,6 +48,7 @@ class Policy:
     parameters: Mapping[str, float] = field(default_factory=dict)
     compiled: bool = True
     oracle: bool = False
+    reads_caches: bool | str = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class BoundPolicy:
         `choose` as the kernel takes it.
     parameters : ndarray of float64
     interpreted : bool
+    reads_caches : bool
     """
 
     name: str
@@ -68,6 +72,7 @@ class BoundPolicy:
     argument: Any
     parameters: NDArray[np.float64]
     interpreted: bool
+    reads_caches: bool = False
 
 
 def find(registry: Registry[Any], name: str, chosen: Mapping[str, float], where: str) -> Policy:
@@ -97,14 +102,18 @@ def bind(found: Policy, name: str, chosen: Mapping[str, float], kind: str, signa
     InputError
         If it cannot be compiled.
     """
-    values = np.array([chosen.get(key, default) for key, default in found.parameters.items()], dtype=np.float64)
+    parameters = {key: chosen.get(key, default) for key, default in found.parameters.items()}
+    values = np.array(list(parameters.values()), dtype=np.float64)
+    reads_caches = found.reads_caches
+    if isinstance(reads_caches, str):
+        reads_caches = parameters[reads_caches] > 0.0
     if not found.compiled:
-        return BoundPolicy(name, found.choose, None, values, True)
+        return BoundPolicy(name, found.choose, None, values, True, reads_caches)
     try:
         choose = _compiled(found.choose, signature)
     except Exception as problem:  # Numba raises many kinds, and a policy may be somebody else's
         raise failed(kind, name, problem) from problem
-    return BoundPolicy(name, choose, jit.as_argument(choose, signature), values, False)
+    return BoundPolicy(name, choose, jit.as_argument(choose, signature), values, False, reads_caches)
 
 
 def failed(kind: str, name: str, problem: Exception) -> InputError:

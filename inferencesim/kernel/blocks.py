@@ -10,7 +10,7 @@ the next.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.prefix import (
@@ -115,9 +115,8 @@ def occupy_tier_link(fleet: Fleet, replica: int, tier: int, blocks: int, now: fl
 
 
 @inner_inlined
-def _key_of(fleet: Fleet, slot: int, position: int, block_size: int) -> int:
-    """Return the key of a request's block number `position`."""
-    s = fleet.slots[slot]
+def _key_of(fleet: Fleet, s: Any, position: int, block_size: int) -> int:
+    """Return the key of block number `position` of a request, inside or on its way."""
     c = fleet.classes[s["class_index"]]
     if s["chain"] >= 0:
         size = c["chain_tokens"]
@@ -136,12 +135,36 @@ def _key_of(fleet: Fleet, slot: int, position: int, block_size: int) -> int:
 
 
 @inner
+def look_up(fleet: Fleet, replica: int, request: Any, cached: Any) -> None:
+    """Fill in what a replica or its tiers have of the prompt of a request on its way, and what its device keeps."""
+    r = fleet.replicas[replica]
+    pool = fleet.pools[r["pool"]]
+    cached["found_tokens"] = 0
+    cached["kept_tokens"] = 0
+    if not pool["prefix_cache"]:
+        return
+    cache = device_cache(fleet, replica)
+    block_size = pool["block_size"]
+    found = 0
+    while found < (request["prompt_tokens"] - 1) // block_size:
+        key = _key_of(fleet, request, found, block_size)
+        place = 0
+        while place <= pool["tiers"] and find(fleet.caches, cache + place, key) < 0:
+            place += 1
+        if place > pool["tiers"]:
+            break
+        found += 1
+    cached["found_tokens"] = found * block_size
+    cached["kept_tokens"] = (r["blocks_used"] + fleet.caches.caches[cache]["idle"]) * block_size
+
+
+@inner
 def match(fleet: Fleet, slot: int, replica: int, most: int) -> int:
     """Return how many of a request's first `most` blocks the device has; their entries are left in `found`."""
     cache = device_cache(fleet, replica)
     block_size = fleet.pools[fleet.replicas[replica]["pool"]]["block_size"]
     for position in range(most):
-        entry = find(fleet.caches, cache, _key_of(fleet, slot, position, block_size))
+        entry = find(fleet.caches, cache, _key_of(fleet, fleet.slots[slot], position, block_size))
         if entry < 0:
             return position
         fleet.found[position] = entry
@@ -180,7 +203,7 @@ def share_blocks(fleet: Fleet, slot: int, replica: int, full: int) -> None:
     block_size = fleet.pools[fleet.replicas[replica]["pool"]]["block_size"]
     spare = 0
     for position in range(s["shared"], full):
-        key = _key_of(fleet, slot, position, block_size)
+        key = _key_of(fleet, fleet.slots[slot], position, block_size)
         entry = find(fleet.caches, cache, key)
         if entry < 0:
             enter(fleet.caches, cache, key)
@@ -202,7 +225,7 @@ def release_blocks(fleet: Fleet, slot: int, replica: int, blocks: int, shared: i
         block_size = fleet.pools[fleet.replicas[replica]["pool"]]["block_size"]
         c = fleet.classes[s["class_index"]]
         for position in range(shared - 1, -1, -1):
-            entry = find(fleet.caches, cache, _key_of(fleet, slot, position, block_size))
+            entry = find(fleet.caches, cache, _key_of(fleet, fleet.slots[slot], position, block_size))
             freed += fleet.caches.entries[entry]["references"] == 1
             after = ORDINARY
             if kv_after == KV_KEEP:
@@ -221,7 +244,7 @@ def fetch_from_tiers(fleet: Fleet, slot: int, replica: int, matched: int, most: 
     first_tier = device_cache(fleet, replica) + 1
     ready_s = now
     for position in range(matched, most):
-        key = _key_of(fleet, slot, position, pool["block_size"])
+        key = _key_of(fleet, fleet.slots[slot], position, pool["block_size"])
         tier = 0
         while tier < pool["tiers"] and find(fleet.caches, first_tier + tier, key) < 0:
             tier += 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from inferencesim.jit import inner, inner_inlined
-from inferencesim.kernel.blocks import match
+from inferencesim.kernel.blocks import look_up, match
 from inferencesim.kernel.decode import count_service, steps_done
 from inferencesim.kernel.heap import add_timer
 from inferencesim.kernel.queue import count_coming, first_waiting, leave, queue_up, take_slot
@@ -51,6 +51,8 @@ class Gateway(NamedTuple):
     schedulers: Schedulers  #: batching policies and orders
     pool_traits: Records  #: TRAITS[P]
     replica_traits: Records  #: TRAITS[R]
+    pool_cached: Records  #: CACHED[P], filled where placement reads caches
+    replica_cached: Records  #: CACHED[R], likewise
     pool_eligible: NDArray[np.uint8]  #: work space, P
     replica_eligible: NDArray[np.uint8]  #: all one, R
     placement_parameters: Floats
@@ -60,6 +62,7 @@ class Gateway(NamedTuple):
     decisions: Records  #: DECISION
     decision_verdicts: NDArray[np.uint8]  #: (decisions, P)
     decision_scores: Floats  #: (decisions, P)
+    reads_caches: Integers  #: whether placement does, and balancing
     seed: int
     record: int  #: 1 to keep decisions
 
@@ -109,10 +112,31 @@ def filter_pools(fleet: Fleet, gateway: Gateway, arrival: Any) -> int:
     return eligible
 
 
+@inner
+def look_into_caches(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int) -> None:
+    """See what the replicas of a pool have cached for the arrival: as it is now, whatever the age of the snapshot."""
+    first = fleet.pools[pool]["first_replica"]
+    most = gateway.pool_cached[pool]
+    most["found_tokens"] = 0
+    most["kept_tokens"] = 0
+    for replica in range(first, first + fleet.pools[pool]["replicas"]):
+        cached = gateway.replica_cached[replica]
+        look_up(fleet, replica, arrival, cached)
+        most["found_tokens"] = max(most["found_tokens"], cached["found_tokens"])
+        most["kept_tokens"] = max(most["kept_tokens"], cached["kept_tokens"])
+
+
+@inner
+def look_into_all_caches(fleet: Fleet, gateway: Gateway, arrival: Any) -> None:
+    """See what all pools have cached for the arrival."""
+    for pool in range(fleet.pools.size):
+        look_into_caches(fleet, gateway, arrival, pool)
+
+
 @inner_inlined
 def pool_candidates(fleet: Fleet, gateway: Gateway) -> Candidates:
     """Return the pools as candidates; :func:`filter_pools` has set which are eligible."""
-    return Candidates(gateway.pool_eligible, fleet.seen_pools, gateway.pool_traits, fleet.latency)
+    return Candidates(gateway.pool_eligible, fleet.seen_pools, gateway.pool_traits, gateway.pool_cached, fleet.latency)
 
 
 @inner_inlined
@@ -124,6 +148,7 @@ def replica_candidates(fleet: Fleet, gateway: Gateway, pool: int) -> Candidates:
         gateway.replica_eligible[first:last],
         fleet.seen[first:last],
         gateway.replica_traits[first:last],
+        gateway.replica_cached[first:last],
         fleet.latency,
     )
 

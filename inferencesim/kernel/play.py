@@ -26,6 +26,8 @@ from inferencesim.kernel.gateway import (
     Gateway,
     admit,
     filter_pools,
+    look_into_all_caches,
+    look_into_caches,
     pool_candidates,
     replica_candidates,
     request_view,
@@ -211,6 +213,8 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any) -> bool:
         pass_arrival(fleet, gateway)
         admit(fleet, gateway, arrival, -1, -1)
         return True
+    if gateway.reads_caches[0]:
+        look_into_all_caches(fleet, gateway, arrival)
     request = request_view(fleet, gateway, arrival, clock["now_s"])
     scores = gateway.decision_scores[clock["decision_count"]]
     pool = place(request, pool_candidates(fleet, gateway), scores, gateway.placement_parameters, gateway.memory[0])
@@ -218,6 +222,8 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any) -> bool:
         return False
     chosen = 0
     if fleet.pools[pool]["replicas"] > 1:
+        if gateway.reads_caches[1] and not gateway.reads_caches[0]:
+            look_into_caches(fleet, gateway, arrival, pool)
         candidates = replica_candidates(fleet, gateway, pool)
         chosen = balance(
             inside_pool(request, pool),
@@ -238,6 +244,8 @@ def open_arrival(fleet: Fleet, gateway: Gateway) -> tuple[int, Request]:
     """Filter the pools for the arrival that is due; return how many are eligible, and the router's view of it."""
     arrival = next_arrival(fleet, gateway)
     eligible = filter_pools(fleet, gateway, arrival)
+    if gateway.reads_caches[0] or gateway.reads_caches[1]:
+        look_into_all_caches(fleet, gateway, arrival)
     return eligible, request_view(fleet, gateway, arrival, fleet.clock[0]["now_s"])
 
 

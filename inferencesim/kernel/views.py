@@ -54,12 +54,22 @@ TRAITS = np.dtype(
 )
 
 
+#: What the prefix cache of a candidate holds, for policies that read it; of a pool, that of the replica with the most.
+CACHED = np.dtype(
+    [
+        ("found_tokens", np.int64),  # of this request's prompt, from its beginning, on the device or in a tier
+        ("kept_tokens", np.int64),  # on the device, of running requests and of earlier ones
+    ]
+)
+
+
 class Candidates(NamedTuple):
     """Where a request may go: entry `i` of each table describes candidate `i`."""
 
     eligible: NDArray[np.uint8]  #: 1 if no filter rejected it
     load: Records  #: LOAD: ``load[i]["waiting"]`` …
     traits: Records  #: TRAITS
+    cached: Records  #: CACHED; zeros unless the policy reads caches
     latency: LatencyModels  #: step times, by ``traits[i]["deployment"]``
 
 

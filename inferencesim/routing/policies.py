@@ -12,24 +12,16 @@ import numpy as np
 
 from inferencesim.jit import compiled
 from inferencesim.kernel.views import Candidates, Request, mix, uniform
+from inferencesim.routing import cache_aware  # noqa: F401 - files its own
 from inferencesim.routing.policy import policy
 from inferencesim.routing.prediction import predict
+from inferencesim.routing.scoring import highest, inside
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Floats, Integers
 
 #: A score below this says that the candidate is predicted to break the promise.
 INFEASIBLE = -1e6
-
-
-@compiled
-def highest(candidates: Candidates, scores: Floats) -> int:
-    """Return the eligible candidate with the highest score, the first of equals."""
-    best = -1
-    for i in range(scores.size):
-        if candidates.eligible[i] and not np.isnan(scores[i]) and (best < 0 or scores[i] > scores[best]):
-            best = i
-    return best
 
 
 @compiled
@@ -77,9 +69,8 @@ def least_outstanding(
     request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
 ) -> int:
     """Choose the one with the fewest requests inside, per replica behind it."""
-    load = candidates.load
     for i in range(scores.size):
-        scores[i] = -(load[i]["waiting"] + load[i]["running"]) / candidates.traits[i]["replicas"]
+        scores[i] = -inside(candidates, i)
     return highest(candidates, scores)
 
 
@@ -115,10 +106,9 @@ def power_of_two(request: Request, candidates: Candidates, scores: Floats, param
     a, b = _eligible(candidates, first, count), _eligible(candidates, second, count)
     if a > b:
         a, b = b, a
-    load, traits = candidates.load, candidates.traits
     scores[:] = np.nan
-    scores[a] = -(load[a]["waiting"] + load[a]["running"]) / traits[a]["replicas"]
-    scores[b] = -(load[b]["waiting"] + load[b]["running"]) / traits[b]["replicas"]
+    scores[a] = -inside(candidates, a)
+    scores[b] = -inside(candidates, b)
     return a if scores[a] >= scores[b] else b
 
 
@@ -148,12 +138,11 @@ def session_affinity(
     request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
 ) -> int:
     """Choose by highest random weight of (session, identity): a candidate that leaves moves its own sessions only."""
-    load = candidates.load
     for i in range(scores.size):
         if request.session >= 0:
             scores[i] = _affinity(request, candidates, i) / 2147483648.0
         else:
-            scores[i] = -(load[i]["waiting"] + load[i]["running"]) / candidates.traits[i]["replicas"]
+            scores[i] = -inside(candidates, i)
     return highest(candidates, scores)
 
 
@@ -244,13 +233,15 @@ def _scaled(value: float, low: float, high: float) -> float:
 
 @policy(
     "weighted_scorers",
-    "sum of weight × score in [0, 1]: queue, kv, load, speed, price, session",
+    "sum of weight × score in [0, 1]: queue, kv, load, speed, price, session, prefix",
+    reads_caches="prefix",
     queue=2.0,
     kv=2.0,
     load=0.0,
     speed=0.0,
     price=0.0,
     session=0.0,
+    prefix=0.0,
 )
 def weighted_scorers(
     request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
@@ -271,6 +262,7 @@ def weighted_scorers(
         scores[i] += parameters[4] * _scaled(price, price_low, price_high)
         if i == home:
             scores[i] += parameters[5]
+        scores[i] += parameters[6] * candidates.cached[i]["found_tokens"] / request.prompt_tokens
     return highest(candidates, scores)
 
 

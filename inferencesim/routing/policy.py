@@ -28,7 +28,7 @@ from inferencesim import jit
 from inferencesim import policy as policies
 from inferencesim.deployment.latency import latency_models
 from inferencesim.kernel.tables import LOAD
-from inferencesim.kernel.views import TRAITS, Candidates, Request
+from inferencesim.kernel.views import CACHED, TRAITS, Candidates, Request
 from inferencesim.policy import BoundPolicy, Policy
 from inferencesim.registry import Registry
 
@@ -43,11 +43,16 @@ POLICIES: Registry[Policy] = Registry(
 )
 
 
-def policy(name: str, rule: str, **parameters: float) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Return a decorator that files a compiled policy under `name`."""
+def policy(
+    name: str,
+    rule: str,
+    reads_caches: bool | str = False,
+    **parameters: float,
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return a decorator that files a compiled policy under `name`; see :class:`inferencesim.policy.Policy`."""
 
     def file(choose: Callable[..., int]) -> Callable[..., int]:
-        POLICIES.register(name)(Policy(choose, rule, parameters))
+        POLICIES.register(name)(Policy(choose, rule, parameters, reads_caches=reads_caches))
         return choose
 
     return file
@@ -91,4 +96,6 @@ def _sample_request() -> Request:
 
 
 def _sample_candidates() -> Candidates:
-    return Candidates(np.ones(1, np.uint8), np.zeros(1, LOAD), np.zeros(1, TRAITS), latency_models([]))
+    return Candidates(
+        np.ones(1, np.uint8), np.zeros(1, LOAD), np.zeros(1, TRAITS), np.zeros(1, CACHED), latency_models([])
+    )

@@ -8,6 +8,7 @@ import numpy as np
 
 from inferencesim.kernel.gateway import Gateway
 from inferencesim.kernel.tables import ARRIVAL, DECISION
+from inferencesim.kernel.views import CACHED
 from inferencesim.routing.policy import MEMORY_SIZE
 from inferencesim.simulation.clients import new_clients
 from inferencesim.simulation.schedulers import schedulers_of
@@ -49,6 +50,8 @@ def new_gateway(
         schedulers=schedulers_of(plan),
         pool_traits=of_pools,
         replica_traits=replica_traits,
+        pool_cached=np.zeros(pools, CACHED),
+        replica_cached=np.zeros(replicas, CACHED),
         pool_eligible=np.zeros(pools, np.uint8),
         replica_eligible=np.ones(replicas, np.uint8),
         placement_parameters=placement.parameters,
@@ -58,6 +61,7 @@ def new_gateway(
         decisions=np.zeros(rows, DECISION),
         decision_verdicts=np.zeros((rows, pools), np.uint8),
         decision_scores=np.full((rows, pools), np.nan),
+        reads_caches=np.array([placement.reads_caches, balancing.reads_caches], np.int64),
         seed=scenario.seed & 0x7FFFFFFF,
         record=int(scenario.recording.decisions),
     )

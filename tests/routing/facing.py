@@ -13,7 +13,7 @@ from inferencesim.deployment.engine import load_engine
 from inferencesim.deployment.latency import latency_models
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.kernel.tables import LOAD
-from inferencesim.kernel.views import TRAITS, Candidates, Request
+from inferencesim.kernel.views import CACHED, TRAITS, Candidates, Request
 from inferencesim.models.catalog import load_model
 from inferencesim.routing.policy import MEMORY_SIZE, POLICIES, bind
 from inferencesim.scenario.fleet import Pool
@@ -69,6 +69,7 @@ def candidates(
     *,
     eligible: Sequence[int] | None = None,
     identities: Sequence[int] | None = None,
+    cached: Sequence[Mapping[str, int]] | None = None,
     **traits: Sequence[float],
 ) -> Candidates:
     """Lay out one candidate per load; by default one H100 replica each."""
@@ -95,7 +96,11 @@ def candidates(
             table[i][name] = traits[name][i] if name in traits else value
     latency = latency_models([deployment.step_times for deployment in built])
     open_to = np.ones(n, np.uint8) if eligible is None else np.array(eligible, np.uint8)
-    return Candidates(open_to, load, table, latency)
+    held = np.zeros(n, CACHED)
+    for i, given in enumerate(cached or ()):
+        for name, value in given.items():
+            held[i][name] = value
+    return Candidates(open_to, load, table, held, latency)
 
 
 def outstanding(*counts: int) -> list[dict[str, float]]:

@@ -21,6 +21,7 @@ LOADS = st.fixed_dictionaries(
         "kv_usage": st.floats(0.0, 1.0),
     }
 )
+CACHED = st.fixed_dictionaries({"found_tokens": st.integers(0, 100_000), "kept_tokens": st.integers(0, 2_000_000)})
 PROMISES = st.one_of(st.just(INFINITY), st.floats(0.001, 60.0))
 REQUESTS = st.builds(
     request,
@@ -43,7 +44,9 @@ def fleets(draw: st.DrawFn) -> Candidates:
     eligible[draw(st.integers(0, n - 1))] = 1
     hardware = draw(st.lists(st.sampled_from(MIXED), min_size=n, max_size=n))
     replicas = draw(st.lists(st.integers(1, 50), min_size=n, max_size=n))
-    return candidates(loads, [replica_of(name) for name in hardware], eligible=eligible, replicas=replicas)
+    cached = draw(st.lists(CACHED, min_size=n, max_size=n))
+    deployments = [replica_of(name) for name in hardware]
+    return candidates(loads, deployments, eligible=eligible, cached=cached, replicas=replicas)
 
 
 @pytest.fixture(params=POLICIES.names(), scope="module")
@@ -62,6 +65,8 @@ def test_the_field_s_policies_are_there():
         "least_kv",
         "least_normalised_load",
         "session_affinity",
+        "prefix_affinity",
+        "kv_aware_cost",
         "weighted_scorers",
         "predicted_latency",
         "cheapest_feasible",
@@ -103,14 +108,15 @@ def test_it_chooses_the_same_eligible_candidate_compiled_and_as_plain_python(nam
 
 
 @settings(max_examples=25, deadline=None)
-@given(asked=REQUESTS, facing=fleets(), other=LOADS)
-def test_what_happens_at_ineligible_candidates_does_not_matter(name, asked, facing, other):
+@given(asked=REQUESTS, facing=fleets(), other=LOADS, held=CACHED)
+def test_what_happens_at_ineligible_candidates_does_not_matter(name, asked, facing, other, held):
     before, _ = scored(name, asked, facing, plain=False)
-    load = facing.load.copy()
+    load, cached = facing.load.copy(), facing.cached.copy()
     for i in np.flatnonzero(facing.eligible == 0):
-        for field, value in other.items():
-            load[i][field] = value
-    after, _ = scored(name, asked, facing._replace(load=load), plain=False)
+        for table, values in ((load, other), (cached, held)):
+            for field, value in values.items():
+                table[i][field] = value
+    after, _ = scored(name, asked, facing._replace(load=load, cached=cached), plain=False)
     assert after == before
 
 
@@ -157,6 +163,7 @@ def test_parameters_arrive_in_the_order_of_their_declaration():
         "speed",
         "price",
         "session",
+        "prefix",
     ]
-    assert bound.parameters.tolist() == [1.0, 2.0, 0.0, 0.0, 5.0, 0.0]
+    assert bound.parameters.tolist() == [1.0, 2.0, 0.0, 0.0, 5.0, 0.0, 0.0]
     assert not bound.interpreted
