@@ -69,7 +69,7 @@ class Candidates(NamedTuple):
     eligible: NDArray[np.uint8]  #: 1 if no filter rejected it
     load: Records  #: LOAD: ``load[i]["waiting"]`` …
     traits: Records  #: TRAITS
-    cached: Records  #: CACHED; zeros unless the policy reads caches
+    cached: Records  #: CACHED, for policies that read caches; of no meaning to others
     latency: LatencyModels  #: step times, by ``traits[i]["deployment"]``
 
 
