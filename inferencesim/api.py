@@ -81,8 +81,7 @@ def simulate(
     ctrl_c = DeferredInterrupt(progress)
     simulation = Simulation(plan, sink, strict=strict, progress=ctrl_c.at_a_safe_moment)
     if folder is not None:
-        folder.begin()
-        folder.write_manifest(manifest)
+        folder.begin(manifest)
     if progress is not None:
         progress(0.0, plan.scenario.horizon)
     try:
@@ -98,9 +97,7 @@ def simulate(
         tables = memory.tables()
         manifest = manifest.model_copy(update={"status": "complete"})
     else:
-        folder.write_summary(summary)
-        manifest = manifest.model_copy(update={"status": "complete", "tables": folder.tables()})
-        folder.write_manifest(manifest)
+        manifest = folder.finish(manifest, summary)
     return Run(manifest, path=out, tables=tables, summary=summary, malformed=result.malformed)
 
 

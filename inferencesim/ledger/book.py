@@ -76,10 +76,22 @@ class Book:
     def uncontended_e2e_s(self, requests: Columns) -> NDArray[np.float64]:
         """Return what each request would take alone on its class's reference pool; NaN without one."""
         pools = self.reference_pool[requests["class_index"]]
-        seconds = np.full(requests.size, np.nan)
-        lengths = requests["prompt_tokens"], requests["output_tokens"]
-        _uncontended_e2e(self.latency, self.token_budget, pools, *lengths, seconds)
-        return seconds
+        return uncontended_e2e_s(
+            self.latency, self.token_budget, pools, requests["prompt_tokens"], requests["output_tokens"]
+        )
+
+
+def uncontended_e2e_s(
+    latency: LatencyModels,
+    token_budget: NDArray[np.int64],
+    pools: NDArray[np.int64],
+    prompt_tokens: NDArray[np.int64],
+    output_tokens: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return what requests of these lengths would take alone, each on a replica of its pool; NaN for pool −1."""
+    seconds = np.full(pools.size, np.nan)
+    _uncontended_e2e(latency, token_budget, pools, prompt_tokens, output_tokens, seconds)
+    return seconds
 
 
 @compiled

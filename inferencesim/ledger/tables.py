@@ -41,20 +41,20 @@ def promise_verdicts(requests: Columns, book: Book, end_s: float) -> NDArray[np.
     after_first = np.maximum(requests["generated_tokens"] - 1, 0)
     tpot = np.where(after_first > 0, (left - first) / np.maximum(after_first, 1), 0.0)
     ttft = np.where(np.isinf(first) & (outcome == OPEN), e2e, first - arrived)
-    missed = (ttft > _limit(promises.ttft_s[index])) | (e2e > _limit(promises.e2e_s[index]))
+    missed = (ttft > with_rounding(promises.ttft_s[index])) | (e2e > with_rounding(promises.e2e_s[index]))
     slowdown = promises.slowdown[index]
     bound = np.isfinite(slowdown)
     if bound.any():
         alone = book.uncontended_e2e_s(requests)
-        missed |= bound & (e2e > _limit(slowdown * alone))
-    missed |= (outcome == COMPLETED) & (tpot > _limit(promises.tpot_s[index]))
+        missed |= bound & (e2e > with_rounding(slowdown * alone))
+    missed |= (outcome == COMPLETED) & (tpot > with_rounding(promises.tpot_s[index]))
     verdict = np.where(missed, PROMISE_MISSED, PROMISE_KEPT)
     verdict[(outcome == OPEN) & ~missed] = PROMISE_OPEN
     verdict[(outcome != OPEN) & (outcome != COMPLETED)] = PROMISE_MISSED
     return verdict
 
 
-def _limit(promised: NDArray[np.float64]) -> NDArray[np.float64]:
+def with_rounding(promised: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a promise with room for rounding: clock times are differences of large numbers."""
     return promised * (1.0 + 1e-9) + 1e-9
 

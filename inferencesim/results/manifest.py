@@ -53,6 +53,32 @@ class TableParts(Record):
     rows: int
 
 
+class Link(Record):
+    """The head of the chain once one part of a table, or the summary, was taken in."""
+
+    table: str
+    part: int
+    head: str
+
+
+class Chain(Record):
+    """The hash chain over what was written, see :mod:`inferencesim.results.chain`.
+
+    Attributes
+    ----------
+    start : str
+        The head before anything was simulated: of scenario, seed, versions and profiles.
+    head : str
+        The last one: what to keep, or to publish.
+    links : tuple of Link
+        In the order in which they were written.
+    """
+
+    start: str
+    head: str
+    links: tuple[Link, ...]
+
+
 class Manifest(Record):
     """The first file written, and the last but one written again.
 
@@ -74,6 +100,8 @@ class Manifest(Record):
     oracle : bool
     tables : tuple of TableParts
         Empty while incomplete.
+    chain : Chain or None
+        None while incomplete, and of runs in memory.
     """
 
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -88,6 +116,7 @@ class Manifest(Record):
     balancing: str
     oracle: bool
     tables: tuple[TableParts, ...] = ()
+    chain: Chain | None = None
 
 
 def make_manifest(plan: Plan) -> Manifest:

@@ -105,15 +105,19 @@ class Run:
         """Queue, running, KV, utilisation and power over time, one row per sample and pool."""
         return self._frame("series")
 
-    def _frame(self, name: str) -> pd.DataFrame:
-        import pandas as pd
-
+    def recorded(self, name: str) -> pd.DataFrame | None:
+        """Return a table as it was written, or None if nothing was."""
         if self.path is not None:
             table = read_table(self.path, name)
         else:
             table = None if self._tables is None else self._tables.get(name)
-        if table is not None:
-            frame: pd.DataFrame = table.to_pandas()
+        return None if table is None else table.to_pandas()
+
+    def _frame(self, name: str) -> pd.DataFrame:
+        import pandas as pd
+
+        frame = self.recorded(name)
+        if frame is not None:
             return frame
         if not self.manifest.scenario["recording"].get(name, True):
             raise InputError(

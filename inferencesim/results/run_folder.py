@@ -6,7 +6,8 @@
     requests/part-00000.parquet …    likewise decisions/ and series/
     summary.json                     last but one
 
-Every file is written under a temporary name and renamed, so that no reader
+The manifest also keeps the hash chain over all of it
+(:mod:`inferencesim.results.chain`). Every file is written under a temporary name and renamed, so that no reader
 meets half of one.
 """
 
@@ -21,6 +22,7 @@ from pydantic import ValidationError
 
 from inferencesim.errors import InputError
 from inferencesim.ledger.sink import TABLES
+from inferencesim.results.chain import Chaining
 from inferencesim.results.manifest import Manifest, TableParts
 from inferencesim.results.records import Summary
 
@@ -56,6 +58,7 @@ class FolderSink:
         self.path = path
         self._parts = dict.fromkeys(TABLES, 0)
         self._rows = dict.fromkeys(TABLES, 0)
+        self._chain = Chaining({})
         self._check(force)
 
     def _check(self, force: bool) -> None:
@@ -74,8 +77,10 @@ class FolderSink:
                 str(path), "holds a run already", "Name another folder with --out, or replace it with --force."
             )
 
-    def begin(self) -> None:
-        """Make the folder, and clear away the run it replaces: only once the new one is ready to start.
+    def begin(self, manifest: Manifest) -> None:
+        """Make the folder, clear away the run it replaces, and write the manifest, with which the chain starts.
+
+        Only once the new run is ready to start.
 
         Raises
         ------
@@ -93,6 +98,8 @@ class FolderSink:
                     shutil.rmtree(path / table)
         except OSError as problem:
             raise _unwritable(path, problem, "Name another folder with --out.") from problem
+        self._chain = Chaining(manifest.model_dump(mode="json"))
+        self._write_manifest(manifest)
 
     def write(self, name: str, part: pa.Table) -> None:
         """Write the next rows of table `name` as a file of their own.
@@ -107,21 +114,23 @@ class FolderSink:
         def save(target: Path) -> None:
             _write_parquet(part, target)
 
-        self._place(self.path / name / f"part-{number:05d}.parquet", save)
+        self._place(part_file(self.path, name, number), save)
+        self._chain.add_part(name, number, part)
         self._parts[name] += 1
         self._rows[name] += part.num_rows
 
-    def write_manifest(self, manifest: Manifest) -> None:
-        """Write the manifest, over an earlier one."""
-        self._place(self.path / MANIFEST, lambda target: _write_json(manifest, target))
-
-    def write_summary(self, summary: Summary) -> None:
-        """Write the summary."""
+    def finish(self, manifest: Manifest, summary: Summary) -> Manifest:
+        """Write the summary, then the manifest as complete, with what was written and its chain; return it."""
         self._place(self.path / SUMMARY, lambda target: _write_json(summary, target))
+        self._chain.add_document("summary", summary.model_dump(mode="json"))
+        tables = tuple(TableParts(table=name, parts=self._parts[name], rows=self._rows[name]) for name in TABLES)
+        complete = {"status": "complete", "tables": tables, "chain": self._chain.closed()}
+        manifest = manifest.model_copy(update=complete)
+        self._write_manifest(manifest)
+        return manifest
 
-    def tables(self) -> tuple[TableParts, ...]:
-        """Return what has been written so far."""
-        return tuple(TableParts(table=name, parts=self._parts[name], rows=self._rows[name]) for name in TABLES)
+    def _write_manifest(self, manifest: Manifest) -> None:
+        self._place(self.path / MANIFEST, lambda target: _write_json(manifest, target))
 
     def _place(self, path: Path, save: Callable[[Path], None]) -> None:
         """Let `save` write under a temporary name, and rename that to `path`."""
@@ -192,15 +201,36 @@ def read_table(path: Path, name: str) -> pa.Table | None:
         If a part is damaged.
     """
     import pyarrow as pa
+
+    parts = [read_part(file) for file in part_files(path, name)]
+    return pa.concat_tables(parts).unify_dictionaries().combine_chunks() if parts else None
+
+
+def part_files(path: Path, name: str) -> list[Path]:
+    """Return the files of a table, in order."""
+    return sorted((path / name).glob("part-*.parquet"))
+
+
+def part_file(path: Path, name: str, number: int) -> Path:
+    """Return the file of one part of a table."""
+    return path / name / f"part-{number:05d}.parquet"
+
+
+def read_part(file: Path) -> pa.Table:
+    """Read one part of a table.
+
+    Raises
+    ------
+    InputError
+        If it is missing or damaged.
+    """
+    import pyarrow as pa
     from pyarrow import parquet
 
-    parts = []
-    for file in sorted((path / name).glob("part-*.parquet")):
-        try:
-            parts.append(parquet.read_table(file, partitioning=None))
-        except (OSError, pa.ArrowException) as problem:
-            raise InputError(str(file), f"cannot be read ({problem})", "Run the scenario again.") from problem
-    return pa.concat_tables(parts).unify_dictionaries().combine_chunks() if parts else None
+    try:
+        return parquet.read_table(file, partitioning=None)
+    except (OSError, pa.ArrowException) as problem:
+        raise InputError(str(file), f"cannot be read ({problem})", "Run the scenario again.") from problem
 
 
 def _read_record(path: Path, name: str, kind: type[R]) -> R:

@@ -132,6 +132,16 @@ class Plan:
         """Of all pools' variants, in the order in which :attr:`rows` counts them."""
         return tuple(deployment for pool in self.pools for deployment in pool.variants)
 
+    @property
+    def context_limits(self) -> tuple[int, ...]:
+        """Longest prompt + output that each of :attr:`deployments` takes: it has to fit where it is prefilled, too."""
+        named = {pool.name: pool for pool in self.pools}
+        limits = []
+        for pool in self.pools:
+            elsewhere = () if pool.spec.prefill_in is None else (named[pool.spec.prefill_in.pool].deployment,)
+            limits += [min(each.context_limit for each in (variant, *elsewhere)) for variant in pool.variants]
+        return tuple(limits)
+
 
 def make_plan(scenario: Scenario) -> Plan:
     """Resolve all names of a scenario and check all fits.
@@ -141,7 +151,7 @@ def make_plan(scenario: Scenario) -> Plan:
     InputError
         For the first name that does not exist or model that does not fit.
     """
-    pools = tuple(_plan_pool(scenario, spec, f"pools[{i}]") for i, spec in enumerate(scenario.pools))
+    pools = plan_pools(scenario)
     for index, each in enumerate(scenario.workload):
         _check_class(each, pools, f"workload[{index}]")
     for level, choice in (
@@ -152,14 +162,35 @@ def make_plan(scenario: Scenario) -> Plan:
     for index, pool in enumerate(pools):
         _check_batching(pool, f"pools[{index}].batching")
         _check_prefill_pool(pool, pools, f"pools[{index}].prefill_in.pool")
+    return settled(scenario, pools)
+
+
+def plan_pools(scenario: Scenario) -> tuple[PoolPlan, ...]:
+    """Resolve the names of a scenario's pools.
+
+    Raises
+    ------
+    InputError
+        For the first name that does not exist or model that does not fit.
+    """
+    return tuple(_plan_pool(scenario, spec, f"pools[{i}]") for i, spec in enumerate(scenario.pools))
+
+
+def settled(scenario: Scenario, pools: tuple[PoolPlan, ...]) -> Plan:
+    """Return the plan with the constraints settled that depend on class and pool only."""
+    named = {pool.name: pool for pool in pools}
     helpers = {pool.spec.prefill_in.pool for pool in pools if pool.spec.prefill_in is not None}
     shape = (len(scenario.workload), len(pools))
     verdicts, rows = np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
     for index, each in enumerate(scenario.workload):
         first = 0
         for column, pool in enumerate(pools):
-            verdicts[index, column] = PREFILLS_ONLY if pool.name in helpers else verdict(each, pool)
-            if verdicts[index, column] == ELIGIBLE:
+            code = PREFILLS_ONLY if pool.name in helpers else verdict(each, pool)
+            if code == ELIGIBLE and pool.spec.prefill_in is not None:
+                # Its prompts are read there: what binds a request binds it there too.
+                code = verdict(each, named[pool.spec.prefill_in.pool])
+            verdicts[index, column] = code
+            if code == ELIGIBLE:
                 rows[index, column] = first + _chosen(each, pool)
             first += len(pool.variants)
     return Plan(scenario, pools, verdicts, rows)

@@ -154,18 +154,13 @@ def _variants(plan: Plan) -> tuple[Records, Records]:
     """Return the tables of variants and of their tiers."""
     variants = np.zeros(len(plan.deployments), VARIANT)
     tiers = np.zeros((variants.size, max(len(pool.spec.kv_tiers) for pool in plan.pools)), TIER)
-    rows = iter(range(variants.size))
-    named = {pool.name: pool for pool in plan.pools}
+    rows, limits = iter(range(variants.size)), plan.context_limits
     for pool in plan.pools:
         for deployment in pool.variants:
             index = next(rows)
             row = variants[index]
             row["kv_blocks"] = deployment.memory.kv_blocks
-            row["context_limit"] = deployment.context_limit
-            if pool.spec.prefill_in is not None:
-                # A prompt has to fit where it is prefilled, too.
-                helper = named[pool.spec.prefill_in.pool].deployment
-                row["context_limit"] = min(deployment.context_limit, helper.context_limit)
+            row["context_limit"] = limits[index]
             block_bytes = deployment.kv_block_bytes
             row["load_s"] = deployment.load_s
             link = pool.spec.kv_link or deployment.kv_link

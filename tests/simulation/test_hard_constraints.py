@@ -77,3 +77,15 @@ def test_scores_of_rejected_pools_decide_nothing():
     assert set(played.requests["pool"]) == {"slow"}
     assert set(played.decisions["verdict_fast"]) == {"outside_residency"}
     assert np.isfinite(played.decisions["score_slow"]).all()
+
+
+def test_a_prompt_is_not_read_where_its_request_may_not_run():
+    abroad = pool("abroad", site=SITES["us"])
+    near = pool("near", site=SITES["eu"], prefill_in={"pool": "abroad"})
+    described = scenario([near, abroad], [work("kept", residency=["eu"]), work("free")], horizon=0.5)
+    played = run(described)
+    decided = played.decisions.set_index("class")["verdict_near"]
+    assert set(decided["kept"]) == {"outside_residency"}
+    assert set(decided["free"]) == {"eligible"}
+    prefilled = played.requests[played.requests["prefill_pool"] == "abroad"]
+    assert set(prefilled["class"]) == {"free"}

@@ -1,0 +1,198 @@
+"""Audit a run folder: unchanged rows, hard constraints kept, and every broken promise with its cause."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pandas.api.types import is_numeric_dtype
+
+from inferencesim.documents import validated
+from inferencesim.errors import InputError
+from inferencesim.ledger.columns import TIME_PARTS
+from inferencesim.results.causes import causes
+from inferencesim.results.chain_check import check_chain
+from inferencesim.results.constraints import check_constraints
+from inferencesim.results.findings import Audit, CauseCount, ClassPromises, Constraint
+from inferencesim.scenario.scenario import Scenario
+from inferencesim.simulation.plan import Plan, plan_pools, settled
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from inferencesim.results.manifest import Manifest
+    from inferencesim.results.run import Run
+
+_WORST = 3
+
+#: Columns an audit needs, numbers and others; of decisions also each pool's verdict.
+_NUMBERS = {
+    "requests": (
+        *("request_id", "replica", "prompt_tokens", "output_tokens", "arrived_s", "finished_s", "queue_time_s"),
+        *("ttft_s", "tpot_s", "e2e_s", *TIME_PARTS),
+    ),
+    "decisions": ("request_id", "replica", "time_s"),
+}
+_OTHERS = {
+    "requests": ("class", "pool", "prefill_pool", "outcome", "reason", "promise_kept"),
+    "decisions": ("class", "pool"),
+}
+
+
+def audit(run: Run, expected: str | None = None) -> Audit:
+    """Audit a run folder.
+
+    Parameters
+    ----------
+    run : Run
+        Loaded from a folder.
+    expected : str, optional
+        The head of its chain, as kept when the run was made.
+
+    Raises
+    ------
+    InputError
+        If the run is in memory, or `expected` is no head.
+    """
+    if run.path is None:
+        raise InputError(run.manifest.name, "a run in memory has no chain", "Give simulate() a folder with out=.")
+    manifest = run.manifest
+    chain = check_chain(run.path, manifest, expected)
+    unproven = [] if chain.state != "unproven" else [f"{chain.why} Nobody can tell whether a row was changed."]
+    constraints: tuple[Constraint, ...] = ()
+    classes: tuple[ClassPromises, ...] = ()
+    requests, decisions = (_readable(run, name, unproven) for name in ("requests", "decisions"))
+    if not manifest.scenario["recording"]["requests"]:
+        unproven.append("Requests were not recorded: which promises broke, and why, is not known one by one.")
+    if not manifest.scenario["recording"]["decisions"]:
+        unproven.append("Decisions were not recorded: why requests went where they did is not known.")
+    if not run.complete:
+        unproven.append("The run did not come to its end: of requests that never left, and of parts lost, it is silent.")
+    try:
+        plan = plan_of(manifest)
+    except InputError as problem:
+        unproven.append(f"The scenario cannot be resolved any more ({problem}), so no constraint can be checked.")
+    else:
+        unproven += _other_profiles(plan, manifest)
+        end_s = run.summary.window.end_s if run.complete else None
+        constraints = check_constraints(plan, requests, decisions, end_s)
+        constraints += _all_there(run, requests)
+        unproven += [f"{each.statement}: {each.why}." for each in constraints if each.state == "unproven"]
+        if requests is not None:
+            classes = broken_promises(requests, plan, end_s or plan.scenario.horizon)
+    holds = chain.state != "changed" and all(each.state != "broken" for each in constraints)
+    return Audit(
+        name=manifest.name,
+        seed=manifest.seed,
+        complete=run.complete,
+        holds=holds,
+        chain=chain,
+        constraints=constraints,
+        classes=classes,
+        unproven=tuple(unproven),
+    )
+
+
+def _readable(run: Run, name: str, unproven: list[str]) -> pd.DataFrame | None:
+    """Return a table if it was recorded and has the columns it should have; else say so among what is unproven."""
+    try:
+        frame = run.recorded(name)
+    except InputError as problem:
+        unproven.append(f"The {name} cannot be read ({problem}), so nothing can be proven from them.")
+        return None
+    if frame is None:
+        return None
+    verdicts = [f"verdict_{pool['name']}" for pool in run.manifest.scenario["pools"]] if name == "decisions" else []
+    numbers = [column for column in _NUMBERS[name] if column not in frame or not is_numeric_dtype(frame[column])]
+    unusable = numbers + [column for column in (*_OTHERS[name], *verdicts) if column not in frame]
+    if unusable:
+        unproven.append(f"The {name} have no usable {', '.join(unusable)}, so nothing can be proven from them.")
+        return None
+    return frame
+
+
+def plan_of(manifest: Manifest) -> Plan:
+    """Resolve the scenario of a manifest; load and traces are not needed.
+
+    Raises
+    ------
+    InputError
+        If a file it names is gone, or another version reads it otherwise.
+    """
+    scenario = validated(manifest.scenario, Scenario, "manifest.json: scenario")
+    return settled(scenario, plan_pools(scenario))
+
+
+def broken_promises(requests: pd.DataFrame, plan: Plan, end_s: float) -> tuple[ClassPromises, ...]:
+    """Return what became of each class's promises, with the causes of those broken."""
+    kept = requests["promise_kept"].astype(object)
+    broken = requests[(kept == False).to_numpy(bool)]  # noqa: E712 - null is open
+    why = causes(broken, plan, end_s).assign(request_id=broken["request_id"], name=broken["class"].astype(str))
+    found = []
+    for each in plan.scenario.workload:
+        own = (requests["class"] == each.name).to_numpy(bool)
+        lost = why[why["name"] == each.name]
+        found.append(
+            ClassPromises(
+                name=each.name,
+                requests=int(own.sum()),
+                kept=int((kept[own] == True).sum()),  # noqa: E712 - likewise
+                broken=len(lost),
+                open=int(kept[own].isna().sum()),
+                causes=_counted(lost),
+            )
+        )
+    return tuple(found)
+
+
+def _counted(lost: pd.DataFrame) -> tuple[CauseCount, ...]:
+    """Return the causes of some broken promises, the most frequent first, each with its worst requests."""
+    counts = []
+    for (what, by), group in lost.groupby(["what", "by"], dropna=False, sort=True):
+        worst = group.sort_values(["severity", "request_id"], ascending=[False, True])["request_id"].head(_WORST)
+        cause = by if isinstance(by, str) else None
+        counts.append(
+            CauseCount(what=what, by=cause, requests=len(group), worst=tuple(int(number) for number in worst))
+        )
+    return tuple(sorted(counts, key=lambda each: -each.requests))
+
+
+def _all_there(run: Run, requests: pd.DataFrame | None) -> tuple[Constraint, ...]:
+    """Hold the number of rows against the summary's: a request left out breaks no constraint of its own."""
+    statement = "as many requests as the summary counts, each outcome by itself"
+    if requests is None or not run.complete:
+        return ()
+    said = run.summary.conservation.model_dump()
+    arrived = said.pop("arrived")
+    outcomes = requests["outcome"].astype(str).value_counts().to_dict()
+    there = {name: int(outcomes.get(name, 0)) for name in said}
+    differs = [f"{said[name]:,} {name} in the summary, {there[name]:,} rows" for name in said if said[name] != there[name]]
+    missing = abs(arrived - len(requests))
+    return (
+        Constraint(
+            name="all_there",
+            statement=statement,
+            state="broken" if differs or missing else "proven",
+            rows=len(requests),
+            broken=max(missing, len(differs)),
+            examples=(),
+            why="; ".join(differs),
+        ),
+    )
+
+
+def _other_profiles(plan: Plan, manifest: Manifest) -> list[str]:
+    """Say which pools are built of other profiles today than when the run was made."""
+    from inferencesim.hardware.catalog import profile_digest
+    from inferencesim.models.catalog import model_digest
+
+    said = []
+    then = {profile.pool: profile for profile in manifest.profiles}
+    for pool in plan.pools:
+        before, deployment = then.get(pool.name), pool.deployment
+        now = profile_digest(deployment.hardware), model_digest(deployment.model)
+        if before is None or (before.hardware_digest, before.model_digest) != now:
+            said.append(
+                f"Pool {pool.name}: {deployment.hardware.id} or {deployment.model.id} has other figures than when the "
+                "run was made; constraints were checked against those of today."
+            )
+    return said

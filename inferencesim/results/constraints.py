@@ -1,0 +1,294 @@
+"""The hard constraints of a run, held against the rows it recorded.
+
+What each class may use is settled anew from the manifest's scenario, by the
+function that settled it for the simulation; recorded verdicts are checked
+against that, not believed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from inferencesim.kernel.tables import (
+    CONTEXT_TOO_LONG,
+    ELIGIBLE,
+    MODEL_NOT_SERVED,
+    NOT_CAPABLE,
+    OUTSIDE_RESIDENCY,
+    PRECISION_TOO_LOW,
+    PREFILLS_ONLY,
+    QUEUE_FULL,
+    VERDICTS,
+)
+from inferencesim.results.causes import PROMISES, codes, overshoots
+from inferencesim.results.findings import Constraint
+from inferencesim.simulation.plan import verdict
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from inferencesim.simulation.plan import Plan
+
+_EXAMPLES = 5
+
+#: What no request may be, by the verdict that would have kept it from it.
+_STATEMENTS = {
+    OUTSIDE_RESIDENCY: "no request outside its residency zone",
+    PRECISION_TOO_LOW: "no request below the precision it tolerates",
+    MODEL_NOT_SERVED: "no request in a pool that does not serve its model",
+    NOT_CAPABLE: "no request on a model that cannot do its kind of work",
+    CONTEXT_TOO_LONG: "no request where prompt and output together do not fit",
+    PREFILLS_ONLY: "no request placed in a pool that only prefills for others",
+}
+_ELSEWHERE = "no request prefilled but in its pool, or where that has its prompts prefilled"
+_NAMES = "every row names a class, a pool and a replica of the scenario"
+_MATCH = "requests and decisions match one to one"
+_CHOSEN = "every request went to a pool that its decision calls eligible, or none was"
+_VERDICTS = "recorded verdicts are those that the scenario gives"
+_PROMISES = "recorded promises are kept or broken as the recorded times say"
+
+_NO_REQUESTS = "requests were not recorded"
+_NO_DECISIONS = "decisions were not recorded"
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of requests or of decisions, with names as codes.
+
+    Attributes
+    ----------
+    frame : DataFrame
+    classes, pools : ndarray of int64
+        −1 for what the scenario does not have; of pools also for what was placed nowhere.
+    """
+
+    frame: pd.DataFrame
+    classes: NDArray[np.int64]
+    pools: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, plan: Plan) -> _Rows:
+        """Return the rows of a table."""
+        return cls(frame, codes(frame["class"], _classes(plan)), codes(frame["pool"], _pools(plan)))
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether a row was placed somewhere, and names nothing that does not exist."""
+        return (self.classes >= 0) & (self.pools >= 0)
+
+    def finding(self, name: str, statement: str, rows: int, broken: NDArray[np.bool_], why: str = "") -> Constraint:
+        """Return what was found of a constraint, given the rows that break it."""
+        number = int(broken.sum())
+        ids = np.sort(self.frame["request_id"].to_numpy()[broken])[:_EXAMPLES]
+        return Constraint(
+            name=name,
+            statement=statement,
+            state="broken" if number else "proven",
+            rows=rows,
+            broken=number,
+            examples=tuple(int(each) for each in ids),
+            why=why if number else "",
+        )
+
+
+def check_constraints(
+    plan: Plan, requests: pd.DataFrame | None, decisions: pd.DataFrame | None, end_s: float | None
+) -> tuple[Constraint, ...]:
+    """Hold every hard constraint against the rows of a run.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the manifest's scenario.
+    requests, decisions : DataFrame or None
+        Its tables; None where one was not recorded, which leaves some constraints unproven.
+    end_s : float or None
+        When the simulation stopped; None of a run that did not come to its end.
+    """
+    asked = None if requests is None else _Rows.of(requests, plan)
+    decided = None if decisions is None else _Rows.of(decisions, plan)
+    found = [
+        *_placed(plan, asked, decided),
+        _context(plan, asked),
+        _prefilled(plan, asked),
+        _names(plan, asked, decided),
+        _match(asked, decided),
+        _chosen(plan, decided),
+        _recorded(plan, asked, decided),
+        _promised(plan, asked, end_s),
+    ]
+    return tuple(found)
+
+
+def _placed(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> list[Constraint]:
+    """Check the constraints that depend on class and pool only; a prompt read in another pool is bound there too."""
+    found = []
+    rows = decided if asked is None else asked
+    own = np.array([[verdict(each, pool) for pool in plan.pools] for each in plan.scenario.workload], np.int64)
+    for code, statement in _STATEMENTS.items():
+        name = VERDICTS[code]
+        if code == CONTEXT_TOO_LONG:
+            continue
+        if rows is None:
+            found.append(_unproven(name, statement, f"{_NO_REQUESTS}, nor were decisions"))
+            continue
+        known = np.flatnonzero(rows.known)
+        broken = np.zeros(len(rows.frame), np.bool_)
+        broken[known] = plan.verdicts[rows.classes[known], rows.pools[known]] == code
+        if asked is not None:
+            helper = codes(asked.frame["prefill_pool"], _pools(plan))
+            helped = np.flatnonzero((helper >= 0) & (asked.classes >= 0))
+            broken[helped] |= own[asked.classes[helped], helper[helped]] == code
+        found.append(rows.finding(name, statement, known.size, broken, _went(rows, broken)))
+    return found
+
+
+def _went(rows: _Rows, broken: NDArray[np.bool_]) -> str:
+    """Name the pools that took what they may not."""
+    where = rows.frame.loc[broken, ["class", "pool"]].drop_duplicates()
+    return "; ".join(f"{name} in pool {pool}" for name, pool in where.astype(str).itertuples(index=False, name=None))
+
+
+def _context(plan: Plan, asked: _Rows | None) -> Constraint:
+    name, statement = VERDICTS[CONTEXT_TOO_LONG], _STATEMENTS[CONTEXT_TOO_LONG]
+    if asked is None:
+        return _unproven(name, statement, f"{_NO_REQUESTS}, and decisions do not say how long they were")
+    known = np.flatnonzero(asked.known)
+    broken = np.zeros(len(asked.frame), np.bool_)
+    broken[known] = _total(asked)[known] > _limits(plan)[asked.classes[known], asked.pools[known]]
+    return asked.finding(name, statement, known.size, broken, _went(asked, broken))
+
+
+def _limits(plan: Plan) -> NDArray[np.int64]:
+    """Return the longest prompt + output of each class in each pool; of one it may not use, no limit."""
+    limits = np.array(plan.context_limits, np.int64)[plan.rows]
+    return np.where(plan.rows >= 0, limits, np.iinfo(np.int64).max)
+
+
+def _total(asked: _Rows) -> NDArray[np.int64]:
+    total: NDArray[np.int64] = (asked.frame["prompt_tokens"] + asked.frame["output_tokens"]).to_numpy(np.int64)
+    return total
+
+
+def _prefilled(plan: Plan, asked: _Rows | None) -> Constraint:
+    if asked is None:
+        return _unproven("prefill_pool", _ELSEWHERE, _NO_REQUESTS)
+    names = _pools(plan)
+    helpers = [None if pool.spec.prefill_in is None else pool.spec.prefill_in.pool for pool in plan.pools]
+    of_pool = np.array([-1 if helper is None else names.index(helper) for helper in helpers] + [-1])
+    elsewhere = asked.frame["prefill_pool"].notna().to_numpy()
+    helper = codes(asked.frame["prefill_pool"], names)
+    broken = elsewhere & ((helper < 0) | (helper != of_pool[asked.pools]))
+    return asked.finding("prefill_pool", _ELSEWHERE, int(elsewhere.sum()), broken, _went(asked, broken))
+
+
+def _names(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constraint:
+    rows = decided if asked is None else asked
+    if rows is None:
+        return _unproven("names", _NAMES, f"{_NO_REQUESTS}, nor were decisions")
+    ends = np.cumsum([pool.replicas for pool in plan.pools])
+    starts = np.concatenate([[0], ends])
+    placed = rows.frame["pool"].notna().to_numpy()
+    replica = rows.frame["replica"].to_numpy(np.float64, na_value=np.nan)
+    inside = (replica >= starts[rows.pools]) & (replica < ends[rows.pools])
+    broken = (rows.classes < 0) | np.where(placed, (rows.pools < 0) | ~inside, ~np.isnan(replica))
+    return rows.finding("names", _NAMES, len(rows.frame), broken, "a class, pool or replica is not the scenario's")
+
+
+def _match(asked: _Rows | None, decided: _Rows | None) -> Constraint:
+    """Check that each request has one decision, which put it there when it came."""
+    if asked is None or decided is None:
+        return _unproven("one_to_one", _MATCH, _NO_REQUESTS if asked is None else _NO_DECISIONS)
+    pair = _as_numbers(asked, "arrived_s").merge(
+        _as_numbers(decided, "time_s"), on="request_id", how="outer", suffixes=("", "_decided"), indicator=True
+    )
+    broken = (pair["_merge"] != "both").to_numpy() | pair["request_id"].duplicated(keep=False).to_numpy()
+    for name in ("class", "pool", "replica", "time_s"):
+        broken |= (pair[name] != pair[f"{name}_decided"]).to_numpy()
+    both = _Rows(pair, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    why = "a request without its decision, a decision without its request, or two that contradict each other"
+    return both.finding("one_to_one", _MATCH, len(pair), broken, why)
+
+
+def _as_numbers(rows: _Rows, time: str) -> pd.DataFrame:
+    """Return what requests and decisions both say, with codes for names and −1 for none."""
+    numbers = {
+        "request_id": rows.frame["request_id"],
+        "class": rows.classes,
+        "pool": rows.pools,
+        "replica": rows.frame["replica"].to_numpy(np.float64, na_value=-1.0),
+        "time_s": rows.frame[time],
+    }
+    return pd.DataFrame(numbers)
+
+
+def _chosen(plan: Plan, decided: _Rows | None) -> Constraint:
+    if decided is None:
+        return _unproven("eligible", _CHOSEN, _NO_DECISIONS)
+    said = _recorded_verdicts(plan, decided.frame)
+    placed = decided.frame["pool"].notna().to_numpy()
+    rows = np.arange(len(decided.frame))
+    chosen = said[rows, np.maximum(decided.pools, 0)] == ELIGIBLE
+    broken = np.where(placed, ~chosen | (decided.pools < 0), (said == ELIGIBLE).any(axis=1))
+    return decided.finding("eligible", _CHOSEN, rows.size, broken, _went(decided, broken))
+
+
+def _recorded(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constraint:
+    """Check recorded verdicts against those settled anew; only how full a queue was is taken from the record."""
+    if asked is None or decided is None:
+        return _unproven("verdicts", _VERDICTS, _NO_REQUESTS if asked is None else _NO_DECISIONS)
+    lengths = pd.Series(_total(asked), index=asked.frame["request_id"])
+    lengths = lengths[~lengths.index.duplicated()]
+    total = lengths.reindex(decided.frame["request_id"], fill_value=-1).to_numpy()
+    judged = (decided.classes >= 0) & (total >= 0)
+    said = _recorded_verdicts(plan, decided.frame)
+    expected = plan.verdicts[decided.classes] if len(plan.scenario.workload) else said
+    if judged.any():
+        long = total[:, None] > _limits(plan)[decided.classes]
+        expected = np.where((expected == ELIGIBLE) & long, CONTEXT_TOO_LONG, expected)
+    bounded = np.array([pool.spec.queue_limit is not None for pool in plan.pools])
+    full = (said == QUEUE_FULL) & (expected == ELIGIBLE) & bounded
+    broken = judged & ((said != expected) & ~full).any(axis=1)
+    pools = [name for name, differs in zip(_pools(plan), ((said != expected) & ~full)[broken].any(axis=0)) if differs]
+    return decided.finding("verdicts", _VERDICTS, int(judged.sum()), broken, f"on {', '.join(pools)}")
+
+
+def _recorded_verdicts(plan: Plan, decisions: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the codes that decisions hold, shape (decisions, pools); −1 for what is no verdict."""
+    return np.stack([codes(decisions[f"verdict_{name}"], VERDICTS) for name in _pools(plan)], axis=1)
+
+
+def _promised(plan: Plan, asked: _Rows | None, end_s: float | None) -> Constraint:
+    """Check the recorded word on each promise against the recorded times."""
+    if asked is None or end_s is None:
+        why = _NO_REQUESTS if asked is None else "the run did not come to its end, so what was open is not known"
+        return _unproven("promises", _PROMISES, why)
+    frame = asked.frame
+    over = overshoots(frame, plan.scenario, end_s)
+    late = np.zeros(len(frame), np.bool_)
+    for name in PROMISES[:-1]:
+        late |= over[name] > 1.0
+    outcome = frame["outcome"].astype(str).to_numpy()
+    inside = outcome == "open"
+    late |= ~inside & (outcome != "completed")
+    recorded = frame["promise_kept"].astype(object)
+    missed, undecided = (recorded == False).to_numpy(np.bool_), recorded.isna().to_numpy()  # noqa: E712 - not null
+    slow = np.array([each.promise.slowdown is not None for each in plan.scenario.workload] + [False])[asked.classes]
+    broken = (late & ~missed) | (~late & missed & ~slow) | (undecided & ~inside)
+    return asked.finding("promises", _PROMISES, len(frame), broken, "the times say otherwise")
+
+
+def _unproven(name: str, statement: str, why: str) -> Constraint:
+    return Constraint(name=name, statement=statement, state="unproven", rows=0, broken=0, examples=(), why=why)
+
+
+def _classes(plan: Plan) -> tuple[str, ...]:
+    return tuple(each.name for each in plan.scenario.workload)
+
+
+def _pools(plan: Plan) -> tuple[str, ...]:
+    return tuple(pool.name for pool in plan.pools)

@@ -1,0 +1,291 @@
+"""What an audit found, and the story of one request, as frozen records that JSON can hold."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from inferencesim.results.records import Record
+
+#: Versions of the two documents' fields.
+AUDIT_SCHEMA = EXPLANATION_SCHEMA = 1
+
+
+class ChainFinding(Record):
+    """Whether what is in the folder is what was written.
+
+    Attributes
+    ----------
+    state : {"unchanged", "changed", "unproven"}
+    head : str or None
+        The head over what is there; None without a chain to follow.
+    why : str
+        One sentence; it names the first file that is not as it was written.
+    """
+
+    state: Literal["unchanged", "changed", "unproven"]
+    head: str | None
+    why: str
+
+
+class Constraint(Record):
+    """One hard constraint, held against every row it concerns.
+
+    Attributes
+    ----------
+    name : str
+        A verdict of the decisions table, or what else was checked.
+    statement : str
+        In words, as it should be.
+    state : {"proven", "broken", "unproven"}
+    rows : int
+        Rows it was held against.
+    broken : int
+        Of those, the ones that break it.
+    examples : tuple of int
+        Ids of the first requests that do.
+    why : str
+        What was found, or what is missing to prove it; empty where it is proven.
+    """
+
+    name: str
+    statement: str
+    state: Literal["proven", "broken", "unproven"]
+    rows: int
+    broken: int
+    examples: tuple[int, ...]
+    why: str = ""
+
+
+class Cause(Record):
+    """Why one promise, or the request itself, was lost; see :mod:`inferencesim.results.causes`.
+
+    Attributes
+    ----------
+    what : str
+        ``rejected``, ``timed_out`` or ``cancelled``; else the promise: ``ttft``, ``tpot``, ``e2e``, ``deadline``,
+        ``slowdown``.
+    by : str or None
+        The reason of a rejection; else where the time went: ``queue``, ``prefill``, ``transfer``, ``preemption``,
+        ``decode``, or ``hardware`` where even a request alone is too slow. None if nobody can tell.
+    """
+
+    what: str
+    by: str | None
+
+
+class CauseCount(Cause):
+    """How many promises broke by one cause.
+
+    Attributes
+    ----------
+    requests : int
+    worst : tuple of int
+        Ids of those furthest from what was promised, the worst first.
+    """
+
+    requests: int
+    worst: tuple[int, ...]
+
+
+class ClassPromises(Record):
+    """What became of the promises of one class in the whole run, warm-up included.
+
+    Attributes
+    ----------
+    name : str
+    requests, kept, broken, open : int
+        Of a class that promises nothing, `kept` are those that completed.
+    causes : tuple of CauseCount
+        Of those broken, the most frequent first.
+    """
+
+    name: str
+    requests: int
+    kept: int
+    broken: int
+    open: int
+    causes: tuple[CauseCount, ...]
+
+
+class Audit(Record):
+    """What an audit of a run folder found.
+
+    Attributes
+    ----------
+    schema_version : int
+        ``schema`` in JSON.
+    name : str
+        The scenario's.
+    seed : int
+    complete : bool
+    holds : bool
+        Whether no row was changed and no constraint broken, as far as it can be proven.
+    chain : ChainFinding
+    constraints : tuple of Constraint
+    classes : tuple of ClassPromises
+        Empty where requests were not recorded.
+    unproven : tuple of str
+        What cannot be proven of this run, and why, in sentences.
+    """
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
+    name: str
+    seed: int
+    complete: bool
+    holds: bool
+    chain: ChainFinding
+    constraints: tuple[Constraint, ...]
+    classes: tuple[ClassPromises, ...]
+    unproven: tuple[str, ...]
+
+
+class Promised(Record):
+    """What a class is promised, in seconds (slowdown: times its E2E alone); null is not promised."""
+
+    ttft_s: float | None
+    tpot_s: float | None
+    e2e_s: float | None
+    deadline_s: float | None
+    slowdown: float | None
+
+
+class Asked(Record):
+    """What a request asked for, and on which terms."""
+
+    class_name: Annotated[str, Field(alias="class")]
+    kind: str
+    arrived_s: float
+    prompt_tokens: int
+    output_tokens: int
+    models: tuple[str, ...]
+    promise: Promised
+    residency: tuple[str, ...] | None
+    precision: str | None
+    priority: int
+    tenant: str | None
+
+
+class Candidate(Record):
+    """One pool, as the decision saw it.
+
+    Attributes
+    ----------
+    pool : str
+    verdict : str
+    why : str
+        The verdict in words.
+    score : float or None
+        What the policy gave it; the highest wins. None where it was not asked.
+    """
+
+    pool: str
+    verdict: str
+    why: str
+    score: float | None
+
+
+class Decided(Record):
+    """How a request was placed.
+
+    Attributes
+    ----------
+    placement, balancing : str
+        Policies: which pool, and which of its replicas.
+    snapshot_age_s : float
+        How old the load was that they saw.
+    candidates : tuple of Candidate
+    pool : str or None
+        None of a request that no pool could take.
+    replica : int or None
+    """
+
+    placement: str
+    balancing: str
+    snapshot_age_s: float
+    candidates: tuple[Candidate, ...]
+    pool: str | None
+    replica: int | None
+
+
+class Spent(Record):
+    """Where the time of one request went, in seconds."""
+
+    queue_s: float
+    prefill_s: float
+    transfer_s: float
+    preempted_s: float
+    decode_s: float
+
+
+class Happened(Record):
+    """What became of a request.
+
+    Attributes
+    ----------
+    outcome : str
+    reason : str or None
+        Of a rejection.
+    promise_kept : bool or None
+        None while it is open.
+    cause : Cause or None
+        Why a promise was not kept.
+    pool, hardware, model, precision : str or None
+        Who served it.
+    replica : int or None
+    prefill_pool : str or None
+        Where its prompt was read, if elsewhere.
+    cached_tokens, generated_tokens, preemptions : int
+    scheduled_s, first_token_s, finished_s : float or None
+        Times on the simulation's clock.
+    queue_time_s, ttft_s, tpot_s, e2e_s : float or None
+    spent : Spent
+    cost_usd, energy_j : float
+        Its share of its replicas' busy time and energy.
+    """
+
+    outcome: str
+    reason: str | None
+    promise_kept: bool | None
+    cause: Cause | None
+    pool: str | None
+    hardware: str | None
+    model: str | None
+    precision: str | None
+    replica: int | None
+    prefill_pool: str | None
+    cached_tokens: int
+    generated_tokens: int
+    preemptions: int
+    scheduled_s: float | None
+    first_token_s: float | None
+    finished_s: float | None
+    queue_time_s: float | None
+    ttft_s: float | None
+    tpot_s: float | None
+    e2e_s: float | None
+    spent: Spent
+    cost_usd: float
+    energy_j: float
+
+
+class Explanation(Record):
+    """The story of one request.
+
+    Attributes
+    ----------
+    schema_version : int
+        ``schema`` in JSON.
+    request_id : int
+    asked : Asked
+    decided : Decided or None
+        None where decisions were not recorded.
+    happened : Happened
+    """
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
+    request_id: int
+    asked: Asked
+    decided: Decided | None
+    happened: Happened
