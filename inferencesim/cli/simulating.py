@@ -72,13 +72,22 @@ def run(
     say_malformed(done.malformed)
     if plot is not None:
         _save_plot(done, plot)
-    if output is Format.JSON:
-        emit(done.summary.model_dump(mode="json"))
-    else:
-        from inferencesim.report.tables import summary_tables
-
-        show(summary_tables(done.summary))
+    _print_summary(done, output)
     say(f"run folder: {folder}")
+
+
+def _print_summary(done: Run, output: Format) -> None:
+    """Print the summary of a run, and the head of its hash chain, which `audit --expect` asks for."""
+    chain = done.manifest.chain
+    head = None if chain is None else chain.head
+    if output is Format.JSON:
+        emit(done.summary.model_dump(mode="json") | {"head": head})
+        return
+    from inferencesim.report.tables import summary_tables
+
+    show(summary_tables(done.summary))
+    if head is not None:
+        show([f"Head of its hash chain: {head}"])
 
 
 def _save_plot(done: Run, path: Path) -> None:
@@ -164,13 +173,7 @@ def show_run(run: RunArgument, output: FormatOption = Format.TABLE, plot: PlotOp
     loaded = Run.load(run)
     if plot is not None:
         _save_plot(loaded, plot)
-    summary = loaded.summary
-    if output is Format.JSON:
-        emit(summary.model_dump(mode="json"))
-        return
-    from inferencesim.report.tables import summary_tables
-
-    show(summary_tables(summary))
+    _print_summary(loaded, output)
 
 
 @guarded

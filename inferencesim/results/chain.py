@@ -118,7 +118,7 @@ def _kind(of: pa.DataType) -> str:
 
 def _is_text(of: pa.DataType) -> bool:
     plain = of.value_type if types.is_dictionary(of) else of
-    return types.is_string(plain) or types.is_large_string(plain)
+    return bool(types.is_string(plain) or types.is_large_string(plain))
 
 
 def _column(column: pa.Array) -> Iterator[bytes | NDArray[Any]]:

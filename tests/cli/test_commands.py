@@ -69,9 +69,10 @@ class TestRun:
         invoke("run", tiny, "--seed", 4)
         assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["tiny-0-1", "tiny-0-2", "tiny-4-1"]
 
-    def test_json_is_one_document_and_the_summary(self, tiny, tmp_path):
+    def test_json_is_one_document_the_summary_with_the_head_of_its_chain(self, tiny, tmp_path):
         found = document(invoke("run", tiny, "--format", "json", "--out", tmp_path / "here"))
-        assert found == json.loads((tmp_path / "here" / "summary.json").read_text())
+        summary = json.loads((tmp_path / "here" / "summary.json").read_text())
+        assert found == summary | {"head": Run.load(tmp_path / "here").manifest.chain.head}
         assert found["schema"] == 1
 
     def test_set_changes_the_scenario(self, tiny):
