@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Exit codes: a mistake of the user's, a mistake of ours, Ctrl-C.
-EXIT_INPUT, EXIT_BUG, EXIT_INTERRUPTED = 2, 1, 130
+#: Exit codes: a mistake of the user's, a mistake of ours, an audit that found something, Ctrl-C.
+EXIT_INPUT, EXIT_BUG, EXIT_FOUND, EXIT_INTERRUPTED = 2, 1, 3, 130
 
 #: Set to 1, it shows the traceback of an unexpected error.
 DEBUG_VARIABLE = "INFERENCESIM_DEBUG"

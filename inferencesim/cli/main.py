@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from inferencesim.cli import accuracy, calibrate, catalogues, scaffolding, sensitivity, simulating, traces
+from inferencesim.cli import accuracy, calibrate, catalogues, evidence, scaffolding, sensitivity, simulating, traces
 
 app = typer.Typer(
     name="inferencesim",
@@ -39,6 +39,8 @@ app.command("run")(simulating.run)
 app.command("validate")(simulating.validate)
 app.command("show")(simulating.show_run)
 app.command("diff")(simulating.diff)
+app.command("audit")(evidence.audit_run)
+app.command("explain")(evidence.explain_request)
 app.command("demo")(simulating.demo)
 app.command("accuracy")(accuracy.accuracy)
 app.command("calibrate")(calibrate.calibrate)

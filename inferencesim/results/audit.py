@@ -66,7 +66,9 @@ def audit(run: Run, expected: str | None = None) -> Audit:
     if not manifest.scenario["recording"]["decisions"]:
         unproven.append("Decisions were not recorded: why requests went where they did is not known.")
     if not run.complete:
-        unproven.append("The run did not come to its end: of requests that never left, and of parts lost, it is silent.")
+        unproven.append(
+            "The run did not come to its end: of requests that never left, and of parts lost, it is silent."
+        )
     try:
         plan = plan_of(manifest)
     except InputError as problem:
@@ -165,7 +167,9 @@ def _all_there(run: Run, requests: pd.DataFrame | None) -> tuple[Constraint, ...
     arrived = said.pop("arrived")
     outcomes = requests["outcome"].astype(str).value_counts().to_dict()
     there = {name: int(outcomes.get(name, 0)) for name in said}
-    differs = [f"{said[name]:,} {name} in the summary, {there[name]:,} rows" for name in said if said[name] != there[name]]
+    differs = [
+        f"{said[name]:,} {name} in the summary, {there[name]:,} rows" for name in said if said[name] != there[name]
+    ]
     missing = abs(arrived - len(requests))
     return (
         Constraint(

@@ -17,8 +17,8 @@ part                    excess
 ``decode``              decode beyond its time alone (the batch); not of TTFT
 ======================  ======================================================================
 
-The largest names the cause. Where the time alone breaks the promise already, the
-cause is the ``hardware``, whatever else happened.
+The largest names the cause. Where the time alone breaks the promise already, with
+the way to the client and back, the cause is the ``hardware``, whatever else happened.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import pandas as pd
 
 from inferencesim.deployment.latency import latency_models
 from inferencesim.ledger.book import uncontended_e2e_s
+from inferencesim.ledger.columns import TIME_PARTS
 from inferencesim.ledger.tables import with_rounding
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ _UNSERVED = ("rejected", "timed_out", "cancelled")
 
 def codes(column: pd.Series[str], names: tuple[str, ...]) -> NDArray[np.int64]:
     """Return the place of each name among `names`, −1 for what is missing or not among them."""
-    return pd.Categorical(column, categories=list(names)).codes.astype(np.int64)
+    found = column.astype("category").cat
+    places = pd.Index(names, dtype=object).get_indexer(found.categories.astype(object))
+    # The code of what is missing is −1, which is also the place of the last one.
+    return np.append(places, -1)[found.codes].astype(np.int64)
 
 
 def overshoots(requests: pd.DataFrame, scenario: Scenario, end_s: float) -> dict[str, NDArray[np.float64]]:
@@ -127,7 +131,8 @@ def causes(broken: pd.DataFrame, plan: Plan, end_s: float) -> pd.DataFrame:
 def _largest_excess(broken: pd.DataFrame, what: NDArray[np.object_], plan: Plan) -> NDArray[np.object_]:
     """Return the part with the largest excess; None where nothing exceeds, as of those that never were anywhere."""
     prefill_s, decode_s = _alone(broken, plan)
-    seconds = {name: broken[name].to_numpy(np.float64) for name in broken if name.endswith("_s")}
+    names = ("queue_time_s", "ttft_s", *TIME_PARTS)
+    seconds = {name: broken[name].to_numpy(np.float64) for name in names}
     first, between = what == "ttft", what == "tpot"
     handed_over = broken["prefill_pool"].notna().to_numpy()
     queued = np.where(np.isnan(seconds["queue_time_s"]), seconds["waiting_s"], seconds["queue_time_s"])
@@ -141,7 +146,7 @@ def _largest_excess(broken: pd.DataFrame, what: NDArray[np.object_], plan: Plan)
         "decode": np.where(first, 0.0, seconds["decode_s"] - decode_s),
     }
     stacked = np.nan_to_num(np.stack([excess[part] for part in PARTS]))
-    by = np.array(PARTS, dtype=object)[stacked.argmax(axis=0)]
+    by: NDArray[np.object_] = np.array(PARTS, dtype=object)[stacked.argmax(axis=0)]
     by[stacked.max(axis=0) <= 0.0] = None
     by[_too_slow_alone(broken, what, plan, prefill_s, decode_s)] = HARDWARE
     return by
@@ -156,11 +161,12 @@ def _too_slow_alone(
 ) -> NDArray[np.bool_]:
     """Tell whose promise is beyond its pool, even with nobody else there."""
     further = broken["output_tokens"].to_numpy() - 1
+    first_s = prefill_s + np.nan_to_num(broken["network_s"].to_numpy(np.float64))
     alone = broken.assign(
         outcome="completed",
-        ttft_s=prefill_s,
+        ttft_s=first_s,
         tpot_s=np.where(further > 0, decode_s / np.maximum(further, 1), np.nan),
-        e2e_s=prefill_s + decode_s,
+        e2e_s=first_s + decode_s,
     )
     found = np.zeros(len(broken), np.bool_)
     for name, over in overshoots(alone, plan.scenario, 0.0).items():

@@ -1,4 +1,4 @@
-"""Follow the hash chain of a run folder: is what is there what was written?"""
+"""Follow the hash chain of a run folder, to tell whether what is there is what was written."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ against that, not believed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -116,7 +116,7 @@ def check_constraints(
         _context(plan, asked),
         _prefilled(plan, asked),
         _names(plan, asked, decided),
-        _match(asked, decided),
+        _match(asked, decided, ended=end_s is not None),
         _chosen(plan, decided),
         _recorded(plan, asked, decided),
         _promised(plan, asked, end_s),
@@ -128,7 +128,8 @@ def _placed(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> list[Cons
     """Check the constraints that depend on class and pool only; a prompt read in another pool is bound there too."""
     found = []
     rows = decided if asked is None else asked
-    own = np.array([[verdict(each, pool) for pool in plan.pools] for each in plan.scenario.workload], np.int64)
+    own = np.array([verdict(each, pool) for each in plan.scenario.workload for pool in plan.pools], np.int64)
+    own = own.reshape(plan.verdicts.shape)
     for code, statement in _STATEMENTS.items():
         name = VERDICTS[code]
         if code == CONTEXT_TOO_LONG:
@@ -199,18 +200,20 @@ def _names(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constraint
     return rows.finding("names", _NAMES, len(rows.frame), broken, "a class, pool or replica is not the scenario's")
 
 
-def _match(asked: _Rows | None, decided: _Rows | None) -> Constraint:
-    """Check that each request has one decision, which put it there when it came."""
+def _match(asked: _Rows | None, decided: _Rows | None, *, ended: bool) -> Constraint:
+    """Check that each request has one decision, which put it there when it came; of those inside, none is known."""
     if asked is None or decided is None:
         return _unproven("one_to_one", _MATCH, _NO_REQUESTS if asked is None else _NO_DECISIONS)
-    pair = _as_numbers(asked, "arrived_s").merge(
-        _as_numbers(decided, "time_s"), on="request_id", how="outer", suffixes=("", "_decided"), indicator=True
-    )
+    one, other = _as_numbers(asked, "arrived_s"), _as_numbers(decided, "time_s")
+    how: Literal["outer", "inner"] = "outer" if ended else "inner"
+    pair = one.merge(other, on="request_id", how=how, suffixes=("", "_decided"), indicator=True)
     broken = (pair["_merge"] != "both").to_numpy() | pair["request_id"].duplicated(keep=False).to_numpy()
     for name in ("class", "pool", "replica", "time_s"):
         broken |= (pair[name] != pair[f"{name}_decided"]).to_numpy()
     both = _Rows(pair, np.zeros(0, np.int64), np.zeros(0, np.int64))
     why = "a request without its decision, a decision without its request, or two that contradict each other"
+    if not ended and not broken.any():
+        return _unproven("one_to_one", _MATCH, "the run did not come to its end, where requests were still inside")
     return both.finding("one_to_one", _MATCH, len(pair), broken, why)
 
 
@@ -252,8 +255,9 @@ def _recorded(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constra
         expected = np.where((expected == ELIGIBLE) & long, CONTEXT_TOO_LONG, expected)
     bounded = np.array([pool.spec.queue_limit is not None for pool in plan.pools])
     full = (said == QUEUE_FULL) & (expected == ELIGIBLE) & bounded
-    broken = judged & ((said != expected) & ~full).any(axis=1)
-    pools = [name for name, differs in zip(_pools(plan), ((said != expected) & ~full)[broken].any(axis=0)) if differs]
+    differs = (said != expected) & ~full & judged[:, None]
+    pools = [_pools(plan)[index] for index in np.flatnonzero(differs.any(axis=0))]
+    broken = differs.any(axis=1)
     return decided.finding("verdicts", _VERDICTS, int(judged.sum()), broken, f"on {', '.join(pools)}")
 
 

@@ -1,0 +1,222 @@
+"""An audit as tables, and the story of a request as sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from inferencesim.report.formats import count, joules, seconds, significant, usd
+from inferencesim.report.tables import new_table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from inferencesim.results.findings import Asked, Audit, Cause, ClassPromises, Decided, Explanation, Happened
+
+_COLOUR = {
+    "unchanged": "green",
+    "proven": "green",
+    "changed": "bold red",
+    "broken": "bold red",
+    "unproven": "yellow",
+}
+
+_PROMISE = {"ttft": "TTFT", "tpot": "TPOT", "e2e": "E2E", "deadline": "deadline", "slowdown": "slowdown"}
+
+_BY = {
+    "queue": "it waited",
+    "prefill": "its prompt was read beside others'",
+    "transfer": "its KV was on its way",
+    "preemption": "it lost its KV to others and had to get it back",
+    "decode": "it was decoded in a batch with others",
+    "hardware": "this hardware would be too slow for it even alone",
+}
+
+
+def audit_tables(found: Audit) -> list[RenderableType]:
+    """Return what ``audit`` prints: the chain, the constraints, the broken promises, and what is left unproven."""
+    head = Text.assemble((found.name, "bold"), f"  seed {found.seed}")
+    chain = Text.assemble(("rows " + found.chain.state, _COLOUR[found.chain.state]), f": {found.chain.why}")
+    parts: list[RenderableType] = [head, chain]
+    if found.chain.head is not None:
+        parts.append(Text(f"head: {found.chain.head}"))
+    if found.constraints:
+        parts.append(_constraint_table(found))
+        parts += [
+            Text(f"{each.name}: {each.why}{_examples(each.examples)}", style="bold red")
+            for each in found.constraints
+            if each.state == "broken"
+        ]
+    if found.classes:
+        parts.append(_promise_table(found.classes))
+        if any(each.causes for each in found.classes):
+            parts.append(_cause_table(found.classes))
+    parts += [Text(f"Unproven: {each}", style="yellow") for each in found.unproven]
+    return parts
+
+
+def _examples(ids: tuple[int, ...]) -> str:
+    return f" (requests {', '.join(str(each) for each in ids)})" if ids else ""
+
+
+def _constraint_table(found: Audit) -> Table:
+    table = new_table("Hard constraints", "constraint", "", "rows", "broken", left=2)
+    for each in found.constraints:
+        table.add_row(each.statement, Text(each.state, style=_COLOUR[each.state]), count(each.rows), count(each.broken))
+    return table
+
+
+def _promise_table(classes: tuple[ClassPromises, ...]) -> Table:
+    table = new_table("Promises, of the whole run", "class", "requests", "kept", "broken", "open")
+    for each in classes:
+        table.add_row(each.name, count(each.requests), count(each.kept), count(each.broken), count(each.open))
+    return table
+
+
+def _cause_table(classes: tuple[ClassPromises, ...]) -> Table:
+    table = new_table("Broken promises by cause", "class", "what", "by", "requests", "worst", left=3)
+    for each in classes:
+        for place, cause in enumerate(each.causes):
+            table.add_row(
+                each.name if place == 0 else "",
+                _PROMISE.get(cause.what, cause.what.replace("_", " ")),
+                (cause.by or "").replace("_", " "),
+                count(cause.requests),
+                ", ".join(str(number) for number in cause.worst),
+                end_section=place == len(each.causes) - 1,
+            )
+    return table
+
+
+def explanation_text(told: Explanation) -> list[RenderableType]:
+    """Return what ``explain`` prints: sentences, with a table of the candidates."""
+    head = Text.assemble((f"Request {told.request_id}", "bold"), f" of class {told.asked.class_name}")
+    parts: list[RenderableType] = [head, Text(_asked(told.asked))]
+    if told.decided is None:
+        parts.append(Text("Why it went where it did was not recorded.", style="yellow"))
+    else:
+        parts += [_candidate_table(told.decided), Text(_chosen(told.decided))]
+    parts += [Text(each) for each in (_served(told.happened), _time(told.happened)) if each]
+    parts += [Text(each) for each in _kept(told.asked, told.happened)]
+    parts.append(_verdict(told.happened))
+    if told.happened.pool is not None:
+        parts.append(
+            Text(
+                f"It cost {usd(told.happened.cost_usd)} and took {joules(told.happened.energy_j)}: its share of its "
+                "replica's busy time and energy."
+            )
+        )
+    return parts
+
+
+def _asked(asked: Asked) -> str:
+    terms = [f"models {' or '.join(asked.models)}"]
+    terms.append(f"data in {' or '.join(asked.residency)} only" if asked.residency else "data anywhere")
+    terms.append(f"precision {asked.precision} or better" if asked.precision else "any precision")
+    terms.append(f"priority {asked.priority}")
+    if asked.tenant is not None:
+        terms.append(f"tenant {asked.tenant}")
+    promise = asked.promise
+    limits = {
+        "TTFT": promise.ttft_s,
+        "TPOT": promise.tpot_s,
+        "E2E": promise.e2e_s,
+        "done": promise.deadline_s,
+    }
+    promised = [f"{name} within {seconds(limit)}" for name, limit in limits.items() if limit is not None]
+    if promise.slowdown is not None:
+        promised.append(f"at most {significant(promise.slowdown)} times as long as alone")
+    return (
+        f"Asked at {seconds(asked.arrived_s)} ({asked.kind}): {asked.prompt_tokens:,} tokens of prompt, an answer of "
+        f"{asked.output_tokens:,}; {', '.join(terms)}. "
+        f"Promised: {', '.join(promised) or 'nothing'}."
+    )
+
+
+def _candidate_table(decided: Decided) -> Table:
+    table = new_table("Candidates", "pool", "verdict", "in words", "score", left=3)
+    for each in decided.candidates:
+        verdict = each.verdict.replace("_", " ")
+        score = "" if each.score is None else f"{each.score:,.9g}"
+        table.add_row(each.pool, f"{verdict}, chosen" if each.pool == decided.pool else verdict, each.why, score)
+    return table
+
+
+def _chosen(decided: Decided) -> str:
+    if decided.pool is None:
+        return "No pool could take it, so nobody was asked."
+    age = "just then"
+    if decided.snapshot_age_s > 0.0:
+        age = f"{seconds(decided.snapshot_age_s)} before"
+    scores = {each.pool: each.score for each in decided.candidates if each.score is not None}
+    best = scores and scores.get(decided.pool) == max(scores.values())
+    return (
+        f"Policy {decided.placement} chose pool {decided.pool}{', whose score is the highest' if best else ''}, "
+        f"and {decided.balancing} its replica {decided.replica}. They saw the load as it was {age}."
+    )
+
+
+def _served(happened: Happened) -> str:
+    if happened.pool is None:
+        return ""
+    where = f" Its prompt was read in pool {happened.prefill_pool}." if happened.prefill_pool is not None else ""
+    return f"Pool {happened.pool} runs {happened.model} in {happened.precision} on {happened.hardware}.{where}"
+
+
+def _time(happened: Happened) -> str:
+    """Say where the time went, in the order in which it is spent; what it was spared is left out."""
+    if happened.pool is None:
+        return ""
+    spent = happened.spent
+    cached = f" ({happened.cached_tokens:,} tokens came from a cache)" if happened.cached_tokens else ""
+    times = "once" if happened.preemptions == 1 else f"{happened.preemptions} times"
+    steps = [
+        (spent.queue_s, f"waited {seconds(spent.queue_s)}"),
+        (spent.prefill_s, f"was prefilled for {seconds(spent.prefill_s)}{cached}"),
+        (spent.transfer_s, f"waited {seconds(spent.transfer_s)} for KV to be transferred"),
+        (spent.preempted_s, f"was preempted {times}, which took {seconds(spent.preempted_s)}"),
+        (spent.decode_s, f"was decoded for {seconds(spent.decode_s)}, {happened.generated_tokens:,} tokens in all"),
+    ]
+    said = [text for taken, text in steps if taken > 0.0]
+    return f"It {', '.join(said)}." if said else ""
+
+
+def _kept(asked: Asked, happened: Happened) -> list[str]:
+    """Return measured latencies beside what was promised."""
+    promise = asked.promise
+    e2e = [limit for limit in (promise.e2e_s, promise.deadline_s) if limit is not None]
+    rows = (
+        ("TTFT", happened.ttft_s, promise.ttft_s),
+        ("TPOT", happened.tpot_s, promise.tpot_s),
+        ("E2E", happened.e2e_s, min(e2e, default=None)),
+    )
+    said = []
+    for name, measured, promised in rows:
+        if measured is not None:
+            against = "" if promised is None else f" (promised {seconds(promised)})"
+            said.append(f"{name} {seconds(measured)}{against}")
+    return [", ".join(said) + "."] if said else []
+
+
+def _verdict(happened: Happened) -> Text:
+    if happened.promise_kept is None:
+        return Text("It was still inside when the simulation stopped: its promise is open.", style="yellow")
+    if happened.promise_kept:
+        return Text("Promise kept.", style="green")
+    return Text(f"Promise broken: {_lost(happened.cause, happened.outcome)}.", style="bold red")
+
+
+def _lost(cause: Cause | None, outcome: str) -> str:
+    """Say what a promise was broken by."""
+    if cause is None:
+        return f"{outcome}; by what, this version cannot tell any more"
+    if cause.what == "rejected":
+        return f"it was rejected, {(cause.by or 'for no reason').replace('_', ' ')}"
+    if cause.what == "cancelled":
+        return "its client cancelled it"
+    if cause.what == "timed_out":
+        return "its client gave up" + (f"; most of the time {_BY[cause.by]}" if cause.by else "")
+    by = f"; above all, {_BY[cause.by]}" if cause.by else ""
+    return f"{_PROMISE[cause.what]}{by}"

@@ -1,0 +1,190 @@
+"""The story of one request: what was asked, who was considered, who served it, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from inferencesim.errors import InputError
+from inferencesim.results.audit import plan_of
+from inferencesim.results.causes import causes
+from inferencesim.results.findings import Asked, Candidate, Cause, Decided, Explanation, Happened, Promised, Spent
+
+if TYPE_CHECKING:
+    from inferencesim.results.run import Run
+
+
+def explain(run: Run, request_id: int) -> Explanation:
+    """Tell the story of one request.
+
+    Parameters
+    ----------
+    run : Run
+    request_id : int
+
+    Raises
+    ------
+    InputError
+        If requests were not recorded, or there is no such request.
+    """
+    requests = run.requests
+    row = _row_of(requests, request_id)
+    if row is None:
+        raise InputError(f"request {request_id}", "the run has no such request", _known(run, requests))
+    spec = _named(run.manifest.scenario["workload"], str(row["class"]))
+    return Explanation(
+        request_id=request_id,
+        asked=_asked(row, spec),
+        decided=_decided(run, row, spec),
+        happened=_happened(run, row, requests),
+    )
+
+
+def _row_of(table: pd.DataFrame, request_id: int) -> pd.Series[Any] | None:
+    if table.empty:
+        return None
+    found = table[table["request_id"] == request_id]
+    return None if found.empty else found.iloc[0]
+
+
+def _known(run: Run, requests: pd.DataFrame) -> str:
+    """Say which ids there are."""
+    if requests.empty:
+        return "It recorded none."
+    ids = requests["request_id"]
+    known = f"Its ids run from {ids.min()} to {ids.max()}."
+    return known if run.complete else f"{known} It was interrupted: whoever was still inside is missing."
+
+
+def _named(specs: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    return next(each for each in specs if each["name"] == name)
+
+
+def _asked(row: pd.Series[Any], spec: dict[str, Any]) -> Asked:
+    promise = spec["promise"]
+    return Asked(
+        class_name=spec["name"],
+        kind=spec["kind"],
+        arrived_s=float(row["arrived_s"]),
+        prompt_tokens=int(row["prompt_tokens"]),
+        output_tokens=int(row["output_tokens"]),
+        models=tuple(spec["models"]),
+        promise=Promised(
+            ttft_s=promise["ttft"],
+            tpot_s=promise["tpot"],
+            e2e_s=promise["e2e"],
+            deadline_s=promise["deadline"],
+            slowdown=promise["slowdown"],
+        ),
+        residency=spec["residency"],
+        precision=spec["precision"],
+        priority=spec["priority"],
+        tenant=spec["tags"]["tenant"],
+    )
+
+
+def _decided(run: Run, row: pd.Series[Any], spec: dict[str, Any]) -> Decided | None:
+    """Return the decision on a request, if it was recorded."""
+    scenario = run.manifest.scenario
+    if not scenario["recording"]["decisions"]:
+        return None
+    decision = _row_of(run.decisions, int(row["request_id"]))
+    if decision is None:
+        return None
+    models = {profile.pool: (profile.model, profile.precision) for profile in run.manifest.profiles}
+    candidates = tuple(
+        Candidate(
+            pool=pool["name"],
+            verdict=(verdict := str(decision[f"verdict_{pool['name']}"])),
+            why=_in_words(verdict, row, spec, pool, *models[pool["name"]]),
+            score=_number(decision[f"score_{pool['name']}"]),
+        )
+        for pool in scenario["pools"]
+    )
+    return Decided(
+        placement=run.manifest.placement,
+        balancing=run.manifest.balancing,
+        snapshot_age_s=float(decision["snapshot_age_s"]),
+        candidates=candidates,
+        pool=_text(decision["pool"]),
+        replica=_whole(decision["replica"]),
+    )
+
+
+def _in_words(
+    verdict: str, row: pd.Series[Any], spec: dict[str, Any], pool: dict[str, Any], model: str, precision: str
+) -> str:
+    """Return a verdict on a pool in words."""
+    serves = " and ".join([model, *pool["also_serves"]])
+    zones = " or ".join(spec["residency"] or ())
+    words = {
+        "eligible": "may serve it",
+        "prefills_only": "only reads prompts for another pool",
+        "model_not_served": f"serves {serves}, and the class asks for {' or '.join(spec['models'])}",
+        "not_capable": f"serves {serves}, which cannot do work of kind {spec['kind']}",
+        "precision_too_low": f"runs in {precision}, and the class tolerates nothing below {spec['precision']}",
+        "outside_residency": f"stands in {pool['site']}, and the data must stay in {zones}",
+        "context_too_long": f"has no room for {row['prompt_tokens'] + row['output_tokens']:,} tokens of context",
+        "queue_full": f"had {pool['queue_limit']} requests waiting, as many as it takes",
+    }
+    return words.get(verdict, verdict)
+
+
+def _happened(run: Run, row: pd.Series[Any], requests: pd.DataFrame) -> Happened:
+    kept = None if pd.isna(row["promise_kept"]) else bool(row["promise_kept"])
+    return Happened(
+        outcome=str(row["outcome"]),
+        reason=_text(row["reason"]),
+        promise_kept=kept,
+        cause=_cause(run, requests[requests["request_id"] == row["request_id"]].head(1)) if kept is False else None,
+        pool=_text(row["pool"]),
+        hardware=_text(row["hardware"]),
+        model=_text(row["model"]),
+        precision=_text(row["precision"]),
+        replica=_whole(row["replica"]),
+        prefill_pool=_text(row["prefill_pool"]),
+        cached_tokens=int(row["cached_tokens"]),
+        generated_tokens=int(row["generated_tokens"]),
+        preemptions=int(row["preemptions"]),
+        scheduled_s=_number(row["scheduled_s"]),
+        first_token_s=_number(row["first_token_s"]),
+        finished_s=_number(row["finished_s"]),
+        queue_time_s=_number(row["queue_time_s"]),
+        ttft_s=_number(row["ttft_s"]),
+        tpot_s=_number(row["tpot_s"]),
+        e2e_s=_number(row["e2e_s"]),
+        spent=Spent(
+            queue_s=float(row["waiting_s"]),
+            prefill_s=float(row["prefill_s"]),
+            transfer_s=float(row["transfer_s"]),
+            preempted_s=float(row["preempted_s"]),
+            decode_s=float(row["decode_s"]),
+        ),
+        cost_usd=float(row["attributed_cost_usd"]),
+        energy_j=float(row["energy_j"] + row["prefill_energy_j"]),
+    )
+
+
+def _cause(run: Run, broken: pd.DataFrame) -> Cause | None:
+    """Return why a promise was broken; None where the scenario cannot be resolved any more."""
+    try:
+        plan = plan_of(run.manifest)
+    except InputError:
+        return None
+    end_s = run.summary.window.end_s if run.complete else plan.scenario.horizon
+    found = causes(broken, plan, end_s).iloc[0]
+    return Cause(what=found["what"], by=found["by"])
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _whole(value: Any) -> int | None:
+    return None if pd.isna(value) else int(value)
+
+
+def _text(value: Any) -> str | None:
+    return None if pd.isna(value) else str(value)

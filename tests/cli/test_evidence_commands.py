@@ -1,0 +1,112 @@
+"""`audit` and `explain`, as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pytest
+import yaml
+from oracle.small import chip, model
+from pyarrow import parquet
+from typer.testing import CliRunner
+
+from inferencesim.cli.main import app
+
+TREE = {
+    "name": "tiny",
+    "horizon": "3s",
+    "pools": [{"name": "p", "hardware": chip(), "model": model(), "engine": "generic"}],
+    "workload": [
+        {
+            "name": "chat",
+            "arrivals": {"process": "poisson", "rate": "600/s"},
+            "prompt_tokens": 40,
+            "output_tokens": 20,
+            "models": ["small-model"],
+            "promise": {"ttft": "5ms"},
+        }
+    ],
+}
+
+
+def invoke(*words, code=0):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture
+def scenario_file(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TREE))
+    return path
+
+
+@pytest.fixture
+def run(scenario_file, tmp_path):
+    """A run folder, and the head that `run` printed."""
+    printed = invoke("run", scenario_file, "--out", tmp_path / "run").stdout
+    head = next(line for line in printed.splitlines() if line.startswith("Head of its hash chain: "))
+    return tmp_path / "run", head.split()[-1]
+
+
+def change_a_row(folder):
+    file = folder / "requests" / "part-00000.parquet"
+    rows = parquet.read_table(file)
+    costs = [0.0, *rows.column("attributed_cost_usd").to_pylist()[1:]]
+    place = rows.schema.get_field_index("attributed_cost_usd")
+    parquet.write_table(rows.set_column(place, "attributed_cost_usd", pa.array(costs)), file)
+
+
+class TestAudit:
+    def test_prints_what_is_proven_and_what_broke(self, run):
+        folder, head = run
+        text = invoke("audit", folder, "--expect", head).stdout
+        assert "rows unchanged" in text
+        assert head in text
+        assert "no request outside its residency zone" in text
+        assert "Broken promises by cause" in text
+
+    def test_json_is_one_document(self, run):
+        folder, head = run
+        found = json.loads(invoke("audit", folder, "--format", "json").stdout)
+        assert found["schema"] == 1
+        assert found["holds"]
+        assert found["chain"]["head"] == head
+        assert found["classes"][0]["causes"]
+
+    def test_a_changed_row_is_an_exit_code(self, run):
+        folder, _ = run
+        change_a_row(folder)
+        assert "requests/part-00000.parquet: its rows are not those" in invoke("audit", folder, code=3).stdout
+        assert not json.loads(invoke("audit", folder, "--format", "json", code=3).stdout)["holds"]
+
+    def test_another_head_is_an_exit_code(self, run):
+        folder, _ = run
+        assert "not the one expected" in invoke("audit", folder, "--expect", "0" * 64, code=3).stdout
+
+    def test_what_is_not_recorded_is_said(self, scenario_file, tmp_path):
+        invoke("run", scenario_file, "--set", "recording.requests=false", "--out", tmp_path / "off")
+        assert "Unproven: Requests were not recorded" in invoke("audit", tmp_path / "off").stdout
+
+    def test_bad_input_is_one_line(self, run, tmp_path):
+        assert "--expect: 'abc' is no head" in invoke("audit", run[0], "--expect", "abc", code=2).stderr
+        assert "there is no such run folder" in invoke("audit", tmp_path / "none", code=2).stderr
+
+
+class TestExplain:
+    def test_tells_a_story(self, run):
+        text = invoke("explain", run[0], 5).stdout
+        for words in ("Request 5 of class chat", "Promised: TTFT within 5.00 ms", "eligible, chosen", "small-chip"):
+            assert words in text
+
+    def test_json_is_one_document(self, run):
+        found = json.loads(invoke("explain", run[0], 5, "--format", "json").stdout)
+        assert found["request_id"] == 5
+        assert found["asked"]["class"] == "chat"
+        assert found["decided"]["pool"] == found["happened"]["pool"] == "p"
+
+    def test_bad_input_is_one_line(self, run, tmp_path):
+        assert "request 999999: the run has no such request" in invoke("explain", run[0], 999999, code=2).stderr
+        assert "there is no such run folder" in invoke("explain", tmp_path / "none", 1, code=2).stderr

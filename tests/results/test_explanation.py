@@ -1,0 +1,163 @@
+"""The story of a request: everything in it is what was recorded."""
+
+from __future__ import annotations
+
+import pytest
+from oracle.small import pool, scenario, work
+
+from inferencesim import simulate
+from inferencesim.errors import InputError
+from inferencesim.report.evidence import explanation_text
+from inferencesim.results.explanation import explain
+
+
+def described(**said):
+    return scenario(
+        [
+            pool("us", batching={"max_sequences": 2}, queue_limit=30),
+            pool("eu", site="eu-frankfurt"),
+            pool("coarse", precision={"weights": "fp8", "activations": "bf16"}),
+            pool("other", serves="windowed-model", kv_blocks=4),
+        ],
+        [
+            work(
+                "kept",
+                rate=200.0,
+                residency=["us"],
+                precision="bf16",
+                promise={"ttft": 0.05, "tpot": 0.1},
+                priority=3,
+                tags={"tenant": "acme"},
+            ),
+            work("nowhere", rate=5.0, models=("windowed-model",), prompt=400),
+        ],
+        **{"horizon": 3.0, "routing": {"placement": "least_outstanding", "snapshot_age": 0.1}, **said},
+    )
+
+
+@pytest.fixture(scope="module")
+def run():
+    return simulate(described())
+
+
+def told(run, number):
+    explanation = explain(run, int(number))
+    from rich.console import Console
+
+    console = Console(width=200)
+    with console.capture() as captured:
+        for part in explanation_text(explanation):
+            console.print(part)
+    return explanation, captured.get()
+
+
+def ids(run, **having):
+    requests = run.requests
+    for name, value in having.items():
+        requests = requests[(requests[name] == value).to_numpy(bool)]
+    return requests["request_id"]
+
+
+def test_a_request_that_waited_too_long(run):
+    number = run.requests.set_index("request_id")["ttft_s"].idxmax()
+    explanation, text = told(run, number)
+    row = run.requests.set_index("request_id").loc[number]
+    assert explanation.asked.class_name == "kept"
+    assert explanation.asked.tenant == "acme"
+    assert explanation.happened.ttft_s == row["ttft_s"]
+    assert explanation.happened.cost_usd == row["attributed_cost_usd"]
+    assert (explanation.happened.cause.what, explanation.happened.cause.by) == ("ttft", "queue")
+    assert "Promise broken: TTFT; above all, it waited." in text
+    assert "TTFT within 50.0 ms, TPOT within 100 ms" in text
+    assert "priority 3, tenant acme" in text
+    assert "small-model in bf16 on small-chip" in text
+
+
+def test_every_candidate_has_its_verdict_in_words(run):
+    explanation, text = told(run, ids(run, **{"class": "kept", "outcome": "completed"}).iloc[0])
+    assert [each.verdict for each in explanation.decided.candidates] == [
+        "eligible",
+        "outside_residency",
+        "precision_too_low",
+        "model_not_served",
+    ]
+    assert "eligible, chosen" in text
+    assert "stands in eu-frankfurt, and the data must stay in us" in text
+    assert "the class tolerates nothing below bf16" in text
+    assert "serves windowed-model, and the class asks for small-model" in text
+    assert "least_outstanding chose pool us, whose score is the highest" in text
+
+
+def test_how_old_the_load_was_that_was_seen(run):
+    late = run.decisions[(run.decisions["snapshot_age_s"] > 0.05) & run.decisions["pool"].notna()]
+    row = late.iloc[0]
+    explanation, text = told(run, row["request_id"])
+    assert explanation.decided.snapshot_age_s == row["snapshot_age_s"]
+    assert f"{row['snapshot_age_s'] * 1000:.1f} ms before" in text
+
+
+def test_a_promise_kept(run):
+    _, text = told(run, ids(run, promise_kept=True).iloc[0])
+    assert "Promise kept." in text
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "words"),
+    [
+        ("nowhere", "context_too_long", "has no room for 420 tokens of context"),
+        ("kept", "queue_full", "had 30 requests waiting, as many as it takes"),
+    ],
+)
+def test_a_rejection(run, name, reason, words):
+    explanation, text = told(run, ids(run, **{"class": name, "outcome": "rejected"}).iloc[0])
+    assert explanation.happened.reason == reason
+    assert words in text
+    assert "No pool could take it" in text
+    assert f"it was rejected, {reason.replace('_', ' ')}" in text
+    assert "It cost" not in text
+
+
+def test_who_is_still_inside_has_an_open_promise():
+    run = simulate(described(drain=0.0))
+    _, text = told(run, run.requests[run.requests["promise_kept"].isna()]["request_id"].iloc[0])
+    assert "its promise is open" in text
+
+
+def test_what_a_cache_and_another_pool_did():
+    agents = {"process": "closed", "clients": 3, "think_time": 0.01}
+    helped = scenario(
+        [pool("d", prefill_in={"pool": "p"}, prefix_cache=True), pool("p", prefix_cache=True)],
+        [work(arrivals=agents, prompt=60, conversation={"turns": 5}, rate=1.0)],
+        horizon=2.0,
+    )
+    run = simulate(helped)
+    found = run.requests[(run.requests["cached_tokens"] > 0) & run.requests["prefill_pool"].notna()]
+    row = found.iloc[0]
+    _, text = told(run, row["request_id"])
+    assert f"{row['cached_tokens']:,} tokens came from a cache" in text
+    assert "Its prompt was read in pool p" in text
+    assert "for KV to be transferred" in text
+
+
+def test_without_decisions_the_rest_is_told():
+    run = simulate(described(recording={"decisions": False}))
+    explanation, text = told(run, 0)
+    assert explanation.decided is None
+    assert "was not recorded" in text
+    assert "Asked at" in text
+
+
+class TestWhatCannotBeExplained:
+    def test_a_request_that_never_was(self, run):
+        with pytest.raises(InputError, match=r"no such request\. Its ids run from 0 to"):
+            explain(run, 10**9)
+
+    def test_anything_where_requests_were_not_recorded(self):
+        run = simulate(described(recording={"requests": False}))
+        with pytest.raises(InputError, match=r"recording\.requests"):
+            explain(run, 0)
+
+    def test_anything_of_an_empty_run(self):
+        run = simulate(scenario([pool("a")], []))
+        with pytest.raises(InputError, match="recorded none"):
+            explain(run, 0)
