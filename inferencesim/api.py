@@ -120,7 +120,7 @@ def _write_missing(result: Result, sink: Sink) -> None:
     """Write tables nothing came for with no rows, so that a quiet run has its columns too."""
     import numpy as np
 
-    from inferencesim.kernel.tables import DECISION, RECORD
+    from inferencesim.kernel.tables import DECISION, PREDICTED, RECORD
     from inferencesim.ledger.columns import Columns
     from inferencesim.ledger.tables import decision_table, request_table
 
@@ -132,4 +132,5 @@ def _write_missing(result: Result, sink: Sink) -> None:
     if recording.decisions:
         nothing = np.zeros(0, DECISION)
         verdicts, scores = np.zeros((0, pools), np.uint8), np.zeros((0, pools))
-        sink.write("decisions", decision_table(nothing, verdicts, scores, result.book))
+        predictions = np.zeros((0, len(PREDICTED) * pools)) if recording.predictions else None
+        sink.write("decisions", decision_table(nothing, verdicts, scores, result.book, predictions))

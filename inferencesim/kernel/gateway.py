@@ -62,9 +62,11 @@ class Gateway(NamedTuple):
     decisions: Records  #: DECISION
     decision_verdicts: NDArray[np.uint8]  #: (decisions, P)
     decision_scores: Floats  #: (decisions, P)
+    decision_predictions: Floats  #: (decisions, P · PREDICTED)
     reads_caches: Integers  #: whether placement does, and balancing
     seed: int
     record: int  #: 1 to keep decisions
+    predict: int  #: 1 to keep with each what is predicted of the pools
 
 
 @inner_inlined
@@ -109,6 +111,8 @@ def filter_pools(fleet: Fleet, gateway: Gateway, arrival: Any) -> int:
         gateway.decision_scores[row, pool] = np.nan
         gateway.pool_eligible[pool] = verdict == ELIGIBLE
         eligible += verdict == ELIGIBLE
+    if gateway.predict:
+        gateway.decision_predictions[row, :] = np.nan
     return eligible
 
 

@@ -109,7 +109,9 @@ def _client_leaves(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
         disturb(fleet, schedulers, source, now)
 
 
-def play(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, interpreted: bool, until: float) -> int:
+def play(
+    fleet: Fleet, gateway: Gateway, place: Any, balance: Any, predict: Any, interpreted: bool, until: float
+) -> int:
     """Run the fleet up to and including `until`; compiled by :mod:`inferencesim.simulation.compiling`.
 
     Parameters
@@ -118,6 +120,8 @@ def play(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, interpreted: 
     gateway : Gateway
     place, balance : compiled policy
         Called as ``choose(request, candidates, scores, parameters, memory)``.
+    predict : compiled function
+        Called likewise, with predictions in place of the scores, where the gateway keeps them.
     interpreted : bool
         Come back with DECIDE at each arrival, after its filters, instead of calling the policies.
     until : float
@@ -183,7 +187,7 @@ def play(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, interpreted: 
                 continue
             if interpreted:
                 return DECIDE
-            if not _arrive(fleet, gateway, place, balance):
+            if not _arrive(fleet, gateway, place, balance, predict):
                 return BAD_CHOICE
 
 
@@ -205,7 +209,7 @@ def pass_arrival(fleet: Fleet, gateway: Gateway) -> None:
 
 
 @inner
-def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any) -> bool:
+def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, predict: Any) -> bool:
     """Take in the arrival that is due; return False if a policy chose what it may not."""
     clock = fleet.clock[0]
     arrival = next_arrival(fleet, gateway)
@@ -216,8 +220,12 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any) -> bool:
     if gateway.reads_caches[0]:
         look_into_all_caches(fleet, gateway, arrival)
     request = request_view(fleet, gateway, arrival, clock["now_s"])
-    scores = gateway.decision_scores[clock["decision_count"]]
-    pool = place(request, pool_candidates(fleet, gateway), scores, gateway.placement_parameters, gateway.memory[0])
+    row = clock["decision_count"]
+    pools, scores = pool_candidates(fleet, gateway), gateway.decision_scores[row]
+    if gateway.predict:
+        predictions = gateway.decision_predictions[row]
+        predict(request, pools, predictions, gateway.placement_parameters, gateway.memory[0])
+    pool = place(request, pools, scores, gateway.placement_parameters, gateway.memory[0])
     if pool < 0 or pool >= fleet.pools.size or gateway.pool_eligible[pool] == 0:
         return False
     chosen = 0

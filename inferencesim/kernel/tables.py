@@ -334,6 +334,8 @@ DECISION = np.dtype(
     ]
 )
 
+#: What is predicted of a candidate pool, where decisions keep it: these for the first pool, then for the next.
+PREDICTED = ("ttft_s", "tpot_s", "cost_usd")
 
 #: What routing looks at, per candidate: a replica, or a pool.
 LOAD = np.dtype(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from inferencesim.kernel.tables import COMPLETED, OPEN, OUTCOMES, REJECTED, VERDICTS
+from inferencesim.kernel.tables import COMPLETED, OPEN, OUTCOMES, PREDICTED, REJECTED, VERDICTS
 from inferencesim.ledger.columns import TIME_PARTS
 
 if TYPE_CHECKING:
@@ -119,9 +119,13 @@ def request_table(requests: Columns, book: Book, verdicts: NDArray[np.int64]) ->
 
 
 def decision_table(
-    decisions: Records, verdicts: NDArray[np.uint8], scores: NDArray[np.float64], book: Book
+    decisions: Records,
+    verdicts: NDArray[np.uint8],
+    scores: NDArray[np.float64],
+    book: Book,
+    predictions: NDArray[np.float64] | None = None,
 ) -> pa.Table:
-    """Return the decisions table: one row per request, one verdict and one score per pool."""
+    """Return the decisions table: one row per request, one verdict, one score and, if kept, predictions per pool."""
     placed = decisions["pool"] >= 0
     columns = {
         "request_id": pa.array(decisions["request_id"]),
@@ -135,4 +139,8 @@ def decision_table(
         columns[f"verdict_{name}"] = _names(verdicts[:, index], VERDICTS)
     for index, name in enumerate(book.pools):
         columns[f"score_{name}"] = _number(np.ascontiguousarray(scores[:, index]))
+    if predictions is not None:
+        for index, name in enumerate(book.pools):
+            for place, quantity in enumerate(PREDICTED, len(PREDICTED) * index):
+                columns[f"predicted_{quantity}_{name}"] = _number(np.ascontiguousarray(predictions[:, place]))
     return pa.table(columns).replace_schema_metadata({"inferencesim_schema": str(SCHEMA_VERSION)})

@@ -98,6 +98,8 @@ def explanation_text(told: Explanation) -> list[RenderableType]:
         parts.append(Text("Why it went where it did was not recorded.", style="yellow"))
     else:
         parts += [_candidate_table(told.decided), Text(_chosen(told.decided))]
+        if alternative := _alternative(told.decided):
+            parts.append(Text(alternative))
     parts += [Text(each) for each in (_served(told.happened), _time(told.happened)) if each]
     parts += [Text(each) for each in _kept(told.asked, told.happened)]
     parts.append(_verdict(told.happened))
@@ -136,12 +138,31 @@ def _asked(asked: Asked) -> str:
 
 
 def _candidate_table(decided: Decided) -> Table:
-    table = new_table("Candidates", "pool", "verdict", "in words", "score", left=3)
+    foreseen = any(each.predicted is not None for each in decided.candidates)
+    columns = ["score"] + ["predicted TTFT", "TPOT", "USD"] * foreseen
+    table = new_table("Candidates", "pool", "verdict", "in words", *columns, left=3)
     for each in decided.candidates:
         verdict = each.verdict.replace("_", " ")
-        score = "" if each.score is None else f"{each.score:,.9g}"
-        table.add_row(each.pool, f"{verdict}, chosen" if each.pool == decided.pool else verdict, each.why, score)
+        cells = ["" if each.score is None else f"{each.score:,.9g}"]
+        if each.predicted is not None:
+            cells += [seconds(each.predicted.ttft_s), seconds(each.predicted.tpot_s), usd(each.predicted.cost_usd)]
+        table.add_row(each.pool, f"{verdict}, chosen" if each.pool == decided.pool else verdict, each.why, *cells)
     return table
+
+
+def _alternative(decided: Decided) -> str:
+    """Say what the cheapest other candidate was predicted to cost, and to promise."""
+    predicted = {each.pool: each.predicted for each in decided.candidates if each.predicted is not None}
+    own = predicted.pop(decided.pool or "", None)
+    if own is None:
+        return ""
+    if not predicted:
+        return f"Predicted then, at the margin: {usd(own.cost_usd)}. No other pool was eligible."
+    name, other = min(predicted.items(), key=lambda each: each[1].cost_usd)
+    return (
+        f"Predicted then, at the margin: {usd(own.cost_usd)}, and {usd(other.cost_usd)} in the cheapest other eligible "
+        f"pool, {name} (TTFT {seconds(other.ttft_s)}, TPOT {seconds(other.tpot_s)})."
+    )
 
 
 def _chosen(decided: Decided) -> str:

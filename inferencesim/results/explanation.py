@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from inferencesim.errors import InputError
+from inferencesim.kernel.tables import PREDICTED
 from inferencesim.results.audit import plan_of
 from inferencesim.results.causes import causes
-from inferencesim.results.findings import Asked, Candidate, Cause, Decided, Explanation, Happened, Promised, Spent
+from inferencesim.results.findings import (
+    Asked,
+    Candidate,
+    Cause,
+    Decided,
+    Explanation,
+    Happened,
+    Predicted,
+    Promised,
+    Spent,
+)
 
 if TYPE_CHECKING:
     from inferencesim.results.run import Run
@@ -99,7 +110,8 @@ def _decided(run: Run, row: pd.Series[Any], spec: dict[str, Any]) -> Decided | N
             pool=pool["name"],
             verdict=(verdict := str(decision[f"verdict_{pool['name']}"])),
             why=_in_words(verdict, row, spec, pool, *models[pool["name"]]),
-            score=_number(decision[f"score_{pool['name']}"]),
+            score=_number(decision[f"score_{pool['name']}"]) if verdict == "eligible" else None,
+            predicted=_predicted(decision, pool["name"]),
         )
         for pool in scenario["pools"]
     )
@@ -111,6 +123,12 @@ def _decided(run: Run, row: pd.Series[Any], spec: dict[str, Any]) -> Decided | N
         pool=_text(decision["pool"]),
         replica=_whole(decision["replica"]),
     )
+
+
+def _predicted(decision: pd.Series[Any], pool: str) -> Predicted | None:
+    """Return what was predicted of a pool, if it was recorded."""
+    found = {name: _number(decision.get(f"predicted_{name}_{pool}")) for name in PREDICTED}
+    return None if None in found.values() else Predicted.model_validate(found)
 
 
 def _in_words(

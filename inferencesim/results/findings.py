@@ -167,6 +167,14 @@ class Asked(Record):
     tenant: str | None
 
 
+class Predicted(Record):
+    """What was predicted of a request in one pool when it was placed; the cost is marginal, without idle time."""
+
+    ttft_s: float
+    tpot_s: float
+    cost_usd: float
+
+
 class Candidate(Record):
     """One pool, as the decision saw it.
 
@@ -177,13 +185,16 @@ class Candidate(Record):
     why : str
         The verdict in words.
     score : float or None
-        What the policy gave it; the highest wins. None where it was not asked.
+        What the policy gave it; None where it was not eligible, or not looked at.
+    predicted : Predicted or None
+        None where it was not eligible, or predictions were not recorded.
     """
 
     pool: str
     verdict: str
     why: str
     score: float | None
+    predicted: Predicted | None
 
 
 class Decided(Record):

@@ -31,6 +31,7 @@ from inferencesim.kernel.tables import LOAD
 from inferencesim.kernel.views import CACHED, TRAITS, Candidates, Request
 from inferencesim.policy import BoundPolicy, Policy
 from inferencesim.registry import Registry
+from inferencesim.routing.prediction import predict_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,6 +79,11 @@ def bind(name: str, chosen: Mapping[str, float], where: str) -> BoundPolicy:
         For an unknown policy or parameter, at `where`.
     """
     return policies.bind(find(name, chosen, where), name, chosen, "routing", signature())
+
+
+def bind_predictions() -> BoundPolicy:
+    """Return :func:`.prediction.predict_all`, which the kernel calls like a policy."""
+    return policies.bind(Policy(predict_all, "predicts"), "predictions", {}, "routing", signature())
 
 
 @functools.cache

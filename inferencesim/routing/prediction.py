@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from inferencesim.deployment.latency import latency_of, step_cost, tokens_per_step
 from inferencesim.deployment.step_time import MixedStep
 from inferencesim.jit import compiled
+from inferencesim.kernel.tables import PREDICTED
 
 if TYPE_CHECKING:
+    from inferencesim.kernel.tables import Floats, Integers
     from inferencesim.kernel.views import Candidates, Request
 
 
@@ -23,6 +25,9 @@ class Prediction(NamedTuple):
     ttft_s: float
     tpot_s: float
     cost_usd: float
+
+
+_WIDTH = len(PREDICTED)
 
 
 @compiled
@@ -83,6 +88,23 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     alone = _prefill_s(candidates, i, 0.0, 0.0, prompt, prompt / 2.0, float(traits[i]["token_budget"]))
     cost = traits[i]["usd_per_s"] * (alone + output * tpot / batch)
     return Prediction(ttft, tpot, cost)
+
+
+def predict_all(
+    request: Request,
+    candidates: Candidates,
+    predictions: Floats,
+    parameters: Floats,  # noqa: ARG001 - called like a policy
+    memory: Integers,  # noqa: ARG001
+) -> int:
+    """Fill in PREDICTED of all eligible candidates, one after another."""
+    for i in range(candidates.eligible.size):
+        if candidates.eligible[i]:
+            predicted = predict(request, candidates, i)
+            predictions[_WIDTH * i] = predicted.ttft_s
+            predictions[_WIDTH * i + 1] = predicted.tpot_s
+            predictions[_WIDTH * i + 2] = predicted.cost_usd
+    return 0
 
 
 @compiled

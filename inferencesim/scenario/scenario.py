@@ -14,11 +14,23 @@ from inferencesim.scenario.workload import WorkloadClass
 
 
 class Recording(Part):
-    """What a run keeps beside its summary."""
+    """What a run keeps beside its summary.
+
+    With `predictions`, each decision also says what TTFT, TPOT and marginal cost were predicted of every eligible
+    pool, whatever policy then chose.
+    """
 
     requests: bool = True
     decisions: bool = True
+    predictions: bool = False
     series_interval: PositiveTime | None = None
+
+    @model_validator(mode="after")
+    def _predictions_stand_with_decisions(self) -> Recording:
+        if self.predictions and not self.decisions:
+            msg = "predictions are recorded with the decisions, which are off: set decisions to true"
+            raise ValueError(msg)
+        return self
 
 
 class Scenario(Part):

@@ -59,7 +59,7 @@ def _compiled(fleet: Fleet, gateway: Gateway) -> Callable[..., int]:
 
     policy = types.FunctionType(signature())
     tables = (jit.array_type(fleet), jit.array_type(gateway))
-    entry = types.int64(*tables, policy, policy, types.boolean, types.float64)
+    entry = types.int64(*tables, policy, policy, policy, types.boolean, types.float64)
     return jit.entry_point(jit.compile_for(entry, play))
 
 

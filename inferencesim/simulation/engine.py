@@ -38,7 +38,7 @@ from inferencesim.ledger.columns import Columns
 from inferencesim.ledger.tables import decision_table, request_table
 from inferencesim.ledger.tally import Tally
 from inferencesim.policy import failed
-from inferencesim.routing.policy import bind
+from inferencesim.routing.policy import bind, bind_predictions
 from inferencesim.simulation.clients import draw_next_turns
 from inferencesim.simulation.compiling import compiled_arrival, compiled_play
 from inferencesim.simulation.entrance import new_gateway
@@ -140,6 +140,7 @@ class Simulation:
         require_measured_turns(self.plan, self.gateway)
         self.fleet = with_first_asks(new_fleet(plan, load, means), self.gateway, scenario)
         self._play = compiled_play(self.fleet, self.gateway)
+        self._predictions = bind_predictions() if plan.scenario.recording.predictions else None
         self._compiled_policies = self._kernel_policies()
         self.book = make_book(plan, self.gateway.pool_traits)
         self._tally = Tally()
@@ -151,12 +152,12 @@ class Simulation:
         self._samples = Samples(len(plan.pools))
         self._reached_s = -1.0
 
-    def _kernel_policies(self) -> tuple[BoundPolicy, BoundPolicy]:
-        """Return what the kernel is called with: the policies, or a stand-in it will not call."""
+    def _kernel_policies(self) -> tuple[BoundPolicy, BoundPolicy, BoundPolicy]:
+        """Return what the kernel is called with: policies and predictions, or a stand-in it will not call."""
         if not self._interpreted:
-            return self._placement, self._balancing
+            return self._placement, self._balancing, self._predictions or self._placement
         stand_in = bind("least_outstanding", {}, "routing")
-        return stand_in, stand_in
+        return stand_in, stand_in, stand_in
 
     def run(self) -> Result:
         """Play the scenario to its end.
@@ -211,9 +212,9 @@ class Simulation:
         if until <= self._reached_s:
             # SimPy has several events at this instant; the fleet is there already.
             return
-        placement, balancing = (policy.argument for policy in self._compiled_policies)
+        functions = [policy.argument for policy in self._compiled_policies]
         while True:
-            reason = self._play(self.fleet, self.gateway, placement, balancing, self._interpreted, until)
+            reason = self._play(self.fleet, self.gateway, *functions, self._interpreted, until)
             if reason == REACHED:
                 self._reached_s = until
                 return
@@ -243,10 +244,11 @@ class Simulation:
             close_arrival(fleet, gateway, -1, -1)
             return
         row = fleet.clock["decision_count"][0]
-        scores = gateway.decision_scores[row]
-        pool = self._choose(
-            self._placement, request, jit.plain(pool_candidates)(fleet, gateway), scores, gateway.memory[0]
-        )
+        pools, scores = jit.plain(pool_candidates)(fleet, gateway), gateway.decision_scores[row]
+        if self._predictions is not None:
+            predictions = gateway.decision_predictions[row]
+            self._predictions.choose(request, pools, predictions, self._predictions.parameters, gateway.memory[0])
+        pool = self._choose(self._placement, request, pools, scores, gateway.memory[0])
         place = 0
         if fleet.pools[pool]["replicas"] > 1:
             candidates = jit.plain(replica_candidates)(fleet, gateway, pool)
@@ -301,6 +303,7 @@ class Simulation:
                     gateway.decision_verdicts[:count],
                     gateway.decision_scores[:count],
                     self.book,
+                    gateway.decision_predictions[:count] if gateway.predict else None,
                 ),
             )
             clock["decision_count"] = 0

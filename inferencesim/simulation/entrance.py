@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferencesim.kernel.gateway import Gateway
-from inferencesim.kernel.tables import ARRIVAL, DECISION
+from inferencesim.kernel.tables import ARRIVAL, DECISION, PREDICTED
 from inferencesim.kernel.views import CACHED
 from inferencesim.routing.policy import MEMORY_SIZE
 from inferencesim.simulation.clients import new_clients
@@ -37,7 +37,9 @@ def new_gateway(
     replica_traits["identity"] = pools + np.arange(replicas)
     replica_traits["target_rate"] /= replica_traits["replicas"]
     replica_traits["replicas"] = 1
-    rows = CHUNK_ROWS if scenario.recording.decisions else 1
+    recording = scenario.recording
+    rows = CHUNK_ROWS if recording.decisions else 1
+    predicted = rows if recording.predictions else 1
     clients, turns, loops = new_clients(scenario)
     return Gateway(
         stream=stream,
@@ -61,7 +63,9 @@ def new_gateway(
         decisions=np.zeros(rows, DECISION),
         decision_verdicts=np.zeros((rows, pools), np.uint8),
         decision_scores=np.full((rows, pools), np.nan),
+        decision_predictions=np.full((predicted, len(PREDICTED) * pools), np.nan),
         reads_caches=np.array([placement.reads_caches, balancing.reads_caches], np.int64),
         seed=scenario.seed & 0x7FFFFFFF,
-        record=int(scenario.recording.decisions),
+        record=int(recording.decisions),
+        predict=int(recording.predictions),
     )

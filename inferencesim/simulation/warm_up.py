@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inferencesim.routing.policies  # noqa: F401 - files the built-in policies
 from inferencesim.ledger.sink import MemorySink
-from inferencesim.routing.policy import POLICIES, bind
+from inferencesim.routing.policy import POLICIES, bind, bind_predictions
 from inferencesim.scenario.scenario import Scenario
 from inferencesim.simulation.engine import Simulation
 from inferencesim.simulation.plan import make_plan
@@ -14,6 +14,7 @@ def warm_up() -> None:
     """Compile the kernel and every registered policy, or load them from the cache."""
     for name in POLICIES.names():
         bind(name, {}, "routing")
+    bind_predictions()
     model, chip = "llama-3.1-8b", "nvidia-h100-sxm"
     smallest = {
         "name": "warm-up",

@@ -12,8 +12,10 @@ from oracle.small import pool, scenario, work
 
 from inferencesim import Run, simulate
 from inferencesim.errors import InputError
-from inferencesim.results.audit import audit
-from inferencesim.scenario.loading import load_scenario
+from inferencesim.results.audit import audit, plan_of
+from inferencesim.results.manifest import make_manifest
+from inferencesim.scenario.loading import load_scenario, scenario_names
+from inferencesim.simulation.plan import plan_pools, settled
 
 COARSE = {"weights": "fp8", "activations": "bf16"}
 
@@ -93,6 +95,16 @@ def test_shipped_scenarios_hold(name, tmp_path):
     found = audited(tmp_path / "run")
     assert found.holds, found
     assert not found.unproven
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_every_shipped_scenario_can_be_resolved_from_its_manifest(name):
+    described = load_scenario(name)
+    plan = settled(described, plan_pools(described))
+    again = plan_of(make_manifest(plan))
+    assert again.scenario == described
+    assert (again.verdicts == plan.verdicts).all()
+    assert again.context_limits == plan.context_limits
 
 
 def first(folder, **having):

@@ -139,6 +139,60 @@ def test_what_a_cache_and_another_pool_did():
     assert "for KV to be transferred" in text
 
 
+class TestPredictions:
+    def placed(self, **routing):
+        described_ = described(recording={"predictions": True}, routing=routing)
+        pools = [each.model_copy(update={"site": "us-east-virginia"}) for each in described_.pools]
+        return simulate(described_.model_copy(update={"pools": pools}))
+
+    def test_the_best_alternative_has_its_price(self):
+        run = self.placed(placement="cheapest_feasible")
+        explanation, text = told(run, ids(run, **{"class": "kept", "pool": "us"}).iloc[0])
+        chosen, other = explanation.decided.candidates[:2]
+        assert chosen.predicted.cost_usd == pytest.approx(-chosen.score)
+        assert other.predicted.cost_usd >= chosen.predicted.cost_usd
+        assert "in the cheapest other eligible pool, eu (TTFT " in text
+        assert [each.predicted for each in explanation.decided.candidates[2:]] == [None, None]
+
+    def test_they_are_those_of_the_pool_before_the_request_came(self):
+        run = self.placed(placement="cheapest_feasible")
+        first = run.decisions.iloc[0]
+        alone = run.requests.set_index("request_id").loc[first["request_id"]]
+        assert first["predicted_ttft_s_us"] == pytest.approx(alone["ttft_s"], rel=0.05)
+        assert first["predicted_tpot_s_us"] == pytest.approx(alone["tpot_s"], rel=0.5)
+
+    def test_they_do_not_depend_on_who_chooses(self):
+        one, other = (self.placed(placement=name).decisions.iloc[0] for name in ("random", "premium_first"))
+        names = [name for name in one.index if name.startswith("predicted_")]
+        assert len(names) == 3 * 4
+        assert one[names].equals(other[names])
+
+    def test_they_change_nothing_else(self):
+        with_them, without = (simulate(described(recording={"predictions": on})) for on in (True, False))
+        assert with_them.requests.equals(without.requests)
+        assert with_them.decisions.filter(regex="^(?!predicted)").equals(without.decisions)
+
+    def test_without_an_alternative_there_is_none(self):
+        run = simulate(described(recording={"predictions": True}))
+        _, text = told(run, ids(run, **{"class": "kept", "pool": "us"}).iloc[0])
+        assert "No other pool was eligible." in text
+
+    def test_a_request_nobody_could_take_has_none(self):
+        run = simulate(described(recording={"predictions": True}))
+        rejected = run.decisions[run.decisions["pool"].isna()]
+        assert rejected.filter(like="predicted_").isna().all(axis=None)
+        _, text = told(run, rejected["request_id"].iloc[0])
+        assert "Predicted" not in text
+
+    def test_an_empty_run_has_their_columns(self):
+        run = simulate(scenario([pool("a")], [], recording={"predictions": True}))
+        assert "predicted_cost_usd_a" in run.decisions
+
+    def test_without_decisions_they_are_refused(self):
+        with pytest.raises(ValueError, match="recorded with the decisions"):
+            described(recording={"decisions": False, "predictions": True})
+
+
 def test_without_decisions_the_rest_is_told():
     run = simulate(described(recording={"decisions": False}))
     explanation, text = told(run, 0)

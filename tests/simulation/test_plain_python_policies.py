@@ -42,6 +42,7 @@ def described(**routing):
         ],
         horizon=1.0,
         routing=routing,
+        recording={"predictions": True},
     )
 
 
