@@ -103,13 +103,29 @@ def _readable(run: Run, name: str, unproven: list[str]) -> pd.DataFrame | None:
         return None
     if frame is None:
         return None
-    verdicts = [f"verdict_{pool['name']}" for pool in run.manifest.scenario["pools"]] if name == "decisions" else []
-    numbers = [column for column in _NUMBERS[name] if column not in frame or not is_numeric_dtype(frame[column])]
-    unusable = numbers + [column for column in (*_OTHERS[name], *verdicts) if column not in frame]
+    unusable = unusable_columns(name, frame, [pool["name"] for pool in run.manifest.scenario["pools"]])
     if unusable:
         unproven.append(f"The {name} have no usable {', '.join(unusable)}, so nothing can be proven from them.")
         return None
     return frame
+
+
+def unusable_columns(name: str, frame: pd.DataFrame, pools: list[str]) -> list[str]:
+    """Return the columns that a table lacks, or has no numbers in, as one of another version would."""
+    verdicts = [f"verdict_{pool}" for pool in pools] if name == "decisions" else []
+    numbers = [column for column in _NUMBERS[name] if column not in frame or not is_numeric_dtype(frame[column])]
+    return numbers + [column for column in (*_OTHERS[name], *verdicts) if column not in frame]
+
+
+def scenario_of(manifest: Manifest) -> Scenario:
+    """Return the scenario of a manifest.
+
+    Raises
+    ------
+    InputError
+        If this version reads it otherwise.
+    """
+    return validated(manifest.scenario, Scenario, "manifest.json: scenario")
 
 
 def plan_of(manifest: Manifest) -> Plan:
@@ -118,9 +134,9 @@ def plan_of(manifest: Manifest) -> Plan:
     Raises
     ------
     InputError
-        If a file it names is gone, or another version reads it otherwise.
+        If a file it names is gone, or this version reads it otherwise.
     """
-    scenario = validated(manifest.scenario, Scenario, "manifest.json: scenario")
+    scenario = scenario_of(manifest)
     return settled(scenario, plan_pools(scenario))
 
 

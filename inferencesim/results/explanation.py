@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from inferencesim.errors import InputError
-from inferencesim.kernel.tables import PREDICTED
-from inferencesim.results.audit import plan_of
+from inferencesim.kernel.tables import ELIGIBLE, PREDICTED, VERDICTS
+from inferencesim.results.audit import plan_of, scenario_of, unusable_columns
 from inferencesim.results.causes import causes
 from inferencesim.results.findings import (
     Asked,
@@ -24,7 +24,10 @@ from inferencesim.results.findings import (
 )
 
 if TYPE_CHECKING:
+    from inferencesim.results.manifest import PoolProfile
     from inferencesim.results.run import Run
+    from inferencesim.scenario.fleet import Pool
+    from inferencesim.scenario.workload import WorkloadClass
 
 
 def explain(run: Run, request_id: int) -> Explanation:
@@ -38,17 +41,25 @@ def explain(run: Run, request_id: int) -> Explanation:
     Raises
     ------
     InputError
-        If requests were not recorded, or there is no such request.
+        If requests were not recorded, there is no such request, or the run is of another version.
     """
     requests = run.requests
     row = _row_of(requests, request_id)
     if row is None:
         raise InputError(f"request {request_id}", "the run has no such request", _known(run, requests))
-    spec = _named(run.manifest.scenario["workload"], str(row["class"]))
+    scenario = scenario_of(run.manifest)
+    unusable = unusable_columns("requests", requests, [])
+    if unusable:
+        raise InputError(
+            str(run.path or run.manifest.name),
+            f"the requests have no usable {', '.join(unusable)}",
+            "Run it again with this version.",
+        )
+    asked = next(each for each in scenario.workload if each.name == row["class"])
     return Explanation(
         request_id=request_id,
-        asked=_asked(row, spec),
-        decided=_decided(run, row, spec),
+        asked=_asked(row, asked),
+        decided=_decided(run, row, asked, scenario.pools),
         happened=_happened(run, row, requests),
     )
 
@@ -69,59 +80,57 @@ def _known(run: Run, requests: pd.DataFrame) -> str:
     return known if run.complete else f"{known} It was interrupted: whoever was still inside is missing."
 
 
-def _named(specs: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    return next(each for each in specs if each["name"] == name)
-
-
-def _asked(row: pd.Series[Any], spec: dict[str, Any]) -> Asked:
-    promise = spec["promise"]
+def _asked(row: pd.Series[Any], asked: WorkloadClass) -> Asked:
+    promise = asked.promise
     return Asked(
-        class_name=spec["name"],
-        kind=spec["kind"],
+        class_name=asked.name,
+        kind=asked.kind,
         arrived_s=float(row["arrived_s"]),
         prompt_tokens=int(row["prompt_tokens"]),
         output_tokens=int(row["output_tokens"]),
-        models=tuple(spec["models"]),
+        models=asked.models,
         promise=Promised(
-            ttft_s=promise["ttft"],
-            tpot_s=promise["tpot"],
-            e2e_s=promise["e2e"],
-            deadline_s=promise["deadline"],
-            slowdown=promise["slowdown"],
+            ttft_s=promise.ttft,
+            tpot_s=promise.tpot,
+            e2e_s=promise.e2e,
+            deadline_s=promise.deadline,
+            slowdown=promise.slowdown,
         ),
-        residency=spec["residency"],
-        precision=spec["precision"],
-        priority=spec["priority"],
-        tenant=spec["tags"]["tenant"],
+        residency=asked.residency,
+        precision=asked.precision,
+        priority=asked.priority,
+        tenant=asked.tags.tenant,
     )
 
 
-def _decided(run: Run, row: pd.Series[Any], spec: dict[str, Any]) -> Decided | None:
+def _decided(run: Run, row: pd.Series[Any], asked: WorkloadClass, pools: list[Pool]) -> Decided | None:
     """Return the decision on a request, if it was recorded."""
-    scenario = run.manifest.scenario
-    if not scenario["recording"]["decisions"]:
+    if not run.manifest.scenario["recording"]["decisions"]:
         return None
     decision = _row_of(run.decisions, int(row["request_id"]))
     if decision is None:
         return None
-    models = {profile.pool: (profile.model, profile.precision) for profile in run.manifest.profiles}
-    candidates = tuple(
-        Candidate(
-            pool=pool["name"],
-            verdict=(verdict := str(decision[f"verdict_{pool['name']}"])),
-            why=_in_words(verdict, row, spec, pool, *models[pool["name"]]),
-            score=_number(decision[f"score_{pool['name']}"]) if verdict == "eligible" else None,
-            predicted=_predicted(decision, pool["name"]),
-        )
-        for pool in scenario["pools"]
-    )
+    profiles = {profile.pool: profile for profile in run.manifest.profiles}
     return Decided(
         placement=run.manifest.placement,
         balancing=run.manifest.balancing,
         snapshot_age_s=float(decision["snapshot_age_s"]),
-        candidates=candidates,
+        candidates=tuple(_candidate(decision, row, asked, pool, profiles[pool.name]) for pool in pools),
         pool=_text(decision["pool"]),
         replica=_whole(decision["replica"]),
+    )
+
+
+def _candidate(
+    decision: pd.Series[Any], row: pd.Series[Any], asked: WorkloadClass, pool: Pool, profile: PoolProfile
+) -> Candidate:
+    verdict = str(decision[f"verdict_{pool.name}"])
+    return Candidate(
+        pool=pool.name,
+        verdict=verdict,
+        why=_in_words(verdict, row, asked, pool, profile),
+        score=_number(decision[f"score_{pool.name}"]) if verdict == VERDICTS[ELIGIBLE] else None,
+        predicted=_predicted(decision, pool.name),
     )
 
 
@@ -131,21 +140,19 @@ def _predicted(decision: pd.Series[Any], pool: str) -> Predicted | None:
     return None if None in found.values() else Predicted.model_validate(found)
 
 
-def _in_words(
-    verdict: str, row: pd.Series[Any], spec: dict[str, Any], pool: dict[str, Any], model: str, precision: str
-) -> str:
+def _in_words(verdict: str, row: pd.Series[Any], asked: WorkloadClass, pool: Pool, profile: PoolProfile) -> str:
     """Return a verdict on a pool in words."""
-    serves = " and ".join([model, *pool["also_serves"]])
-    zones = " or ".join(spec["residency"] or ())
+    serves = " and ".join([profile.model, *pool.also_serves])
+    zones = " or ".join(asked.residency or ())
     words = {
         "eligible": "may serve it",
         "prefills_only": "only reads prompts for another pool",
-        "model_not_served": f"serves {serves}, and the class asks for {' or '.join(spec['models'])}",
-        "not_capable": f"serves {serves}, which cannot do work of kind {spec['kind']}",
-        "precision_too_low": f"runs in {precision}, and the class tolerates nothing below {spec['precision']}",
-        "outside_residency": f"stands in {pool['site']}, and the data must stay in {zones}",
+        "model_not_served": f"serves {serves}, and the class asks for {' or '.join(asked.models)}",
+        "not_capable": f"serves {serves}, which cannot do work of kind {asked.kind}",
+        "precision_too_low": f"runs in {profile.precision}, and the class tolerates nothing below {asked.precision}",
+        "outside_residency": f"stands in {pool.site}, and the data must stay in {zones}",
         "context_too_long": f"has no room for {row['prompt_tokens'] + row['output_tokens']:,} tokens of context",
-        "queue_full": f"had {pool['queue_limit']} requests waiting, as many as it takes",
+        "queue_full": f"had {pool.queue_limit} requests waiting, as many as it takes",
     }
     return words.get(verdict, verdict)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from doctoring import rewrite
 from oracle.small import pool, scenario, work
 
-from inferencesim import simulate
+from inferencesim import Run, simulate
 from inferencesim.errors import InputError
 from inferencesim.report.evidence import explanation_text
 from inferencesim.results.explanation import explain
@@ -210,6 +211,12 @@ class TestWhatCannotBeExplained:
         run = simulate(described(recording={"requests": False}))
         with pytest.raises(InputError, match=r"recording\.requests"):
             explain(run, 0)
+
+    def test_anything_of_another_version(self, run, tmp_path):
+        simulate(described(), out=tmp_path / "run")
+        rewrite(tmp_path / "run", "requests", lambda rows: rows.drop_columns(["waiting_s"]))
+        with pytest.raises(InputError, match=r"no usable waiting_s\. Run it again"):
+            explain(Run.load(tmp_path / "run"), 0)
 
     def test_anything_of_an_empty_run(self):
         run = simulate(scenario([pool("a")], []))
