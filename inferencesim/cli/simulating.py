@@ -87,7 +87,8 @@ def _print_summary(done: Run, output: Format) -> None:
 
     show(summary_tables(done.summary))
     if head is not None:
-        show([f"Head of its hash chain: {head}"])
+        # On one line, to be copied.
+        typer.echo(f"Head of its hash chain: {head}")
 
 
 def _save_plot(done: Run, path: Path) -> None:

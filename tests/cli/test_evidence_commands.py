@@ -31,7 +31,8 @@ TREE = {
 
 
 def invoke(*words, code=0):
-    result = CliRunner().invoke(app, [str(word) for word in words])
+    # As wide as for a file, however wide the terminal of the tests is.
+    result = CliRunner(env={"COLUMNS": "160"}).invoke(app, [str(word) for word in words])
     assert result.exit_code == code, result.output
     return result
 
