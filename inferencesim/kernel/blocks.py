@@ -162,9 +162,10 @@ def look_up(fleet: Fleet, replica: int, request: Any, cached: Any) -> None:
 def match(fleet: Fleet, slot: int, replica: int, most: int) -> int:
     """Return how many of a request's first `most` blocks the device has; their entries are left in `found`."""
     cache = device_cache(fleet, replica)
+    s = fleet.slots[slot]
     block_size = fleet.pools[fleet.replicas[replica]["pool"]]["block_size"]
     for position in range(most):
-        entry = find(fleet.caches, cache, _key_of(fleet, fleet.slots[slot], position, block_size))
+        entry = find(fleet.caches, cache, _key_of(fleet, s, position, block_size))
         if entry < 0:
             return position
         fleet.found[position] = entry
@@ -203,7 +204,7 @@ def share_blocks(fleet: Fleet, slot: int, replica: int, full: int) -> None:
     block_size = fleet.pools[fleet.replicas[replica]["pool"]]["block_size"]
     spare = 0
     for position in range(s["shared"], full):
-        key = _key_of(fleet, fleet.slots[slot], position, block_size)
+        key = _key_of(fleet, s, position, block_size)
         entry = find(fleet.caches, cache, key)
         if entry < 0:
             enter(fleet.caches, cache, key)
@@ -225,7 +226,7 @@ def release_blocks(fleet: Fleet, slot: int, replica: int, blocks: int, shared: i
         block_size = fleet.pools[fleet.replicas[replica]["pool"]]["block_size"]
         c = fleet.classes[s["class_index"]]
         for position in range(shared - 1, -1, -1):
-            entry = find(fleet.caches, cache, _key_of(fleet, fleet.slots[slot], position, block_size))
+            entry = find(fleet.caches, cache, _key_of(fleet, s, position, block_size))
             freed += fleet.caches.entries[entry]["references"] == 1
             after = ORDINARY
             if kv_after == KV_KEEP:
@@ -242,9 +243,10 @@ def fetch_from_tiers(fleet: Fleet, slot: int, replica: int, matched: int, most: 
     """Fetch the blocks after the first `matched` that the tiers have; return how many, and when the last is there."""
     pool = fleet.pools[fleet.replicas[replica]["pool"]]
     first_tier = device_cache(fleet, replica) + 1
+    s = fleet.slots[slot]
     ready_s = now
     for position in range(matched, most):
-        key = _key_of(fleet, fleet.slots[slot], position, pool["block_size"])
+        key = _key_of(fleet, s, position, pool["block_size"])
         tier = 0
         while tier < pool["tiers"] and find(fleet.caches, first_tier + tier, key) < 0:
             tier += 1
