@@ -128,7 +128,8 @@ def _write_missing(result: Result, sink: Sink) -> None:
         return
     recording, pools = result.plan.scenario.recording, len(result.plan.pools)
     if recording.requests:
-        sink.write("requests", request_table(Columns(np.zeros(0, RECORD)), result.book, np.zeros(0, np.int64)))
+        requests = Columns(np.zeros(0, RECORD), result.book.pool_of)
+        sink.write("requests", request_table(requests, result.book, np.zeros(0, np.int64)))
     if recording.decisions:
         nothing = np.zeros(0, DECISION)
         verdicts, scores = np.zeros((0, pools), np.uint8), np.zeros((0, pools))

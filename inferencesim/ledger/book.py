@@ -57,14 +57,9 @@ class Book:
     usd_per_s: NDArray[np.float64]
     usd_per_j: NDArray[np.float64]
 
-    def prefill_pool(self, requests: Columns) -> NDArray[np.int64]:
-        """Return where each request was prefilled, if in another pool than it was placed in; else −1."""
-        replica = requests["prefill_replica"]
-        return np.where(replica >= 0, self.pool_of[np.maximum(replica, 0)], -1)
-
-    def attributed_usd(self, requests: Columns, prefill_pool: NDArray[np.int64]) -> NDArray[np.float64]:
+    def attributed_usd(self, requests: Columns) -> NDArray[np.float64]:
         """Return the price of each request's share of busy time and step energy, at the rates of where it was spent."""
-        here, there = np.maximum(requests["pool"], 0), np.maximum(prefill_pool, 0)
+        here, there = np.maximum(requests["pool"], 0), np.maximum(requests["prefill_pool"], 0)
         usd: NDArray[np.float64] = (
             requests["busy_s"] * self.usd_per_s[here]
             + requests["energy_j"] * self.usd_per_j[here]

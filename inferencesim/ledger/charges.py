@@ -46,11 +46,11 @@ class Charges:
         """Return the sums so far, to go on with apart."""
         return copy.deepcopy(self)
 
-    def add(self, requests: Columns | Records, prefill_pool: NDArray[Any]) -> None:
-        """Add some requests; `prefill_pool` is where each was prefilled, if elsewhere than it was placed, else −1."""
-        self._add(0, requests["pool"], requests["class_index"], requests["busy_s"], requests["energy_j"])
-        spent = requests["prefill_busy_s"], requests["prefill_energy_j"]
-        self._add(1, prefill_pool, requests["class_index"], *spent)
+    def add(self, requests: Columns | Records) -> None:
+        """Add some requests."""
+        index = requests["class_index"]
+        self._add(0, requests["pool"], index, requests["busy_s"], requests["energy_j"])
+        self._add(1, requests["prefill_pool"], index, requests["prefill_busy_s"], requests["prefill_energy_j"])
 
     def _add(
         self,

@@ -43,9 +43,12 @@ class Columns:
     Parameters
     ----------
     records : ndarray of RECORD
+    pool_of : ndarray of int64, shape (replicas,)
+        The pool of each replica: from it comes one more field, `prefill_pool`, where a request was prefilled, if in
+        another pool than it was placed in; else −1.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, pool_of: NDArray[np.int64]) -> None:
         self.size = records.size
         # All fields have eight bytes.
         fields = records.view(np.int64).reshape(records.size, len(_NAMES)).T
@@ -56,6 +59,8 @@ class Columns:
         self._columns: dict[str, NDArray[Any]] = {
             name: words[place].view(RECORD[name]) for place, name in enumerate(_NAMES)
         }
+        replica = self["prefill_replica"]
+        self._columns["prefill_pool"] = np.where(replica >= 0, pool_of[np.maximum(replica, 0)], -1)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self._columns[name]

@@ -79,7 +79,7 @@ def request_table(requests: Columns, book: Book, verdicts: NDArray[np.int64]) ->
     placed = requests["pool"] >= 0
     pool = np.maximum(requests["pool"], 0)
     still = requests["outcome"] == OPEN
-    prefill_pool = book.prefill_pool(requests)
+    prefill_pool = requests["prefill_pool"]
     elsewhere = prefill_pool >= 0
     times, parts = requests.latencies, requests.time_parts
     media_s = np.where(requests["media_s"] > 0.0, requests["media_s"], np.nan)
@@ -113,7 +113,7 @@ def request_table(requests: Columns, book: Book, verdicts: NDArray[np.int64]) ->
         "energy_j": pa.array(requests["energy_j"]),
         "prefill_busy_s": pa.array(requests["prefill_busy_s"]),
         "prefill_energy_j": pa.array(requests["prefill_energy_j"]),
-        "attributed_cost_usd": pa.array(book.attributed_usd(requests, prefill_pool)),
+        "attributed_cost_usd": pa.array(book.attributed_usd(requests)),
     }
     return pa.table(columns).replace_schema_metadata({"inferencesim_schema": str(SCHEMA_VERSION)})
 

@@ -312,9 +312,9 @@ class Simulation:
             del self._series[:-1]
 
     def _book(self, records: Records, end_s: float) -> None:
-        requests = Columns(records)
+        requests = Columns(records, self.book.pool_of)
         verdicts = self._tally.add(requests, self.book, end_s)
-        self._charged.add(requests, self.book.prefill_pool(requests))
+        self._charged.add(requests)
         if self.plan.scenario.recording.requests:
             self._sink.write("requests", request_table(requests, self.book, verdicts))
 
@@ -329,8 +329,7 @@ class Simulation:
         charges = self._charged.copy()
         left = self.fleet.done[: int(self.fleet.clock["done_count"][0])]
         for records in (left, self._inside(at_s)):
-            requests = Columns(records)
-            charges.add(requests, self.book.prefill_pool(requests))
+            charges.add(Columns(records, self.book.pool_of))
         return charges
 
     def _book_open(self, end_s: float) -> None:

@@ -76,7 +76,7 @@ def crafted(played, requests, start, stop):
     charged = records[records["left_s"] < start.at_s], records[records["arrived_s"] < stop.at_s]
     window, charges = (start, stop), (Charges(2, 2), Charges(2, 2))
     for sums, some in zip(charges, charged, strict=True):
-        sums.add(some, some["prefill_pool"])
+        sums.add(some)
     return dataclasses.replace(played, requests=records, arrived=records.size, window=window, charges=charges)
 
 
