@@ -2,10 +2,11 @@
 
 Each case is a fleet of identical replicas (llama-3.1-8b on one H100 each) under Poisson arrivals of 500 prompt and 250
 output tokens, at 65 % of the fleet's own saturation throughput, which is measured first by flooding one replica. Every
-case runs in a process of its own with requests, decisions and series recorded to Parquet; the clock covers drawing the
-load, simulating and writing, and leaves out imports and loading compiled code, which are reported apart.
+case runs in a process of its own with full evidence (requests, decisions) and series recorded to Parquet, but for two that
+sample the evidence or leave it out; the clock covers drawing the load, simulating and writing, and leaves out imports and
+loading compiled code, which are reported apart.
 
-Three more cases replay traces with prefix caching on, whose blocks the kernel looks up one by one: both of Mooncake's
+Three more replay traces with prefix caching on, whose blocks the kernel looks up one by one: both of Mooncake's
 that have a known hit rate, and twelve hours of coding agents' sessions, 1,900 blocks a request. They are passed over
 where ``../shared/traces`` is not there. Reading such a trace takes longer than playing it, so their clock covers
 simulating and writing alone.
@@ -59,6 +60,7 @@ class Case:
     interpreted: bool = False
     target_per_s: float | None = None
     trace: Replayed | None = None
+    evidence: str = "full"
 
 
 def _mooncake(name: str, horizon_s: float) -> Replayed:
@@ -79,6 +81,8 @@ _AGENTS = Replayed(
 CASES = (
     Case("4 replicas", 4, 400_000, "least_outstanding", target_per_s=75_000),
     Case("64 replicas", 64, 400_000, "least_outstanding", target_per_s=75_000),
+    Case("64 replicas, evidence sampled", 64, 400_000, "least_outstanding", evidence="sampled"),
+    Case("64 replicas, evidence off", 64, 400_000, "least_outstanding", evidence="off"),
     Case("1,000 replicas", 1000, 400_000, "least_outstanding", target_per_s=60_000),
     Case("1,000 replicas, power of two", 1000, 400_000, "power_of_two"),
     Case("1,000,000 requests, 64 replicas", 64, 1_000_000, "least_outstanding"),
@@ -112,7 +116,7 @@ class Measured:
     recorded: str
 
 
-def scenario_of(replicas: int, rate: float, horizon_s: float, balancing: str) -> object:
+def scenario_of(replicas: int, rate: float, horizon_s: float, balancing: str, evidence: str = "full") -> object:
     """Return the scenario of a case."""
     from inferencesim.scenario.scenario import Scenario
 
@@ -132,6 +136,7 @@ def scenario_of(replicas: int, rate: float, horizon_s: float, balancing: str) ->
                 }
             ],
             "routing": {"balancing": balancing},
+            "recording": {"evidence": evidence},
         }
     )
 
@@ -187,7 +192,7 @@ def measure(case: Case) -> Measured:
     rate = saturation_per_s() * LOAD * case.replicas
     warm_start_s = time.perf_counter() - began
     if case.trace is None:
-        scenario = scenario_of(case.replicas, rate, case.requests / rate, case.balancing)
+        scenario = scenario_of(case.replicas, rate, case.requests / rate, case.balancing, case.evidence)
     else:
         scenario = scenario_of_trace(case, case.trace)
     if case.interpreted:
@@ -213,7 +218,7 @@ def measure(case: Case) -> Measured:
         import_s=import_s,
         warm_start_s=warm_start_s,
         bytes_per_request=(peak_bytes - before_bytes) / result.arrived,
-        recorded="requests, decisions, series (Parquet)",
+        recorded=f"evidence {case.evidence}, series (Parquet)",
     )
 
 
@@ -300,7 +305,7 @@ def main() -> None:
         )
     console.print(table)
     console.print(
-        f"yardstick: {yardstick:,.0f} bare SimPy timeouts/s on this machine; recorded: requests, decisions, series"
+        f"yardstick: {yardstick:,.0f} bare SimPy timeouts/s on this machine; recorded: full evidence and series"
     )
     if arguments.json:
         document = {"simpy_timeouts_per_s": yardstick, "cases": rows}

@@ -117,21 +117,19 @@ def _with_seed(scenario: Scenario | dict[str, Any] | str | Path, seed: int | Non
 
 
 def _write_missing(result: Result, sink: Sink) -> None:
-    """Write tables nothing came for with no rows, so that a quiet run has its columns too."""
+    """Write tables no row came for, so that a quiet run has its columns too."""
     import numpy as np
 
     from inferencesim.kernel.tables import DECISION, PREDICTED, RECORD
     from inferencesim.ledger.columns import Columns
     from inferencesim.ledger.tables import decision_table, request_table
 
-    if result.arrived > 0:
-        return
     recording, pools = result.plan.scenario.recording, len(result.plan.pools)
-    if recording.requests:
-        requests = Columns(np.zeros(0, RECORD), result.book.pool_of)
-        sink.write("requests", request_table(requests, result.book, np.zeros(0, np.int64)))
-    if recording.decisions:
-        nothing = np.zeros(0, DECISION)
-        verdicts, scores = np.zeros((0, pools), np.uint8), np.zeros((0, pools))
-        predictions = np.zeros((0, len(PREDICTED) * pools)) if recording.predictions else None
-        sink.write("decisions", decision_table(nothing, verdicts, scores, result.book, predictions))
+    if result.kept > 0 or recording.evidence == "off":
+        return
+    requests = Columns(np.zeros(0, RECORD), result.book.pool_of)
+    sink.write("requests", request_table(requests, result.book, np.zeros(0, np.int64)))
+    nothing = np.zeros(0, DECISION)
+    verdicts, scores = np.zeros((0, pools), np.uint8), np.zeros((0, pools))
+    predictions = np.zeros((0, len(PREDICTED) * pools)) if recording.predictions else None
+    sink.write("decisions", decision_table(nothing, verdicts, scores, result.book, predictions))

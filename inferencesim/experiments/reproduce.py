@@ -194,7 +194,7 @@ def scenario_of(measurement: Measurement, *, pool: dict[str, Any], load: dict[st
         "warm_up": 0,
         "pools": pools,
         "workload": [asked | load],
-        "recording": {"requests": False, "decisions": False, "series_interval": HORIZON_S},
+        "recording": {"evidence": "off", "series_interval": HORIZON_S},
     }
 
 

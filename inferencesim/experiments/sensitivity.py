@@ -262,7 +262,7 @@ def _unrecorded(scenario: Scenario) -> dict[str, Any]:
 
     Other processes take it in this form: generic models cannot be pickled.
     """
-    nothing = Recording(requests=False, decisions=False, series_interval=scenario.horizon)
+    nothing = Recording(evidence="off", series_interval=scenario.horizon)
     return scenario.model_copy(update={"recording": nothing}).model_dump(mode="json", by_alias=True)
 
 

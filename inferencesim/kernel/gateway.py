@@ -11,6 +11,7 @@ from inferencesim.kernel.blocks import look_up, match
 from inferencesim.kernel.decode import count_service, steps_done
 from inferencesim.kernel.heap import add_timer
 from inferencesim.kernel.queue import count_coming, first_waiting, leave, queue_up, take_slot
+from inferencesim.kernel.sample import is_kept, task_key
 from inferencesim.kernel.steps import disturb
 from inferencesim.kernel.tables import (
     CANCELLED,
@@ -28,7 +29,7 @@ from inferencesim.kernel.tables import (
     Integers,
     Records,
 )
-from inferencesim.kernel.views import Candidates, Request, mix
+from inferencesim.kernel.views import Candidates, Request
 from inferencesim.references import by_reference
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Gateway(NamedTuple):
     decision_predictions: Floats  #: (decisions, P · PREDICTED)
     reads_caches: Integers  #: whether placement does, and balancing
     seed: int
-    record: int  #: 1 to keep decisions
+    kept_below: int  #: decisions are kept of the tasks below this; see :mod:`.sample`
     predict: int  #: 1 to keep with each what is predicted of the pools
 
 
@@ -90,7 +91,13 @@ def request_view(fleet: Fleet, gateway: Gateway, arrival: Any, now: float) -> Re
 @inner_inlined
 def _key_of(gateway: Gateway, arrival: Any) -> int:
     """Return 31 random bits of a request's own: the same under every policy."""
-    return mix(mix(gateway.seed, arrival["class_index"] + 1), arrival["task"] + 1)
+    return task_key(gateway.seed, arrival["class_index"], arrival["task"])
+
+
+@inner_inlined
+def keeps(gateway: Gateway, arrival: Any) -> bool:
+    """Tell whether the decision on a request is kept."""
+    return is_kept(_key_of(gateway, arrival), gateway.kept_below)
 
 
 @inner
@@ -166,7 +173,8 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
     replica = -1
     if pool >= 0:
         replica = fleet.pools[pool]["first_replica"] + place
-    if gateway.record:
+    kept = keeps(gateway, arrival)
+    if kept:
         decision = gateway.decisions[row]
         decision["request_id"] = arrival["request_id"]
         decision["time_s"] = now
@@ -229,7 +237,7 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
     s["abort"] = OPEN
     clock["arrived"] += 1
     clock["inside"] += 1
-    if gateway.record:
+    if kept:
         clock["decision_count"] += 1
     if pool < 0:
         for each in range(fleet.pools.size):

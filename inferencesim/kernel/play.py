@@ -26,6 +26,7 @@ from inferencesim.kernel.gateway import (
     Gateway,
     admit,
     filter_pools,
+    keeps,
     look_into_all_caches,
     look_into_caches,
     pool_candidates,
@@ -222,7 +223,7 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, predict: A
     request = request_view(fleet, gateway, arrival, clock["now_s"])
     row = clock["decision_count"]
     pools, scores = pool_candidates(fleet, gateway), gateway.decision_scores[row]
-    if gateway.predict:
+    if gateway.predict and keeps(gateway, arrival):
         predictions = gateway.decision_predictions[row]
         predict(request, pools, predictions, gateway.placement_parameters, gateway.memory[0])
     pool = place(request, pools, scores, gateway.placement_parameters, gateway.memory[0])

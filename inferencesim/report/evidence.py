@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _COLOUR = {
     "unchanged": "green",
     "proven": "green",
+    "sampled": "yellow",
     "changed": "bold red",
     "broken": "bold red",
     "unproven": "yellow",
@@ -42,6 +43,10 @@ def audit_tables(found: Audit) -> list[RenderableType]:
     parts: list[RenderableType] = [head, chain]
     if found.chain.head is not None:
         parts.append(Text(f"head: {found.chain.head}"))
+    covered = found.coverage
+    if covered.evidence != "full":
+        of = "" if covered.arrived is None else f" of {covered.arrived:,}"
+        parts.append(Text(f"evidence {covered.evidence}: rows of {covered.kept:,}{of} requests", style="yellow"))
     if found.constraints:
         parts.append(_constraint_table(found))
         parts += [
@@ -50,7 +55,7 @@ def audit_tables(found: Audit) -> list[RenderableType]:
             if each.state == "broken"
         ]
     if found.classes:
-        parts.append(_promise_table(found.classes))
+        parts.append(_promise_table(found))
         if any(each.causes for each in found.classes):
             parts.append(_cause_table(found.classes))
     parts += [Text(f"Unproven: {each}", style="yellow") for each in found.unproven]
@@ -68,9 +73,10 @@ def _constraint_table(found: Audit) -> Table:
     return table
 
 
-def _promise_table(classes: tuple[ClassPromises, ...]) -> Table:
-    table = new_table("Promises, of the whole run", "class", "requests", "kept", "broken", "open")
-    for each in classes:
+def _promise_table(found: Audit) -> Table:
+    whose = "the whole run" if found.coverage.evidence == "full" else "the requests in the sample"
+    table = new_table(f"Promises, of {whose}", "class", "requests", "kept", "broken", "open")
+    for each in found.classes:
         table.add_row(each.name, count(each.requests), count(each.kept), count(each.broken), count(each.open))
     return table
 

@@ -12,6 +12,7 @@ from inferencesim.ledger.columns import TIME_PARTS
 from inferencesim.results.causes import causes
 from inferencesim.results.chain_check import check_chain
 from inferencesim.results.constraints import check_constraints
+from inferencesim.results.coverage import all_there, coverage_of
 from inferencesim.results.findings import Audit, CauseCount, ClassPromises, Constraint
 from inferencesim.scenario.scenario import Scenario
 from inferencesim.simulation.plan import Plan, plan_pools, settled
@@ -27,7 +28,7 @@ _WORST = 3
 #: Columns an audit needs, numbers and others; of decisions also each pool's verdict.
 _NUMBERS = {
     "requests": (
-        *("request_id", "replica", "prompt_tokens", "output_tokens", "arrived_s", "finished_s", "queue_time_s"),
+        *("request_id", "task", "replica", "prompt_tokens", "output_tokens", "arrived_s", "finished_s", "queue_time_s"),
         *("ttft_s", "tpot_s", "e2e_s", *TIME_PARTS),
     ),
     "decisions": ("request_id", "replica", "time_s"),
@@ -61,10 +62,9 @@ def audit(run: Run, expected: str | None = None) -> Audit:
     constraints: tuple[Constraint, ...] = ()
     classes: tuple[ClassPromises, ...] = ()
     requests, decisions = (_readable(run, name, unproven) for name in ("requests", "decisions"))
-    if not manifest.scenario["recording"]["requests"]:
-        unproven.append("Requests were not recorded: which promises broke, and why, is not known one by one.")
-    if not manifest.scenario["recording"]["decisions"]:
-        unproven.append("Decisions were not recorded: why requests went where they did is not known.")
+    coverage = coverage_of(run, requests)
+    if coverage.why:
+        unproven.append(coverage.why)
     if not run.complete:
         unproven.append(
             "The run did not come to its end: of requests that never left, and of parts lost, it is silent."
@@ -77,8 +77,11 @@ def audit(run: Run, expected: str | None = None) -> Audit:
         unproven += _other_profiles(plan, manifest)
         end_s = run.summary.window.end_s if run.complete else None
         constraints = check_constraints(plan, requests, decisions, end_s)
-        constraints += _all_there(run, requests)
-        unproven += [f"{each.statement}: {each.why}." for each in constraints if each.state == "unproven"]
+        if coverage.evidence == "sampled":
+            constraints = tuple(_of_a_sample(each) for each in constraints)
+        constraints += all_there(run, requests, plan)
+        if coverage.evidence != "off":
+            unproven += [f"{each.statement}: {each.why}." for each in constraints if each.state == "unproven"]
         if requests is not None:
             classes = broken_promises(requests, plan, end_s or plan.scenario.horizon)
     holds = chain.state != "changed" and all(each.state != "broken" for each in constraints)
@@ -88,10 +91,16 @@ def audit(run: Run, expected: str | None = None) -> Audit:
         complete=run.complete,
         holds=holds,
         chain=chain,
+        coverage=coverage,
         constraints=constraints,
         classes=classes,
         unproven=tuple(unproven),
     )
+
+
+def _of_a_sample(found: Constraint) -> Constraint:
+    """Return what was found of a constraint, where it was held against a sample of the requests only."""
+    return found.model_copy(update={"state": "sampled"}) if found.state == "proven" else found
 
 
 def _readable(run: Run, name: str, unproven: list[str]) -> pd.DataFrame | None:
@@ -172,32 +181,6 @@ def _counted(lost: pd.DataFrame) -> tuple[CauseCount, ...]:
             CauseCount(what=what, by=cause, requests=len(group), worst=tuple(int(number) for number in worst))
         )
     return tuple(sorted(counts, key=lambda each: -each.requests))
-
-
-def _all_there(run: Run, requests: pd.DataFrame | None) -> tuple[Constraint, ...]:
-    """Hold the number of rows against the summary's: a request left out breaks no constraint of its own."""
-    statement = "as many requests as the summary counts, each outcome by itself"
-    if requests is None or not run.complete:
-        return ()
-    said = run.summary.conservation.model_dump()
-    arrived = said.pop("arrived")
-    outcomes = requests["outcome"].astype(str).value_counts().to_dict()
-    there = {name: int(outcomes.get(name, 0)) for name in said}
-    differs = [
-        f"{said[name]:,} {name} in the summary, {there[name]:,} rows" for name in said if said[name] != there[name]
-    ]
-    missing = abs(arrived - len(requests))
-    return (
-        Constraint(
-            name="all_there",
-            statement=statement,
-            state="broken" if differs or missing else "proven",
-            rows=len(requests),
-            broken=max(missing, len(differs)),
-            examples=(),
-            why="; ".join(differs),
-        ),
-    )
 
 
 def _other_profiles(plan: Plan, manifest: Manifest) -> list[str]:

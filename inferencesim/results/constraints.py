@@ -105,7 +105,7 @@ def check_constraints(
     plan : Plan
         Of the manifest's scenario.
     requests, decisions : DataFrame or None
-        Its tables; None where one was not recorded, which leaves some constraints unproven.
+        Its tables; None where one is not there, which leaves some constraints unproven.
     end_s : float or None
         When the simulation stopped; None of a run that did not come to its end.
     """

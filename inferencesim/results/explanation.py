@@ -41,12 +41,12 @@ def explain(run: Run, request_id: int) -> Explanation:
     Raises
     ------
     InputError
-        If requests were not recorded, there is no such request, or the run is of another version.
+        If the request was not kept, there is none such, or the run is of another version.
     """
     requests = run.requests
     row = _row_of(requests, request_id)
     if row is None:
-        raise InputError(f"request {request_id}", "the run has no such request", _known(run, requests))
+        raise _missing(run, requests, request_id)
     scenario = scenario_of(run.manifest)
     unusable = unusable_columns("requests", requests, [])
     if unusable:
@@ -69,6 +69,18 @@ def _row_of(table: pd.DataFrame, request_id: int) -> pd.Series[Any] | None:
         return None
     found = table[table["request_id"] == request_id]
     return None if found.empty else found.iloc[0]
+
+
+def _missing(run: Run, requests: pd.DataFrame, request_id: int) -> InputError:
+    """Say why a request cannot be explained: it was not kept, or never came."""
+    came = request_id >= 0 and (not run.complete or request_id < run.summary.conservation.arrived)
+    if run.evidence == "sampled" and came:
+        return InputError(
+            f"request {request_id}",
+            f"its rows were not kept: evidence was sampled, and the run has those of {len(requests):,} requests",
+            "With recording.evidence=full the same scenario and seed keep all.",
+        )
+    return InputError(f"request {request_id}", "the run has no such request", _known(run, requests))
 
 
 def _known(run: Run, requests: pd.DataFrame) -> str:
@@ -105,8 +117,6 @@ def _asked(row: pd.Series[Any], asked: WorkloadClass) -> Asked:
 
 def _decided(run: Run, row: pd.Series[Any], asked: WorkloadClass, pools: list[Pool]) -> Decided | None:
     """Return the decision on a request, if it was recorded."""
-    if not run.manifest.scenario["recording"]["decisions"]:
-        return None
     decision = _row_of(run.decisions, int(row["request_id"]))
     if decision is None:
         return None

@@ -29,6 +29,27 @@ class ChainFinding(Record):
     why: str
 
 
+class Coverage(Record):
+    """How much of the run the recorded rows cover.
+
+    Attributes
+    ----------
+    evidence : {"full", "sampled", "off"}
+        What the run was told to keep.
+    kept : int
+        Requests whose rows are there.
+    arrived : int or None
+        As many came; None of a run that did not come to its end.
+    why : str
+        What cannot be proven of the rest; empty where evidence is full.
+    """
+
+    evidence: Literal["full", "sampled", "off"]
+    kept: int
+    arrived: int | None
+    why: str
+
+
 class Constraint(Record):
     """One hard constraint, held against every row it concerns.
 
@@ -38,7 +59,8 @@ class Constraint(Record):
         A verdict of the decisions table, or what else was checked.
     statement : str
         In words, as it should be.
-    state : {"proven", "broken", "unproven"}
+    state : {"proven", "sampled", "broken", "unproven"}
+        ``sampled``: proven of the rows that a sample kept, and of no others.
     rows : int
         Rows it was held against.
     broken : int
@@ -51,7 +73,7 @@ class Constraint(Record):
 
     name: str
     statement: str
-    state: Literal["proven", "broken", "unproven"]
+    state: Literal["proven", "sampled", "broken", "unproven"]
     rows: int
     broken: int
     examples: tuple[int, ...]
@@ -90,7 +112,7 @@ class CauseCount(Cause):
 
 
 class ClassPromises(Record):
-    """What became of the promises of one class in the whole run, warm-up included.
+    """What became of the promises of one class, of all its requests whose rows were kept, warm-up included.
 
     Attributes
     ----------
@@ -123,9 +145,10 @@ class Audit(Record):
     holds : bool
         Whether no row was changed and no constraint broken, as far as it can be proven.
     chain : ChainFinding
+    coverage : Coverage
     constraints : tuple of Constraint
     classes : tuple of ClassPromises
-        Empty where requests were not recorded.
+        Of the requests kept; empty where none were.
     unproven : tuple of str
         What cannot be proven of this run, and why, in sentences.
     """
@@ -136,6 +159,7 @@ class Audit(Record):
     complete: bool
     holds: bool
     chain: ChainFinding
+    coverage: Coverage
     constraints: tuple[Constraint, ...]
     classes: tuple[ClassPromises, ...]
     unproven: tuple[str, ...]
@@ -291,7 +315,7 @@ class Explanation(Record):
     request_id : int
     asked : Asked
     decided : Decided or None
-        None where decisions were not recorded.
+        None where its decision is missing.
     happened : Happened
     """
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from inferencesim.results.manifest import Manifest
     from inferencesim.results.records import Summary
+    from inferencesim.scenario.scenario import Evidence
     from inferencesim.workload.traces.record import MalformedRow
 
 
@@ -68,6 +69,12 @@ class Run:
         return self.manifest.status == "complete"
 
     @property
+    def evidence(self) -> Evidence:
+        """Of which requests the rows were kept."""
+        evidence: Evidence = self.manifest.scenario["recording"].get("evidence", "full")
+        return evidence
+
+    @property
     def summary(self) -> Summary:
         """The summary.
 
@@ -84,7 +91,7 @@ class Run:
 
     @functools.cached_property
     def requests(self) -> pd.DataFrame:
-        """One row per request, with hardware, model and precision of the pool that served it."""
+        """One row per request that was kept, with hardware, model and precision of the pool that served it."""
         import pandas as pd
 
         frame = self._frame("requests")
@@ -97,7 +104,7 @@ class Run:
 
     @functools.cached_property
     def decisions(self) -> pd.DataFrame:
-        """One row per placement decision: verdict and score of every pool, and the choice."""
+        """One row per placement decision that was kept: verdict and score of every pool, and the choice."""
         return self._frame("decisions")
 
     @functools.cached_property
@@ -119,8 +126,7 @@ class Run:
         frame = self.recorded(name)
         if frame is not None:
             return frame
-        if not self.manifest.scenario["recording"].get(name, True):
-            raise InputError(
-                f"recording.{name}", f"the run kept no {name}", f"Set recording.{name} to true and run again."
-            )
+        if name != "series" and self.evidence == "off":
+            remedy = "Set recording.evidence to full or sampled and run again."
+            raise InputError("recording.evidence", f"it was off, and the run kept no {name}", remedy)
         return pd.DataFrame()

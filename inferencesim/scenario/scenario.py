@@ -4,31 +4,57 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from inferencesim.scenario.base import Part, PositiveTime, Time
+from inferencesim.scenario.base import Part, PositiveTime, SampledShare, Time
 from inferencesim.scenario.economics import Economics
 from inferencesim.scenario.fleet import Pool
 from inferencesim.scenario.routing import Routing
 from inferencesim.scenario.workload import WorkloadClass
 
+#: Of which requests the rows are kept.
+Evidence = Literal["full", "sampled", "off"]
+
+#: Of tasks, where evidence is sampled and nobody says how many.
+_SAMPLED_SHARE = 0.01
+
 
 class Recording(Part):
-    """What a run keeps beside its summary.
+    """What a run keeps beside its summary, which counts every request whatever is kept.
 
-    With `predictions`, each decision also says what TTFT, TPOT and marginal cost were predicted of every eligible
-    pool, whatever policy then chose.
+    `evidence` is the rows of requests and of decisions: all (``full``), those of a `share` of tasks (``sampled``;
+    1 % unless it is said), or none (``off``). Which tasks are kept follows from seed, class and number of the task: it
+    is the same under every policy, and a task is kept with all its rows or none.
+
+    With `predictions`, each decision kept also says what TTFT, TPOT and marginal cost were predicted of every
+    eligible pool, whatever policy then chose.
     """
 
-    requests: bool = True
-    decisions: bool = True
+    evidence: Evidence = "full"
+    share: SampledShare | None = None
     predictions: bool = False
     series_interval: PositiveTime | None = None
 
+    @property
+    def kept_share(self) -> float:
+        """The share of tasks whose rows are kept."""
+        if self.evidence == "sampled":
+            return _SAMPLED_SHARE if self.share is None else self.share
+        return 1.0 if self.evidence == "full" else 0.0
+
+    @field_validator("evidence", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        # To YAML `off` is the same as `false`.
+        return "off" if value is False else value
+
     @model_validator(mode="after")
-    def _predictions_stand_with_decisions(self) -> Recording:
-        if self.predictions and not self.decisions:
-            msg = "predictions are recorded with the decisions, which are off: set decisions to true"
+    def _what_stands_with_evidence(self) -> Recording:
+        if self.predictions and self.evidence == "off":
+            msg = "predictions are recorded with the decisions, and evidence is off: set evidence to full or sampled"
+            raise ValueError(msg)
+        if self.share is not None and self.evidence != "sampled":
+            msg = f"share is of sampled evidence, and evidence is {self.evidence}: set evidence to sampled"
             raise ValueError(msg)
         return self
 

@@ -31,6 +31,7 @@ from inferencesim.kernel.play import (
     TABLE_FULL,
     TURNS_USED,
 )
+from inferencesim.kernel.sample import are_kept
 from inferencesim.kernel.tables import OPEN, REQUEST
 from inferencesim.kernel.views import inside_pool
 from inferencesim.ledger.charges import Charges
@@ -86,6 +87,8 @@ class Result:
         When the simulation stopped.
     arrived : int
         Requests that reached the gateway.
+    kept : int
+        Of those, the ones whose rows are in the sink.
     malformed : tuple of MalformedRow
         Trace rows left out.
     """
@@ -99,6 +102,7 @@ class Result:
     samples: Samples
     end: Mark
     arrived: int
+    kept: int
     malformed: tuple[MalformedRow, ...]
 
 
@@ -151,6 +155,7 @@ class Simulation:
         self._gaps_before = self.fleet.gaps.copy()
         self._samples = Samples(len(plan.pools))
         self._reached_s = -1.0
+        self._kept = 0
 
     def _kernel_policies(self) -> tuple[BoundPolicy, BoundPolicy, BoundPolicy]:
         """Return what the kernel is called with: policies and predictions, or a stand-in it will not call."""
@@ -194,6 +199,7 @@ class Simulation:
             samples=self._samples,
             end=end,
             arrived=int(self.fleet.clock["arrived"][0]),
+            kept=self._kept,
             malformed=self._malformed,
         )
 
@@ -315,7 +321,14 @@ class Simulation:
         requests = Columns(records, self.book.pool_of)
         verdicts = self._tally.add(requests, self.book, end_s)
         self._charged.add(requests)
-        if self.plan.scenario.recording.requests:
+        scenario = self.plan.scenario
+        if scenario.recording.evidence == "off":
+            return
+        if scenario.recording.evidence == "sampled":
+            kept = are_kept(scenario.seed, scenario.recording.kept_share, requests["class_index"], requests["task"])
+            requests, verdicts = Columns(records[kept], self.book.pool_of), verdicts[kept]
+        if requests.size > 0:
+            self._kept += requests.size
             self._sink.write("requests", request_table(requests, self.book, verdicts))
 
     def _inside(self, at_s: float) -> Records:

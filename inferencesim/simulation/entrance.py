@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferencesim.kernel.gateway import Gateway
+from inferencesim.kernel.sample import kept_below
 from inferencesim.kernel.tables import ARRIVAL, DECISION, PREDICTED
 from inferencesim.kernel.views import CACHED
 from inferencesim.routing.policy import MEMORY_SIZE
@@ -38,7 +39,7 @@ def new_gateway(
     replica_traits["target_rate"] /= replica_traits["replicas"]
     replica_traits["replicas"] = 1
     recording = scenario.recording
-    rows = CHUNK_ROWS if recording.decisions else 1
+    rows = 1 if recording.evidence == "off" else CHUNK_ROWS
     predicted = rows if recording.predictions else 1
     clients, turns, loops = new_clients(scenario)
     return Gateway(
@@ -66,6 +67,6 @@ def new_gateway(
         decision_predictions=np.full((predicted, len(PREDICTED) * pools), np.nan),
         reads_caches=np.array([placement.reads_caches, balancing.reads_caches], np.int64),
         seed=scenario.seed & 0x7FFFFFFF,
-        record=int(recording.decisions),
+        kept_below=kept_below(recording.kept_share),
         predict=int(recording.predictions),
     )

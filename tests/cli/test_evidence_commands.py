@@ -88,8 +88,10 @@ class TestAudit:
         assert "not the one expected" in invoke("audit", folder, "--expect", "0" * 64, code=3).stdout
 
     def test_what_is_not_recorded_is_said(self, scenario_file, tmp_path):
-        invoke("run", scenario_file, "--set", "recording.requests=false", "--out", tmp_path / "off")
-        assert "Unproven: Requests were not recorded" in invoke("audit", tmp_path / "off").stdout
+        invoke("run", scenario_file, "--set", "recording.evidence=off", "--out", tmp_path / "off")
+        text = invoke("audit", tmp_path / "off").stdout
+        assert "evidence off: rows of 0 of " in text
+        assert text.count("Unproven: ") == 1
 
     def test_bad_input_is_one_line(self, run, tmp_path):
         assert "--expect: 'abc' is no head" in invoke("audit", run[0], "--expect", "abc", code=2).stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from doctoring import rewrite
 from oracle.small import pool, scenario, work
@@ -191,12 +193,13 @@ class TestPredictions:
 
     def test_without_decisions_they_are_refused(self):
         with pytest.raises(ValueError, match="recorded with the decisions"):
-            described(recording={"decisions": False, "predictions": True})
+            described(recording={"evidence": "off", "predictions": True})
 
 
-def test_without_decisions_the_rest_is_told():
-    run = simulate(described(recording={"decisions": False}))
-    explanation, text = told(run, 0)
+def test_without_its_decision_the_rest_is_told(tmp_path):
+    simulate(described(), out=tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "decisions")
+    explanation, text = told(Run.load(tmp_path / "run"), 0)
     assert explanation.decided is None
     assert "was not recorded" in text
     assert "Asked at" in text
@@ -207,10 +210,21 @@ class TestWhatCannotBeExplained:
         with pytest.raises(InputError, match=r"no such request\. Its ids run from 0 to"):
             explain(run, 10**9)
 
-    def test_anything_where_requests_were_not_recorded(self):
-        run = simulate(described(recording={"requests": False}))
-        with pytest.raises(InputError, match=r"recording\.requests"):
+    def test_anything_where_evidence_is_off(self):
+        run = simulate(described(recording={"evidence": "off"}))
+        with pytest.raises(InputError, match=r"Set recording\.evidence to full"):
             explain(run, 0)
+
+    def test_a_request_outside_the_sample(self):
+        run = simulate(described(recording={"evidence": "sampled", "share": 0.2}))
+        kept = set(run.requests["request_id"])
+        left_out = next(number for number in range(len(kept) + 1) if number not in kept)
+        with pytest.raises(InputError, match=r"its rows were not kept.*With recording\.evidence=full"):
+            explain(run, left_out)
+        explain(run, min(kept))
+        for never in (-1, run.summary.conservation.arrived):
+            with pytest.raises(InputError, match="no such request"):
+                explain(run, never)
 
     def test_anything_of_another_version(self, run, tmp_path):
         simulate(described(), out=tmp_path / "run")

@@ -38,7 +38,6 @@ def two_pools(**said):
         horizon=110.0,
         warm_up=10.0,
         economics={"electricity": "$0.36/kWh", "pue": 1.5, "carbon": "360 g/kWh"},
-        recording={"decisions": False},
         **said,
     )
 

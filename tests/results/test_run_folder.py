@@ -116,9 +116,9 @@ def test_a_run_without_load_has_empty_tables_with_all_columns(tmp_path):
 
 
 def test_a_table_that_was_not_recorded_says_so(tmp_path):
-    run = simulate(small(recording={"requests": False, "decisions": False}), out=tmp_path / "run")
+    run = simulate(small(recording={"evidence": "off"}), out=tmp_path / "run")
     assert run.summary.fleet.arrived > 100
-    with pytest.raises(InputError, match=r"recording\.requests"):
+    with pytest.raises(InputError, match=r"recording\.evidence"):
         _ = run.requests
     assert not run.series.empty
 

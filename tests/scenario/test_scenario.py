@@ -61,8 +61,7 @@ def test_the_defaults_are_the_documented_ones():
     assert plain.routing.placement.policy == "least_normalised_load"
     assert plain.routing.balancing.policy == "least_outstanding"
     assert plain.routing.snapshot_age == 0.0
-    assert plain.recording.requests
-    assert plain.recording.decisions
+    assert plain.recording.evidence == "full"
 
 
 def test_a_scenario_is_frozen():
@@ -110,7 +109,7 @@ def test_the_digest_is_of_the_content_not_of_the_writing():
         ("workload.0.promise", {"ttft": 1}),
         ("routing", {"placement": {"policy": "cheapest_feasible", "parameters": {"margin": 0.7}}}),
         ("economics", {"pue": 1.0}),
-        ("recording", {"requests": False}),
+        ("recording", {"evidence": "off"}),
     ],
 )
 def test_every_change_changes_the_digest(path, value):

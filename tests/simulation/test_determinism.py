@@ -89,8 +89,7 @@ def test_a_class_keeps_its_load_when_another_one_changes(plain_run):
 def test_what_is_recorded_changes_nothing(plain_run):
     described = mixed_fleet()
     tree = described.model_dump(by_alias=True)
-    tree["recording"] = {"decisions": False, "series_interval": 0.5}
+    tree["recording"] = {"evidence": "full", "predictions": True, "series_interval": 0.5}
     quiet = run(type(described).model_validate(tree))
-    assert "decisions" not in quiet.tables
     columns = ["outcome", "replica", "generated_tokens", "preemptions"]
     assert quiet.requests[columns].equals(plain_run.requests[columns])

@@ -56,7 +56,7 @@ def queue(servers, rate, output, requests, seed):
         horizon=requests / rate,
         seed=seed,
         drain=1e6,
-        recording={"decisions": False, "series_interval": requests / rate},
+        recording={"series_interval": requests / rate},
     )
     return run(described)
 
