@@ -2,9 +2,9 @@
 
 Each case is a fleet of identical replicas (llama-3.1-8b on one H100 each) under Poisson arrivals of 500 prompt and 250
 output tokens, at 65 % of the fleet's own saturation throughput, which is measured first by flooding one replica. Every
-case runs in a process of its own with full evidence (requests, decisions) and series recorded to Parquet, but for two that
-sample the evidence or leave it out; the clock covers drawing the load, simulating and writing, and leaves out imports and
-loading compiled code, which are reported apart.
+case runs in a process of its own with full evidence (requests, decisions) and series recorded to Parquet, but for two
+that sample the evidence or leave it out; the clock covers drawing the load, simulating and writing, and leaves out
+imports and loading compiled code, which are reported apart.
 
 Three more replay traces with prefix caching on, whose blocks the kernel looks up one by one: both of Mooncake's
 that have a known hit rate, and twelve hours of coding agents' sessions, 1,900 blocks a request. They are passed over

@@ -76,6 +76,9 @@ routing:
   placement: cheapest_feasible
   balancing: least_outstanding
   # snapshot_age: 100ms     # how old what they see is
+
+# Rows are kept of every request and decision; the summary counts all of them in any case.
+# recording: {evidence: sampled, share: 1%}           # or evidence: off
 """
 
 

@@ -84,6 +84,8 @@ def summary_tables(summary: Summary) -> list[RenderableType]:
         who = ", ".join(policies.oracles)
         parts.append(Text(f"Read this as a bound: no real system knows what these do: {who}.", style="yellow"))
     parts += [_fleet_table(summary), _class_table(summary), _time_table(summary)]
+    if summary.fleet.to_finish is not None:
+        parts.append(_open_table(summary))
     parts += [_pool_table(summary), _inside_table(summary), _error_table(summary)]
     reasons = [
         f"{each.name}: " + ", ".join(f"{reason.requests:,} {reason.reason}" for reason in each.rejections)
@@ -150,6 +152,22 @@ def _time_table(summary: Summary) -> Table:
         cells += [seconds(each.e2e_s.mean), seconds(each.itl_s.p50), seconds(each.itl_s.p99)]
         cells += [share(each.prefix_hit_rate)] * cached + [significant(each.real_time_factor.p99)] * spoken
         table.add_row(each.name, *cells)
+    return table
+
+
+def _open_table(summary: Summary) -> Table:
+    """Return what was still inside when the simulation stopped, and what finishing it will cost."""
+    columns = ["requests", "promises open", "prompt tokens left", "output tokens left", "replica time", "cost"]
+    table = new_table("Still inside at the end, and what finishing it will take", "class", *columns)
+    rows = [(each.name, each.to_finish) for each in summary.classes]
+    if len(rows) > 1:
+        rows.append(("all", summary.fleet.to_finish))
+    for name, left in rows:
+        if left is not None:
+            table.add_row(
+                name, count(left.requests), count(left.promises_open), count(left.prompt_tokens),
+                count(left.output_tokens), seconds(left.replica_s), usd(left.cost_usd),
+            )  # fmt: skip
     return table
 
 

@@ -115,6 +115,33 @@ class Reason(Record):
     requests: int
 
 
+class ToFinish(Record):
+    """Requests still inside when the simulation stopped, and what it will take to finish them.
+
+    They are all that were inside, whenever they arrived. Time and cost are a forecast at the pools' batches of that
+    moment; see :mod:`inferencesim.simulation.finishing`.
+
+    Attributes
+    ----------
+    requests : int
+    promises_open : int
+        Of those, the ones with a promise that is not yet due.
+    prompt_tokens, output_tokens : int
+        Tokens they have yet to prefill, and to make.
+    replica_s : float
+        Replicas' time that takes.
+    cost_usd : float
+        Its price, with power at its mean where that is paid apart; idle time is none of it.
+    """
+
+    requests: int
+    promises_open: int
+    prompt_tokens: int
+    output_tokens: int
+    replica_s: float
+    cost_usd: float
+
+
 class Statistics(Record):
     """What became of the requests that arrived in the window, and what they cost.
 
@@ -158,6 +185,8 @@ class Statistics(Record):
         Grams of CO2 equivalent of site_energy_j.
     rejections : tuple of Reason
         Most frequent first.
+    to_finish : ToFinish or None
+        Null where nothing was inside when the simulation stopped.
     """
 
     arrived: int
@@ -191,6 +220,7 @@ class Statistics(Record):
     energy_per_completed_request_j: float | None
     carbon_g: float
     rejections: tuple[Reason, ...]
+    to_finish: ToFinish | None
 
 
 class ClassSummary(Statistics):

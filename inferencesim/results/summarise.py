@@ -22,6 +22,7 @@ from inferencesim.results.records import (
     Reason,
     Summary,
     TimeParts,
+    ToFinish,
     Window,
 )
 from inferencesim.results.verdict import held_by, judge
@@ -74,6 +75,7 @@ def summarise(result: Result) -> Summary:
                 result.gaps[index],
                 caches,
             ),
+            to_finish=_to_finish(result, promising, [index]),
         )
         for index, name in enumerate(classes)
     ]
@@ -87,7 +89,12 @@ def summarise(result: Result) -> Summary:
         window=window,
         verdict=judge(requests, result.book.pools, classes, window.from_s, window.to_s, held),
         conservation=_conservation(result.arrived, requests),
-        fleet=_fleet(_statistics(requests, promising, window, whole, result.gaps.sum(axis=0), caches), pools, window),
+        fleet=_fleet(
+            _statistics(requests, promising, window, whole, result.gaps.sum(axis=0), caches)
+            | {"to_finish": _to_finish(result, promising, range(len(classes)))},
+            pools,
+            window,
+        ),
         classes=tuple(each_class),
         pools=tuple(_pool(index, account, result) for index, account in enumerate(pools)),
         ledger=ledger,
@@ -166,6 +173,23 @@ def _statistics(
             if reasons[code]
         ),
     }
+
+
+def _to_finish(result: Result, promising: NDArray[np.bool_], classes: Sequence[int]) -> ToFinish | None:
+    """Return what is left to do of some classes, if anything."""
+    left, requests, own = result.unfinished, result.requests, np.array(classes, np.int64)
+    if left is None or left.requests[own].sum() == 0:
+        return None
+    undue = (requests["outcome"] == OPEN) & (requests["promise"] == PROMISE_OPEN)
+    bound = undue & promising[requests["class_index"]]
+    return ToFinish(
+        requests=int(left.requests[own].sum()),
+        promises_open=int(np.isin(requests["class_index"][bound], own).sum()),
+        prompt_tokens=int(left.prompt_tokens[own].sum()),
+        output_tokens=int(left.output_tokens[own].sum()),
+        replica_s=math.fsum(left.replica_s[own]),
+        cost_usd=math.fsum(left.usd[own]),
+    )
 
 
 def _time_parts(completed: Records) -> TimeParts:

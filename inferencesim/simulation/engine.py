@@ -44,6 +44,7 @@ from inferencesim.simulation.clients import draw_next_turns
 from inferencesim.simulation.compiling import compiled_arrival, compiled_play
 from inferencesim.simulation.entrance import new_gateway
 from inferencesim.simulation.envelope import require_measured_load, require_measured_turns
+from inferencesim.simulation.finishing import unfinished
 from inferencesim.simulation.marks import Mark, Samples, series_table, take_mark
 from inferencesim.simulation.setup import bind_policy, make_book
 from inferencesim.simulation.state import as_records, new_fleet, stream_of, with_first_asks, with_more_slots
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from inferencesim.ledger.book import Book
     from inferencesim.ledger.sink import Sink
     from inferencesim.policy import BoundPolicy
+    from inferencesim.simulation.finishing import Unfinished
     from inferencesim.simulation.plan import Plan
     from inferencesim.workload.traces.record import MalformedRow
 
@@ -89,6 +91,8 @@ class Result:
         Requests that reached the gateway.
     kept : int
         Of those, the ones whose rows are in the sink.
+    unfinished : Unfinished or None
+        What is left to do of requests still inside at the end; None where there are none.
     malformed : tuple of MalformedRow
         Trace rows left out.
     """
@@ -103,6 +107,7 @@ class Result:
     end: Mark
     arrived: int
     kept: int
+    unfinished: Unfinished | None
     malformed: tuple[MalformedRow, ...]
 
 
@@ -188,7 +193,7 @@ class Simulation:
         end_s = last if self.fleet.clock["inside"][0] > 0 else max(horizon, float(self.fleet.clock["last_left_s"][0]))
         end = take_mark(self.fleet, end_s)
         self.flush(end_s)
-        self._book_open(end_s)
+        left_to_do = self._book_open(end_s)
         return Result(
             plan=self.plan,
             book=self.book,
@@ -200,6 +205,7 @@ class Simulation:
             end=end,
             arrived=int(self.fleet.clock["arrived"][0]),
             kept=self._kept,
+            unfinished=left_to_do,
             malformed=self._malformed,
         )
 
@@ -332,27 +338,29 @@ class Simulation:
             self._sink.write("requests", request_table(requests, self.book, verdicts))
 
     def _inside(self, at_s: float) -> Records:
-        """Return the requests still inside, with what they did up to `at_s`."""
-        records = np.zeros(int(self.fleet.clock["inside"][0]), REQUEST)
-        still_inside(self.fleet, at_s, records)
-        return as_records(records)
+        """Return the REQUEST of all still inside, with what they did up to `at_s`."""
+        inside = np.zeros(int(self.fleet.clock["inside"][0]), REQUEST)
+        still_inside(self.fleet, at_s, inside)
+        return inside
 
     def _charges(self, at_s: float) -> Charges:
         """Return what each class has been charged up to `at_s`."""
         charges = self._charged.copy()
         left = self.fleet.done[: int(self.fleet.clock["done_count"][0])]
-        for records in (left, self._inside(at_s)):
+        for records in (left, as_records(self._inside(at_s))):
             charges.add(Columns(records, self.book.pool_of))
         return charges
 
-    def _book_open(self, end_s: float) -> None:
-        """Book the requests still inside when the simulation stops."""
-        records = self._inside(end_s)
-        if records.size == 0:
-            return
+    def _book_open(self, end_s: float) -> Unfinished | None:
+        """Book the requests still inside when the simulation stops; return what is left to do of them."""
+        inside = self._inside(end_s)
+        if inside.size == 0:
+            return None
+        records = as_records(inside)
         records["outcome"] = OPEN
         records["finished_s"] = np.nan
         self._book(records, end_s)
+        return unfinished(self.fleet, self.gateway, inside)
 
     def _mark(self, moment: float) -> simpy.events.ProcessGenerator:
         """Take the counters at the start of the measurement window."""
