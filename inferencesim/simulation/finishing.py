@@ -82,8 +82,8 @@ def unfinished(fleet: Fleet, gateway: Gateway, inside: Records) -> Unfinished:
         decode_s[unsaid] = batch.output_s(unsaid, further)
     usd = prefill_s * traits["usd_per_s"][here] + decode_s * traits["usd_per_s"][pool]
 
-    def by_class(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(of_class, values, classes)
+    def by_class(values: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.bincount(of_class, values.astype(np.float64), classes)
 
     return Unfinished(
         requests=np.bincount(of_class, minlength=classes),
@@ -124,7 +124,7 @@ class _Batch:
 
     def output_s(self, of: NDArray[np.bool_], further: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the replica's time that the further tokens of some requests take."""
-        seconds = further * self._shares[-1]
+        seconds: NDArray[np.float64] = further * self._shares[-1]
         left = further[self._running]
         order = np.argsort(left, kind="stable")
         sizes = np.arange(order.size, 0, -1) / self._replicas
@@ -132,7 +132,8 @@ class _Batch:
         shrinking = np.empty(order.size)
         shrinking[order] = np.cumsum(np.diff(left[order], prepend=0) * shares)
         seconds[self._running] = shrinking
-        return seconds[of]
+        asked: NDArray[np.float64] = seconds[of]
+        return asked
 
     def prompt_token_s(self, budget: float, unread: Records, prompt: NDArray[np.int64]) -> float:
         """Return the replica's time that a token of prompt takes beside this batch.
@@ -156,7 +157,7 @@ class _Batch:
         read = many * (seen + min(chunk, prompt.mean()) / 2.0)
         step = MixedStep(self._decoding, self._context, many, chunk, chunk * seen, windowed, read, many)
         without_s = self._decode_s(self._decoding, self._context) if self._decoding > 0.0 else 0.0
-        return float(cost_of(self._latency, self._row, step).seconds - without_s) / chunk
+        return float((cost_of(self._latency, self._row, step).seconds - without_s) / chunk)
 
     def _decode_s(self, decoding: float, context: float) -> float:
         line = line_of(self._latency, self._row, decoding, context)

@@ -63,6 +63,19 @@ def test_the_summary_names_all_there_is(runs):
         assert word in text
 
 
+def test_what_is_inside_at_the_end_has_a_table_of_its_own(runs, mixed):
+    assert "Still inside" not in text_of(summary_tables(runs[0].summary))
+    busy = [each.model_copy(update={"arrivals": each.arrivals.model_copy(update={"rate": 800.0})})
+            for each in mixed.workload]  # fmt: skip
+    summary = simulate(mixed.model_copy(update={"workload": busy, "drain": 0.0})).summary
+    text = text_of(summary_tables(summary))
+    lines = text[text.index("Still inside at the end") :].splitlines()
+    assert [line.split()[0] for line in lines[4:7]] == ["chat", "batch", "all"]
+    left = summary.fleet.to_finish
+    assert f"{left.requests:,}" in lines[6]
+    assert f"{left.output_tokens:,}" in lines[6]
+
+
 def test_side_by_side_has_a_column_per_run_and_the_figures_of_each(runs):
     text = text_of(side_by_side([run.summary for run in runs]))
     for word in ("premium_first", "least_normalised_load", "chat  TTFT p99", "fast  utilisation", "slow  energy"):
