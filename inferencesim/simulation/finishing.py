@@ -83,7 +83,7 @@ def unfinished(fleet: Fleet, gateway: Gateway, inside: Records) -> Unfinished:
     usd = prefill_s * traits["usd_per_s"][here] + decode_s * traits["usd_per_s"][pool]
 
     def by_class(values: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.bincount(of_class, values.astype(np.float64), classes)
+        return np.asarray(np.bincount(of_class, values, classes), np.float64)
 
     return Unfinished(
         requests=np.bincount(of_class, minlength=classes),
