@@ -84,6 +84,7 @@ def request_view(fleet: Fleet, gateway: Gateway, arrival: Any, now: float) -> Re
         c["ttft_s"],
         c["tpot_s"],
         c["e2e_s"],
+        c["sensitivity"],
         _key_of(gateway, arrival),
     )
 

@@ -141,6 +141,9 @@ REQUEST = np.dtype(
 #: Phases of a slot. A loading request has seat and blocks and waits for KV; one that is ready joins the next batch.
 FREE, WAITING, LOADING, READY, PREFILLING, DECODING = range(6)
 
+#: How soon the answers of a class are wanted.
+INTERACTIVE, STANDARD, RELAXED = range(3)
+
 #: What becomes of a request's KV when it has left: it can be evicted, after all others, or is given up at once.
 KV_LRU, KV_KEEP, KV_DROP = range(3)
 
@@ -151,6 +154,7 @@ CLASS = np.dtype(
         ("ttft_s", np.float64),  # promised, infinite if nothing is
         ("tpot_s", np.float64),
         ("e2e_s", np.float64),
+        ("sensitivity", np.int64),  # to latency: INTERACTIVE, STANDARD or RELAXED
         ("tenant", np.int64),
         ("priority", np.int64),  # lower first
         ("acceptance", np.float64),  # of drafts, NaN: the pool's own figure

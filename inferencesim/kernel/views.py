@@ -33,6 +33,7 @@ class Request(NamedTuple):
     ttft_s: float  #: promised, infinite if nothing is
     tpot_s: float
     e2e_s: float
+    sensitivity: int  #: to latency: INTERACTIVE, STANDARD or RELAXED
     key: int  #: 31 random bits of this request's own
 
 
@@ -50,6 +51,8 @@ TRAITS = np.dtype(
         ("target_rate", np.float64),  # requests per second that all of them complete when saturated
         ("speed", np.float64),  # output tokens per second of a lone request
         ("usd_per_s", np.float64),  # price of one of them, with power at its mean where that is paid apart
+        ("interactive_ttft_s", np.float64),  # the tightest promise of interactive work that it can keep, infinite: none
+        ("interactive_tpot_s", np.float64),
     ]
 )
 
@@ -102,5 +105,6 @@ def inside_pool(request: Request, pool: int) -> Request:
         request.ttft_s,
         request.tpot_s,
         request.e2e_s,
+        request.sensitivity,
         mix(request.key, pool + 101),
     )

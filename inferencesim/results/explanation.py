@@ -100,7 +100,7 @@ def _asked(row: pd.Series[Any], asked: WorkloadClass) -> Asked:
         arrived_s=float(row["arrived_s"]),
         prompt_tokens=int(row["prompt_tokens"]),
         output_tokens=int(row["output_tokens"]),
-        models=asked.models,
+        models=asked.accepted_models,
         promise=Promised(
             ttft_s=promise.ttft,
             tpot_s=promise.tpot,
@@ -157,7 +157,7 @@ def _in_words(verdict: str, row: pd.Series[Any], asked: WorkloadClass, pool: Poo
     words = {
         "eligible": "may serve it",
         "prefills_only": "only reads prompts for another pool",
-        "model_not_served": f"serves {serves}, and the class asks for {' or '.join(asked.models)}",
+        "model_not_served": f"serves {serves}, and the class asks for {' or '.join(asked.accepted_models)}",
         "not_capable": f"serves {serves}, which cannot do work of kind {asked.kind}",
         "precision_too_low": f"runs in {profile.precision}, and the class tolerates nothing below {asked.precision}",
         "outside_residency": f"stands in {pool.site}, and the data must stay in {zones}",

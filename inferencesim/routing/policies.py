@@ -12,16 +12,13 @@ import numpy as np
 
 from inferencesim.jit import compiled
 from inferencesim.kernel.views import Candidates, Request, mix, uniform
-from inferencesim.routing import cache_aware  # noqa: F401 - files its own
+from inferencesim.routing import cache_aware, tag_aware  # noqa: F401 - file their own
 from inferencesim.routing.policy import policy
-from inferencesim.routing.prediction import predict
-from inferencesim.routing.scoring import highest, inside
+from inferencesim.routing.prediction import predict, promise_ratio
+from inferencesim.routing.scoring import INFEASIBLE, highest, inside
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Floats, Integers
-
-#: A score below this says that the candidate is predicted to break the promise.
-INFEASIBLE = -1e6
 
 
 @compiled
@@ -168,13 +165,6 @@ def premium_first(
     return highest(candidates, scores)
 
 
-@compiled
-def _promise_ratio(request: Request, ttft_s: float, tpot_s: float) -> float:
-    """Return the largest of prediction / promise; 0 if nothing is promised."""
-    e2e_s = ttft_s + tpot_s * max(0.0, request.expected_output_tokens - 1.0)
-    return max(ttft_s / request.ttft_s, tpot_s / request.tpot_s, e2e_s / request.e2e_s)
-
-
 @policy(
     "predicted_latency",
     "headroom = 1 − prediction / promise for TTFT and TPOT; positive headroom first, then most (or least) of it",
@@ -195,7 +185,7 @@ def predicted_latency(
         if math.isinf(request.ttft_s) and math.isinf(request.tpot_s):
             scores[i] = -(predicted.ttft_s + predicted.tpot_s * request.expected_output_tokens)
             continue
-        ratio = _promise_ratio(request, predicted.ttft_s, predicted.tpot_s)
+        ratio = promise_ratio(request, predicted)
         if ratio > 1.0:
             scores[i] = -ratio
             continue
@@ -220,7 +210,7 @@ def cheapest_feasible(
     """
     for i in range(scores.size):
         predicted = predict(request, candidates, i)
-        ratio = _promise_ratio(request, predicted.ttft_s, predicted.tpot_s)
+        ratio = promise_ratio(request, predicted)
         scores[i] = -predicted.cost_usd if ratio <= parameters[0] else INFEASIBLE - ratio
     return highest(candidates, scores)
 

@@ -98,7 +98,7 @@ def signature() -> Any:
 
 
 def _sample_request() -> Request:
-    return Request(0, 1, 1.0, -1, 0.0, 1.0, 1.0, 1.0, 0)
+    return Request(0, 1, 1.0, -1, 0.0, 1.0, 1.0, 1.0, 0, 0)
 
 
 def _sample_candidates() -> Candidates:

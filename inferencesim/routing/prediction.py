@@ -90,6 +90,13 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     return Prediction(ttft, tpot, cost)
 
 
+@compiled
+def promise_ratio(request: Request, predicted: Prediction) -> float:
+    """Return the largest of prediction / promise; 0 if nothing is promised."""
+    e2e_s = predicted.ttft_s + predicted.tpot_s * max(0.0, request.expected_output_tokens - 1.0)
+    return max(predicted.ttft_s / request.ttft_s, predicted.tpot_s / request.tpot_s, e2e_s / request.e2e_s)
+
+
 def predict_all(
     request: Request,
     candidates: Candidates,

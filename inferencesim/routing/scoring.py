@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from inferencesim.kernel.tables import Floats
     from inferencesim.kernel.views import Candidates
 
+#: A score below this says that the candidate is predicted to break the promise.
+INFEASIBLE = -1e6
+
 
 @compiled
 def highest(candidates: Candidates, scores: Floats) -> int:

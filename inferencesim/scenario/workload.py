@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import Field, model_validator
 
@@ -80,15 +80,44 @@ class Sessions(Part):
     active: Annotated[int, Field(gt=0, lt=2**31)]
 
 
-class Tags(Part):
-    """What is known of a class besides its numbers.
+#: How soon answers are wanted, the soonest first; the kernel knows them by their places.
+Sensitivity = Literal["interactive", "standard", "relaxed"]
+SENSITIVITIES: tuple[Sensitivity, ...] = get_args(Sensitivity)
 
-    `tenant` is whom the batching order ``vtc`` is fair to; the others are labels, which decide nothing so far.
+
+class Tags(Part):
+    """What operators know of a class besides its numbers.
+
+    Attributes
+    ----------
+    human_waiting : bool
+        A person waits for the answer.
+    batchable : bool
+        The answer may wait until it is cheap.
+    latency_sensitivity : str or None
+        How soon answers are wanted, where the two above do not say it: see :attr:`sensitivity`.
+    fallback_risk : str
+        ``high``: only the first of the class's models will do; ``low``: any of them.
+    tenant : str or None
+        Whom the batching order ``vtc`` is fair to; without one, a class is a tenant of its own.
     """
 
     human_waiting: bool = False
     batchable: bool = False
+    latency_sensitivity: Sensitivity | None = None
+    fallback_risk: Literal["low", "high"] = "low"
     tenant: str | None = None
+
+    @property
+    def sensitivity(self) -> Sensitivity:
+        """What the routing policy ``tag_aware`` goes by: as stated, else interactive with a person waiting, else
+        relaxed if batchable, else standard.
+        """
+        if self.latency_sensitivity is not None:
+            return self.latency_sensitivity
+        if self.human_waiting:
+            return "interactive"
+        return "relaxed" if self.batchable else "standard"
 
 
 class Promise(Part):
@@ -239,6 +268,11 @@ class WorkloadClass(Part):
     timeout: PositiveTime | None = None
     cancellation: Cancellation | None = None
     active: Active = Active()
+
+    @property
+    def accepted_models(self) -> tuple[str, ...]:
+        """Models that may serve it, the preferred first: with a high risk of falling back, that one alone."""
+        return self.models[:1] if self.tags.fallback_risk == "high" else self.models
 
     @property
     def generates(self) -> bool:

@@ -259,10 +259,10 @@ def _check_class(each: WorkloadClass, pools: tuple[PoolPlan, ...], where: str) -
     for index, name in enumerate(each.models):
         if name not in served:
             load_model(name, f"{where}.models[{index}]")
-    if not served.intersection(each.models):
+    if not served.intersection(each.accepted_models):
         raise InputError(
             f"{where}.models",
-            f"no pool serves {' or '.join(each.models)}",
+            f"no pool serves {' or '.join(each.accepted_models)}",
             f"Pools serve: {', '.join(sorted(served))}.",
         )
     zones = {load_site(name, where).zone for name in site_names()}
@@ -275,7 +275,7 @@ def _check_class(each: WorkloadClass, pools: tuple[PoolPlan, ...], where: str) -
 
 def verdict(each: WorkloadClass, pool: PoolPlan) -> int:
     """Return the verdict code of the constraints that depend on class and pool only."""
-    if not any(deployment.model.id in each.models for deployment in pool.variants):
+    if not any(deployment.model.id in each.accepted_models for deployment in pool.variants):
         return MODEL_NOT_SERVED
     if CAPABILITY[each.kind] not in pool.variants[_chosen(each, pool)].model.capabilities:
         return NOT_CAPABLE
@@ -294,4 +294,4 @@ def verdict(each: WorkloadClass, pool: PoolPlan) -> int:
 def _chosen(each: WorkloadClass, pool: PoolPlan) -> int:
     """Return which of a pool's variants serves a class: the first of the class's models that is there."""
     served = [deployment.model.id for deployment in pool.variants]
-    return served.index(next(model for model in each.models if model in served))
+    return served.index(next(model for model in each.accepted_models if model in served))

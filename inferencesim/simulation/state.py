@@ -32,6 +32,7 @@ from inferencesim.kernel.tables import (
     Records,
 )
 from inferencesim.ledger.columns import fill
+from inferencesim.scenario.workload import SENSITIVITIES
 from inferencesim.simulation.clients import first_asks
 from inferencesim.simulation.schedulers import functions_of
 from inferencesim.simulation.traits import pool_traits, reference_pools
@@ -223,6 +224,7 @@ def _classes(plan: Plan, load: Requests, means: ClassMeans) -> Records:
             mean_lengths = (max(1, round(means.prompt_tokens[index])), max(1, round(means.output_tokens[index])))
             limits.append(promise.slowdown * deployment.alone_s(*mean_lengths))
         row["e2e_s"] = min(limits, default=math.inf)
+        row["sensitivity"] = SENSITIVITIES.index(each.tags.sensitivity)
         row["tenant"] = tenants.index(each.tags.tenant or each.name)
         row["priority"] = each.priority
         row["acceptance"] = math.nan if each.acceptance is None else each.acceptance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -87,4 +88,26 @@ def pool_traits(plan: Plan, means: ClassMeans) -> Records:
         row["target_rate"] = deployment.saturated_rate(prompt, output) * pool.replicas
         row["speed"] = deployment.lone_tokens_per_s(prompt)
         row["usd_per_s"] = pool.usd_per_s
+        row["interactive_ttft_s"], row["interactive_tpot_s"] = _interactive_promises(plan, means, index)
     return traits
+
+
+def _interactive_promises(plan: Plan, means: ClassMeans, pool: int) -> tuple[float, float]:
+    """Return the tightest TTFT and TPOT promised to interactive work that a pool can keep; infinite without any.
+
+    A class counts if the pool may serve it and keeps its promise with a request of mean lengths alone. A promised
+    E2E stands for a TPOT of so long per token.
+    """
+    ttft_s = tpot_s = math.inf
+    for index, each in enumerate(plan.scenario.workload):
+        if each.tags.sensitivity != "interactive" or plan.verdicts[index, pool] != ELIGIBLE:
+            continue
+        deployment = plan.deployments[plan.rows[index, pool]]
+        prompt, output = max(1, round(means.prompt_tokens[index])), max(1, round(means.output_tokens[index]))
+        promised_ttft, promised_tpot = each.promise.ttft or math.inf, each.promise.tpot or math.inf
+        promised_tpot = min(promised_tpot, (each.promise.e2e or math.inf) / output)
+        first_s = deployment.alone_s(prompt, 1)
+        next_s = (deployment.alone_s(prompt, output) - first_s) / max(1, output - 1)
+        if first_s <= promised_ttft and next_s <= promised_tpot:
+            ttft_s, tpot_s = min(ttft_s, promised_ttft), min(tpot_s, promised_tpot)
+    return ttft_s, tpot_s

@@ -12,7 +12,7 @@ from inferencesim.deployment.deployment import deploy
 from inferencesim.deployment.engine import load_engine
 from inferencesim.deployment.latency import latency_models
 from inferencesim.hardware.catalog import load_profile
-from inferencesim.kernel.tables import LOAD
+from inferencesim.kernel.tables import LOAD, STANDARD
 from inferencesim.kernel.views import CACHED, TRAITS, Candidates, Request
 from inferencesim.models.catalog import load_model
 from inferencesim.routing.policy import MEMORY_SIZE, POLICIES, bind
@@ -58,9 +58,10 @@ def request(
     ttft: float = INFINITY,
     tpot: float = INFINITY,
     e2e: float = INFINITY,
+    sensitivity: int = STANDARD,
     key: int = 12345,
 ) -> Request:
-    return Request(0, prompt, float(output), session, 0.0, float(ttft), float(tpot), float(e2e), key)
+    return Request(0, prompt, float(output), session, 0.0, float(ttft), float(tpot), float(e2e), sensitivity, key)
 
 
 def candidates(
@@ -91,6 +92,8 @@ def candidates(
             "target_rate": deployment.saturated_rate(MEAN_PROMPT, MEAN_OUTPUT),
             "speed": deployment.lone_tokens_per_s(MEAN_PROMPT),
             "usd_per_s": deployment.usd_per_s,
+            "interactive_ttft_s": INFINITY,
+            "interactive_tpot_s": INFINITY,
         }
         for name, value in row.items():
             table[i][name] = traits[name][i] if name in traits else value
