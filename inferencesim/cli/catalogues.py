@@ -1,4 +1,4 @@
-"""Commands that list what there is: hardware, models, policies, scenarios, and the schema."""
+"""Commands that list what there is: hardware, models, workload classes, policies, scenarios, and the schema."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 hardware = typer.Typer(no_args_is_help=True, help="Hardware profiles.", rich_markup_mode=None)
 models = typer.Typer(no_args_is_help=True, help="Models.", rich_markup_mode=None)
+classes = typer.Typer(no_args_is_help=True, help="Workload classes of the library.", rich_markup_mode=None)
 policies = typer.Typer(no_args_is_help=True, help="Policies of routing and batching.", rich_markup_mode=None)
 scenarios = typer.Typer(no_args_is_help=True, help="Shipped scenarios.", rich_markup_mode=None)
 
@@ -82,6 +83,40 @@ def show_model(name: NameArgument, output: FormatOption = Format.TABLE) -> None:
     from inferencesim.report.profiles import model_table
 
     show([model_table(model)])
+
+
+@classes.command("list")
+@guarded
+def list_classes(output: FormatOption = Format.TABLE) -> None:
+    """List the library's workload classes, which a scenario takes over with `like: NAME`."""
+    from inferencesim.scenario.library import class_names, load_class
+    from inferencesim.scenario.loading import library_class
+
+    found = [load_class(name, name) for name in class_names()]
+    if output is Format.JSON:
+        emit([each.model_dump(mode="json", by_alias=True) for each in found])
+        return
+    from inferencesim.report.classes import class_list_table
+
+    show([class_list_table([(each, library_class(each.id)) for each in found])])
+
+
+@classes.command("show")
+@guarded
+def show_class(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An id of the library.")],
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show every number of a workload class with provenance and source."""
+    from inferencesim.scenario.library import load_class
+
+    found = load_class(name, "class")
+    if output is Format.JSON:
+        emit(found.model_dump(mode="json", by_alias=True))
+        return
+    from inferencesim.report.classes import class_table
+
+    show([class_table(found)])
 
 
 @policies.command("list")

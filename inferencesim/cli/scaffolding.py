@@ -64,10 +64,10 @@ workload:
     models: [llama-3.1-8b]
     promise: {ttft: 1s, tpot: 60ms}
     timeout: 30s            # the client gives up if no token came by then
+    tags: {human_waiting: true}     # batchable, latency_sensitivity, fallback_risk, tenant; tag_aware goes by them
   - name: summaries
+    like: batch_summarisation       # all that is not said here; see `inferencesim classes list`
     arrivals: {process: poisson, rate: 1/s}
-    prompt_tokens: {distribution: uniform, low: 4000, high: 12000}
-    output_tokens: 300
     models: [llama-3.1-8b]
     promise: {deadline: 5min}
 

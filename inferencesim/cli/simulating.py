@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ from inferencesim.cli.console import (
 if TYPE_CHECKING:
     from inferencesim.results.run import Run
     from inferencesim.scenario.scenario import Scenario
+    from inferencesim.simulation.footprint import Footprint
     from inferencesim.simulation.plan import Plan
 
 ScenarioArgument = Annotated[str, typer.Argument(metavar="SCENARIO", help="A file, or the name of a shipped scenario.")]
@@ -111,12 +113,15 @@ def validate(
     loaded = load_scenario(scenario, overrides or (), seed)
 
     from inferencesim.documents import document_digest
+    from inferencesim.simulation.footprint import footprints
     from inferencesim.simulation.plan import make_plan
+    from inferencesim.simulation.traits import class_means
     from inferencesim.workload.load import generate_load
 
     plan = make_plan(loaded)
     load = generate_load(loaded.workload, loaded.horizon, loaded.seed, Path(), strict)
     say_malformed(load.malformed)
+    sizes = footprints(plan, class_means(plan, load))
     requests = [int((load.class_index == index).sum()) for index in range(len(loaded.workload))]
     if output is Format.JSON:
         emit(
@@ -134,15 +139,19 @@ def validate(
                     for pool in plan.pools
                 ],
                 "requests": {each.name: n for each, n in zip(loaded.workload, requests, strict=True)},
+                "classes": [
+                    {"name": each.name, "like": each.like, "sensitivity": each.tags.sensitivity, **asdict(size)}
+                    for each, size in zip(loaded.workload, sizes, strict=True)
+                ],
                 "malformed_trace_rows": len(load.malformed),
             }
         )
         return
-    _show_plan(plan, loaded, requests)
+    _show_plan(plan, loaded, requests, sizes)
 
 
-def _show_plan(plan: Plan, scenario: Scenario, requests: list[int]) -> None:
-    from inferencesim.report.formats import count, usd, watts
+def _show_plan(plan: Plan, scenario: Scenario, requests: list[int], sizes: tuple[Footprint, ...]) -> None:
+    from inferencesim.report.formats import count, information, seconds, significant, usd, watts
     from inferencesim.report.tables import new_table
     from inferencesim.scenario.arrivals import Closed
 
@@ -157,12 +166,18 @@ def _show_plan(plan: Plan, scenario: Scenario, requests: list[int]) -> None:
             usd(deployment.usd_per_s * 3600.0 * pool.replicas), watts(deployment.idle_w * pool.replicas),
             watts(deployment.peak_w * pool.replicas),
         )  # fmt: skip
-    classes = new_table("Classes", "class", "arrivals", "requests", "may run on", left=2)
+    classes = new_table(
+        "Classes, with the mean request's context, and its KV cache and time alone where it is fastest",
+        "class", "latency", "arrivals", "requests", "tokens", "KV", "alone", "may run on", left=3,
+    )  # fmt: skip
     classes.columns[-1].justify = "left"
-    for index, each in enumerate(scenario.workload):
+    for index, (each, size) in enumerate(zip(scenario.workload, sizes, strict=True)):
         eligible = [pool.name for pool, code in zip(plan.pools, plan.verdicts[index], strict=True) if code == 0]
         drawn = f"{each.arrivals.clients} clients" if isinstance(each.arrivals, Closed) else count(requests[index])
-        classes.add_row(each.name, each.arrivals.process, drawn, ", ".join(eligible) or "no pool")
+        classes.add_row(
+            each.name, each.tags.sensitivity, each.arrivals.process, drawn, significant(size.context_tokens),
+            information(size.kv_bytes), seconds(size.alone_s), ", ".join(eligible) or "no pool",
+        )  # fmt: skip
     show([f"{scenario.name} is valid.", pools, classes])
 
 

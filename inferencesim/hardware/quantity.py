@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field, PrivateAttr
 from pydantic_core import PydanticCustomError
 
 from inferencesim.errors import InputError
-from inferencesim.scenario.base import Part
+from inferencesim.scenario.base import Part, Provenance
 from inferencesim.units import to_si
-
-#: ``vendor``: a vendor's document. ``measured``: somebody measured it. ``secondary``: read on a page which is
-#: neither. ``fitted``: chosen so that simulations meet measurements; the source says which. ``assumption``:
-#: recalled, inferred or chosen; the source says how.
-Provenance = Literal["vendor", "measured", "secondary", "fitted", "assumption"]
 
 
 class Quantity(Part):

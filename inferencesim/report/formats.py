@@ -52,6 +52,11 @@ def joules(value: float | None) -> str:
     return _scaled(value, steps)
 
 
+def information(value: float | None) -> str:
+    """Return memory: kB to TB, of powers of ten."""
+    return _scaled(value, ((1e12, 1e12, "TB"), (1e9, 1e9, "GB"), (1e6, 1e6, "MB"), (0.0, 1e3, "kB")))
+
+
 def watts(value: float | None) -> str:
     """Return power: W to MW."""
     return _scaled(value, ((1e6, 1e6, "MW"), (1e3, 1e3, "kW"), (0.0, 1.0, "W")))

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from inferencesim.hardware.quantity import Provenance  # noqa: TC001 - pydantic reads the annotation at run time
 from inferencesim.results.records import Record, Verdict
+from inferencesim.scenario.base import Provenance  # noqa: TC001 - pydantic reads the annotation at run time
 
 #: Figures of the fleet that are followed, by their place in the summary.
 Metric = Literal[

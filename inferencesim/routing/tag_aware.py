@@ -72,4 +72,4 @@ def _harm(
     held = load["context_tokens"] + load["waiting_tokens"] + request.prompt_tokens
     taken = max(load["kv_usage"], held / (traits["kv_tokens"] * traits["replicas"]))
     taken = max(taken, (load["waiting"] + load["running"] + 1) / seats)
-    return max(late - margin, taken - (1.0 - reserve))
+    return float(max(late - margin, taken - (1.0 - reserve)))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from inferencesim.errors import InputError
 from inferencesim.units import to_si
+
+#: ``vendor``: a vendor's document. ``measured``: somebody measured it. ``secondary``: read on a page which is
+#: neither. ``fitted``: chosen so that simulations meet measurements; the source says which. ``assumption``:
+#: recalled, inferred or chosen; the source says how.
+Provenance = Literal["vendor", "measured", "secondary", "fitted", "assumption"]
 
 
 class Part(BaseModel):

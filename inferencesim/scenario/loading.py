@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from inferencesim.documents import parse_yaml, read_yaml, validated
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.package_data import data_folder, shipped_names
+from inferencesim.scenario.library import with_library
 from inferencesim.scenario.scenario import Scenario
+from inferencesim.scenario.workload import WorkloadClass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +73,29 @@ def load_scenario(name: str | Path, overrides: Sequence[str] = (), seed: int | N
         _apply(tree, override)
     if seed is not None:
         tree["seed"] = seed
+    _take_over(tree, str(path))
     return validated(_with_absolute_files(tree, path.resolve().parent), Scenario, str(path))
+
+
+def library_class(name: str) -> WorkloadClass:
+    """Return a class of the library as a scenario that says no more has it; of models, it names none that exists.
+
+    Raises
+    ------
+    InputError
+        If there is no such class.
+    """
+    entry = with_library({"like": name, "models": ["any"]}, "class")
+    return validated(entry, WorkloadClass, name)
+
+
+def _take_over(tree: dict[str, Any], file: str) -> None:
+    """Complete the classes of the workload that are like one of the library."""
+    workload = tree.get("workload")
+    if isinstance(workload, list):
+        for index, entry in enumerate(workload):
+            if isinstance(entry, dict):
+                workload[index] = with_library(entry, f"{file}: workload[{index}]")
 
 
 def _with_absolute_files(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -141,7 +165,8 @@ def _index(items: list[Any], step: str | int, where: str) -> int:
         if int(step) < len(items):
             return int(step)
         raise InputError(where, f"index {step} is out of range", f"The list has {len(items)} entries, counted from 0.")
-    names = [str(item.get("name")) if isinstance(item, dict) else "" for item in items]
+    # A class of the workload goes by the name of the library's class it is like, where it has none of its own.
+    names = [str(item.get("name", item.get("like"))) if isinstance(item, dict) else "" for item in items]
     if step in names:
         return names.index(step)
     raise InputError(where, f"no entry is named {step!r}", did_you_mean(step, [name for name in names if name]))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from inferencesim.scenario.arrivals import Arrivals, Closed, TraceArrivals
 from inferencesim.scenario.base import Fraction, Part, PositiveTime, Ratio, Time, Tokens, WholeTokens
 from inferencesim.scenario.lengths import TimeLengths, TokenLengths
+from inferencesim.scenario.library import class_names
 from inferencesim.scenario.unions import refuse
 
 #: Precisions from the least to the most precise: a class tolerates its own and everything after it.
@@ -110,8 +111,9 @@ class Tags(Part):
 
     @property
     def sensitivity(self) -> Sensitivity:
-        """What the routing policy ``tag_aware`` goes by: as stated, else interactive with a person waiting, else
-        relaxed if batchable, else standard.
+        """How soon answers are wanted: as stated, else by whether a person waits, or the answer may.
+
+        The routing policy ``tag_aware`` goes by it.
         """
         if self.latency_sensitivity is not None:
             return self.latency_sensitivity
@@ -199,11 +201,20 @@ class Conversation(Part):
 _Pixels = Annotated[int, Field(gt=0, le=2**14, multiple_of=16)]
 
 
+def _or_like(schema: dict[str, Any]) -> None:
+    """Say in the JSON Schema what a class of the library spares."""
+    schema["properties"]["like"] = {"enum": [*class_names(), None], "description": "a class of the library"}
+    schema["required"] = ["models"]
+    schema["anyOf"] = [{"required": ["like"]}, {"required": ["name", "arrivals"]}]
+
+
 class WorkloadClass(Part):
     """One kind of work.
 
     Attributes
     ----------
+    like : str or None
+        The class of the library that it took over what the scenario does not say; see :mod:`.library`.
     kind : str
         What is asked of a model; it decides which fields say what is in a
         request. Of ``chat``: `prompt_tokens` and `output_tokens`. Of
@@ -241,6 +252,9 @@ class WorkloadClass(Part):
         The lower, the sooner, where batching orders by it.
     """
 
+    model_config = ConfigDict(json_schema_extra=_or_like)
+
+    like: str | None = None
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_\-]*$")]
     kind: Kind = "chat"
     arrivals: Arrivals

@@ -31,6 +31,7 @@ REQUESTS = st.builds(
     ttft=PROMISES,
     tpot=PROMISES,
     e2e=PROMISES,
+    sensitivity=st.integers(0, 2),
     key=st.integers(0, 2**31 - 1),
 )
 
@@ -46,7 +47,16 @@ def fleets(draw: st.DrawFn) -> Candidates:
     replicas = draw(st.lists(st.integers(1, 50), min_size=n, max_size=n))
     cached = draw(st.lists(CACHED, min_size=n, max_size=n))
     deployments = [replica_of(name) for name in hardware]
-    return candidates(loads, deployments, eligible=eligible, cached=cached, replicas=replicas)
+    interactive = draw(st.lists(PROMISES, min_size=2 * n, max_size=2 * n))
+    return candidates(
+        loads,
+        deployments,
+        eligible=eligible,
+        cached=cached,
+        replicas=replicas,
+        interactive_ttft_s=interactive[:n],
+        interactive_tpot_s=interactive[n:],
+    )
 
 
 @pytest.fixture(params=POLICIES.names(), scope="module")
@@ -71,6 +81,7 @@ def test_the_field_s_policies_are_there():
         "predicted_latency",
         "cheapest_feasible",
         "premium_first",
+        "tag_aware",
     }
 
 
