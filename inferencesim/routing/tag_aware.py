@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 from inferencesim.jit import compiled
 from inferencesim.kernel.tables import INTERACTIVE, RELAXED
+from inferencesim.kernel.views import Request
 from inferencesim.routing.policy import policy
 from inferencesim.routing.prediction import predict, promise_ratio
 from inferencesim.routing.scoring import INFEASIBLE, highest
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Floats, Integers
-    from inferencesim.kernel.views import Candidates, Request
+    from inferencesim.kernel.views import Candidates
     from inferencesim.routing.prediction import Prediction
 
-#: A score below this, and above INFEASIBLE, says that the candidate keeps its room for interactive work.
+#: A score below this, and above INFEASIBLE, says that the candidate keeps its room for interactive work; from here to
+#: twice as far down, that it has none left for it anyway.
 RESERVED = -1e3
 
 
@@ -35,8 +37,9 @@ def tag_aware(request: Request, candidates: Candidates, scores: Floats, paramete
     that is not interactive leaves a candidate to those who wait where, with it,
     predictions would exceed `margin` × what is promised to interactive work
     there, or less than the share `reserve` of seats or KV cache would stay
-    free. If only such candidates keep its promise, it takes the one it disturbs
-    least. Where no candidate keeps the promise, the least bad miss.
+    free. If only such candidates keep its promise, it goes where interactive
+    work has lost its room already, first where most; else where it takes least.
+    Where no candidate keeps the promise, the least bad miss.
     """
     margin = parameters[1] if request.sensitivity == RELAXED else parameters[0]
     for i in range(scores.size):
@@ -49,16 +52,25 @@ def tag_aware(request: Request, candidates: Candidates, scores: Floats, paramete
             continue
         scores[i] = -predicted.cost_usd
         if request.sensitivity != INTERACTIVE:
-            harm = _harm(request, candidates, i, predicted, parameters[0], parameters[2])
+            harm = _harm(request, candidates, i, predicted, parameters)
             if harm > 0.0:
-                scores[i] = RESERVED - harm
+                scores[i] = _reserved(request, candidates, i, harm, parameters)
     return highest(candidates, scores)
 
 
 @compiled
-def _harm(
-    request: Request, candidates: Candidates, i: int, predicted: Prediction, margin: float, reserve: float
-) -> float:
+def _reserved(request: Request, candidates: Candidates, i: int, harm: float, parameters: Floats) -> float:
+    """Return the score of a candidate that a request would do `harm` at."""
+    least = _with_one_token(request)
+    already = _harm(least, candidates, i, predict(least, candidates, i), parameters)
+    if already > 0.0:
+        # Who waits goes elsewhere by now, and had better not find this request there.
+        return RESERVED * (1.0 + 1.0 / (1.0 + already))
+    return 2.0 * RESERVED - harm
+
+
+@compiled
+def _harm(request: Request, candidates: Candidates, i: int, predicted: Prediction, parameters: Floats) -> float:
     """Return by how much a request would exceed what interactive work leaves it at a candidate; above 0 is too much.
 
     Who comes next waits for as long as this request does, and shares its steps: what is predicted of it is
@@ -72,4 +84,21 @@ def _harm(
     held = load["context_tokens"] + load["waiting_tokens"] + request.prompt_tokens
     taken = max(load["kv_usage"], held / (traits["kv_tokens"] * traits["replicas"]))
     taken = max(taken, (load["waiting"] + load["running"] + 1) / seats)
-    return float(max(late - margin, taken - (1.0 - reserve)))
+    return float(max(late - parameters[0], taken - (1.0 - parameters[2])))
+
+
+@compiled
+def _with_one_token(request: Request) -> Request:
+    """Return a request with a prompt of one token: what it meets is what others meet without it."""
+    return Request(
+        request.class_index,
+        1,
+        request.expected_output_tokens,
+        request.session,
+        request.now_s,
+        request.ttft_s,
+        request.tpot_s,
+        request.e2e_s,
+        request.sensitivity,
+        request.key,
+    )

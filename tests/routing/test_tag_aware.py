@@ -103,17 +103,36 @@ def test_freight_leaves_the_fast_one_alone_until_its_slack_is_gone():
     assert scores[1] < INFEASIBLE < scores[0] < RESERVED
 
 
-def test_where_all_are_reserved_the_least_disturbed_takes_it():
-    seats = replica_of(FAST).batching.max_sequences
-    loads = [{"running": int(share * seats)} for share in (0.95, 0.85, 0.9)]
-    deployments = [replica_of(FAST)] * 3
-    fleet = candidates(
-        loads, deployments, interactive_ttft_s=[1e6] * 3, interactive_tpot_s=[INFINITY] * 3, usd_per_s=[1.0, 3.0, 2.0]
-    )
-    for sensitivity in NOT_INTERACTIVE:
+@pytest.mark.parametrize("sensitivity", NOT_INTERACTIVE)
+class TestWhereAllAreReserved:
+    """Nobody is open to what is not interactive, which can keep its promise everywhere."""
+
+    def test_those_without_room_for_who_waits_take_it_first_where_least_is_left(self, sensitivity):
+        seats = replica_of(FAST).batching.max_sequences
+        loads = [{"running": int(share * seats)} for share in (0.85, 0.95, 0.9)]
+        fleet = candidates(loads, interactive_ttft_s=[1e6] * 3, interactive_tpot_s=[INFINITY] * 3)
         choice, scores = scored("tag_aware", request(sensitivity=sensitivity), fleet)
         assert choice == 1
-        assert (scores < RESERVED).all()
+        assert ((scores > 2 * RESERVED) & (scores < RESERVED)).all()
+
+    def test_of_those_with_room_the_least_disturbed(self, sensitivity):
+        """A long prompt delays those who wait, the more the slower it is read."""
+        hardware = [replica_of(SLOW), replica_of(FAST)]
+        long, short = (request(prompt=prompt, sensitivity=sensitivity) for prompt in (20_000, 1))
+        fleet = candidates([{}, {}], hardware, interactive_ttft_s=[1.0, 1.0], interactive_tpot_s=[INFINITY] * 2)
+        assert (scored("tag_aware", short, fleet)[1] > RESERVED).all()
+        choice, scores = scored("tag_aware", long, fleet)
+        assert choice == 1
+        assert ((scores > INFEASIBLE) & (scores < 2 * RESERVED)).all()
+
+    def test_those_without_room_before_those_with(self, sensitivity):
+        seats = replica_of(FAST).batching.max_sequences
+        crowded = {"running": int(0.85 * seats)}
+        fleet = candidates([{}, crowded], interactive_ttft_s=[1.0, 1.0], interactive_tpot_s=[INFINITY] * 2)
+        long = request(prompt=20_000, sensitivity=sensitivity)
+        choice, scores = scored("tag_aware", long, fleet)
+        assert choice == 1
+        assert scores[0] < 2 * RESERVED < scores[1] < RESERVED
 
 
 def test_where_every_promise_would_break_the_least_bad_miss():
