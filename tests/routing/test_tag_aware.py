@@ -80,11 +80,11 @@ def test_a_reserve_of_seats_and_cache_stays_free_for_those_who_wait(sensitivity,
 
 
 def test_the_reserve_is_of_all_replicas_behind_a_candidate():
-    seats = replica_of(FAST).batching.max_sequences
-    busy = {"running": int(0.9 * seats), "context_tokens": 1e5}
-    for replicas, place in ((1, 1), (2, 0)):
-        fleet = facing([busy, {}], ttft=1e6, usd_per_s=[1e-9, 1.0], replicas=[replicas, 1])
-        assert chosen("tag_aware", request(sensitivity=RELAXED), fleet) == place
+    seats, kv = replica_of(FAST).batching.max_sequences, replica_of(FAST).memory.kv_tokens
+    for full in ({"running": int(0.9 * seats)}, {"context_tokens": 0.9 * kv}):
+        for replicas, place in ((1, 1), (2, 0)):
+            fleet = facing([full, {}], ttft=1e6, usd_per_s=[1e-9, 1.0], replicas=[replicas, 1])
+            assert chosen("tag_aware", request(sensitivity=RELAXED), fleet) == place
 
 
 def test_freight_leaves_the_fast_one_alone_until_its_slack_is_gone():
