@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inferencesim.jit import inner, inner_inlined
+from inferencesim.kernel.graph_tables import FIRST_HISTORY
 from inferencesim.kernel.prefix import (
     ALONE,
     CONVERSATION,
@@ -115,6 +116,14 @@ def occupy_tier_link(fleet: Fleet, replica: int, tier: int, blocks: int, now: fl
 
 
 @inner_inlined
+def _said_in(fleet: Fleet, history: int, tokens: int) -> int:
+    """Return the history in which so many tokens were said first: a branch begins with those of what it branched off."""
+    while history >= FIRST_HISTORY and fleet.lineage[history - FIRST_HISTORY]["shared_tokens"] >= tokens:
+        history = FIRST_HISTORY + fleet.lineage[history - FIRST_HISTORY]["parent"]
+    return history
+
+
+@inner_inlined
 def _key_of(fleet: Fleet, s: Any, position: int, block_size: int) -> int:
     """Return the key of block number `position` of a request, inside or on its way."""
     c = fleet.classes[s["class_index"]]
@@ -130,7 +139,7 @@ def _key_of(fleet: Fleet, s: Any, position: int, block_size: int) -> int:
     elif s["prefix"] >= 0 and (position + 1) * block_size <= c["prefix_tokens"]:
         return block_key(SHARED, s["prefix"], position)
     elif s["history"] >= 0:
-        return block_key(CONVERSATION, s["history"], position)
+        return block_key(CONVERSATION, _said_in(fleet, s["history"], (position + 1) * block_size), position)
     return block_key(ALONE, s["request_id"], position)
 
 

@@ -1,4 +1,4 @@
-"""Closed-loop clients: each asks, waits for its answer, thinks, and asks again.
+"""Closed-loop clients: each asks, waits for its answer, thinks, and asks again. Tasks ask in the same way.
 
 A client that gives up while its request is in a step asks again after that
 step: until then the engine holds its connection.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inferencesim.jit import inner, inner_inlined
+from inferencesim.kernel.graphs import call_left, count_call, write_call
 from inferencesim.kernel.heap import add_timer, drop_first_timer
-from inferencesim.kernel.tables import ASK
+from inferencesim.kernel.tables import ASK, CALL_DUE
 
 if TYPE_CHECKING:
     from inferencesim.kernel.gateway import Gateway
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
 @inner
 def answer_clients(fleet: Fleet, gateway: Gateway) -> bool:
-    """Tell the clients whose requests have left, which then think; return False once one has no turn drawn."""
+    """Tell clients and tasks whose requests have left; return False once a client has no turn drawn."""
     clock = fleet.clock[0]
     while clock["answered"] < clock["done_count"]:
         record = fleet.done[clock["answered"]]
         if record["client"] >= 0 and not _think(fleet, gateway, record):
             return False
+        if record["node"] >= 0:
+            call_left(fleet, gateway, record)
         clock["answered"] += 1
     return True
 
@@ -52,17 +55,25 @@ def _think(fleet: Fleet, gateway: Gateway, record: Any) -> bool:
 
 
 @inner_inlined
+def asks(kind: int) -> bool:
+    """Tell whether a timer of this kind is somebody's request."""
+    return bool(kind in (ASK, CALL_DUE))
+
+
+@inner_inlined
 def ask_is_due(fleet: Fleet) -> bool:
-    """Tell whether a client asks now, everything that comes before at this instant being done."""
+    """Tell whether a client or a task asks now, everything that comes before at this instant being done."""
     clock = fleet.clock[0]
     return bool(
-        clock["timer_count"] > 0 and fleet.timers[0]["kind"] == ASK and fleet.timers[0]["at_s"] <= clock["now_s"]
+        clock["timer_count"] > 0 and asks(fleet.timers[0]["kind"]) and fleet.timers[0]["at_s"] <= clock["now_s"]
     )
 
 
 @inner
 def write_ask(fleet: Fleet, gateway: Gateway) -> bool:
-    """Write the request of the client that asks now; return False, and forget it, if its class has asked enough."""
+    """Write the request of whoever asks now; return False, and forget it, if it shall not be asked any more."""
+    if fleet.timers[0]["kind"] == CALL_DUE:
+        return write_call(fleet, gateway)
     row = fleet.timers[0]["number"]
     client = gateway.clients[row]
     loop = gateway.loops[client["class_index"]]
@@ -88,12 +99,16 @@ def write_ask(fleet: Fleet, gateway: Gateway) -> bool:
     arrival["media_units"] = turn["media_units"]
     arrival["media_s"] = turn["media_s"]
     arrival["client"] = row
+    arrival["node"] = -1
     return True
 
 
 @inner_inlined
 def count_ask(fleet: Fleet, gateway: Gateway) -> None:
     """Count the ask that was due as made."""
+    if fleet.timers[0]["kind"] == CALL_DUE:
+        count_call(fleet)
+        return
     client = gateway.clients[fleet.timers[0]["number"]]
     client["turn"] += 1
     gateway.loops[client["class_index"]]["left"] -= 1

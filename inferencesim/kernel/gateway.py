@@ -9,6 +9,7 @@ import numpy as np
 from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.blocks import look_up, match
 from inferencesim.kernel.decode import count_service, steps_done
+from inferencesim.kernel.graphs import call_enters
 from inferencesim.kernel.heap import add_timer
 from inferencesim.kernel.queue import count_coming, first_waiting, leave, queue_up, take_slot
 from inferencesim.kernel.sample import is_kept, task_key
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inferencesim.kernel.forming import Schedulers
+    from inferencesim.kernel.graph_tables import Graphs
 
 
 @by_reference
@@ -46,7 +48,8 @@ class Gateway(NamedTuple):
     clients: Records  #: CLIENT of all closed loops, in order of class and number
     turns: Records  #: TURN, (clients, turns kept per client)
     loops: Records  #: LOOP[C]
-    asking: Records  #: ARRIVAL[1]: the request of the client that asks now
+    graphs: Graphs  #: tasks
+    asking: Records  #: ARRIVAL[1]: the request of whoever asks now
     verdicts: Integers  #: constraints settled once per class and pool, (C, P)
     rows: Integers  #: which of a pool's models serves a class, as a row of the variants, (C, P); −1: none
     schedulers: Schedulers  #: batching policies and orders
@@ -92,13 +95,27 @@ def request_view(fleet: Fleet, gateway: Gateway, arrival: Any, now: float) -> Re
 @inner_inlined
 def _key_of(gateway: Gateway, arrival: Any) -> int:
     """Return 31 random bits of a request's own: the same under every policy."""
-    return task_key(gateway.seed, arrival["class_index"], arrival["task"])
+    key = _task_key_of(gateway, arrival)
+    if arrival["node"] >= 0:
+        graphs = gateway.graphs
+        first = graphs.tasks[graphs.nodes[arrival["node"]]["task"]]["first_node"]
+        key = mix(key, arrival["node"] - first + 1)
+    return key
+
+
+@inner_inlined
+def _task_key_of(gateway: Gateway, arrival: Any) -> int:
+    """Return 31 random bits of a request's task, which is itself unless it is a call; classes of tasks come last."""
+    owner = arrival["class_index"]
+    if arrival["node"] >= 0:
+        owner = gateway.loops.size + gateway.graphs.tasks[gateway.graphs.nodes[arrival["node"]]["task"]]["class_index"]
+    return task_key(gateway.seed, owner, arrival["task"])
 
 
 @inner_inlined
 def keeps(gateway: Gateway, arrival: Any) -> bool:
     """Tell whether the decision on a request is kept."""
-    return is_kept(_key_of(gateway, arrival), gateway.kept_below)
+    return is_kept(_task_key_of(gateway, arrival), gateway.kept_below)
 
 
 @inner
@@ -193,6 +210,7 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
     s["output_tokens"] = arrival["output_tokens"]
     s["arrived_s"] = now
     s["client"] = arrival["client"]
+    s["node"] = arrival["node"]
     s["predicted_tokens"] = arrival["predicted_tokens"]
     if np.isnan(s["predicted_tokens"]):
         s["predicted_tokens"] = fleet.classes[arrival["class_index"]]["expected_output_tokens"]
@@ -236,6 +254,8 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
     s["progress"] = 0
     s["chunk"] = 0
     s["abort"] = OPEN
+    if arrival["node"] >= 0:
+        call_enters(gateway, arrival["node"], slot, arrival["request_id"])
     clock["arrived"] += 1
     clock["inside"] += 1
     if kept:

@@ -1,4 +1,4 @@
-"""Two binary heaps: replicas by the end of their segment, and timers of clients that will leave or ask.
+"""Two binary heaps: replicas by the end of their segment, and timers of clients and tasks.
 
 Ties are broken by identity (replica, request or client number), so that events
 at one instant have one order on every machine.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferencesim.jit import inner, inner_inlined
-from inferencesim.kernel.tables import ASK, LOADED
+from inferencesim.kernel.tables import ASK, CALL_DUE, LOADED, NODE_DONE, NODE_FAILED, TASK_LATE
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet
@@ -94,10 +94,16 @@ def unschedule(fleet: Fleet, replica: int) -> None:
 
 @inner_inlined
 def _rank(kind: int) -> int:
-    """Return the order of timers at one instant: KV that comes, clients that leave and make room, clients that ask."""
+    """Return the order of timers at one instant; see :mod:`inferencesim.kernel.play`."""
     if kind == LOADED:
         return 0
-    return 2 if kind == ASK else 1
+    if kind in (NODE_DONE, NODE_FAILED):
+        return 2
+    if kind == TASK_LATE:
+        return 3
+    if kind == ASK:
+        return 4
+    return 5 if kind == CALL_DUE else 1
 
 
 @inner_inlined
@@ -123,7 +129,7 @@ def _swap_timers(fleet: Fleet, a: int, b: int) -> None:
 
 @inner
 def add_timer(fleet: Fleet, at_s: float, kind: int, number: int, slot: int) -> None:
-    """Remember what happens at `at_s` unless something comes before: KV arrives, a client leaves, or one asks."""
+    """Remember what happens at `at_s` unless something comes before, as numbered in :data:`.tables.TIMER`."""
     place = fleet.clock[0]["timer_count"]
     fleet.clock[0]["timer_count"] += 1
     timer = fleet.timers[place]

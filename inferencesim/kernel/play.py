@@ -1,13 +1,13 @@
-"""The kernel's clock: replicas, clients and arrivals in one order of time.
+"""The kernel's clock: replicas, clients, tasks and arrivals in one order of time.
 
 :func:`play` runs the fleet up to a moment SimPy names, and comes back earlier
 only when something outside has to be done: a table is full, or the turns drawn
 for a closed-loop client are used.
 
 Events at one instant happen in this order: ends of segments (by replica
-number), KV that comes over a link, clients leaving (both by request number), a refresh of the snapshot,
-arrivals (closed-loop clients first, by class and number, then the stream in its
-order). A client that does not think asks at the instant of its answer, hence
+number), KV that comes over a link, clients leaving (both by request number), steps of tasks that end (by node), tasks
+that time out, tasks that begin, a refresh of the snapshot, arrivals (closed-loop clients first, by class and number,
+then calls of tasks by node, then the stream in its order). A client that does not think asks at the instant of its answer, hence
 after the next batch has been formed. What SimPy has at that instant comes after
 all of these.
 """
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferencesim.jit import inner, inner_inlined
-from inferencesim.kernel.batch import kv_has_come, leave_running
-from inferencesim.kernel.clients import answer_clients, ask_is_due, count_ask, write_ask
-from inferencesim.kernel.decode import interrupt
+from inferencesim.kernel.batch import kv_has_come
+from inferencesim.kernel.clients import answer_clients, ask_is_due, asks, count_ask, write_ask
+from inferencesim.kernel.departures import give_up
 from inferencesim.kernel.gateway import (
     Gateway,
     admit,
@@ -33,10 +33,10 @@ from inferencesim.kernel.gateway import (
     replica_candidates,
     request_view,
 )
+from inferencesim.kernel.graphs import begin_task, task_timer
 from inferencesim.kernel.heap import drop_first_timer, first_replica
-from inferencesim.kernel.queue import count_waiting, first_waiting, leave, unlink_waiting
 from inferencesim.kernel.steps import begin_segment, disturb, end_segment
-from inferencesim.kernel.tables import ASK, HOLD, IDLE, LOADED, LOADING, OPEN, TIMED_OUT, WAITING, Fleet, Records
+from inferencesim.kernel.tables import CANCELLED, LOADED, LOADING, OPEN, TIMED_OUT, Fleet, Records
 from inferencesim.kernel.views import inside_pool
 
 if TYPE_CHECKING:
@@ -78,36 +78,11 @@ def _client_leaves(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
     request_id, slot, outcome = timer["number"], timer["slot"], timer["kind"]
     drop_first_timer(fleet)
     s = fleet.slots[slot]
-    if s["request_id"] != request_id or s["abort"] != OPEN:
+    if s["request_id"] != request_id:
         return
     if outcome == TIMED_OUT and not np.isnan(s["first_token_s"]):
         return
-    replica, source = s["at"], s["source"]
-    if s["phase"] == WAITING:
-        # Under fair queueing who is first changes as others decode.
-        fair = fleet.pools[fleet.replicas[replica]["pool"]]["fair"] == 1
-        was_first = fair or first_waiting(fleet, replica) == slot
-        unlink_waiting(fleet, slot)
-        count_waiting(fleet, replica, 0, s["progress"] - s["target"])
-        leave(fleet, slot, outcome, now)
-        if was_first and fleet.replicas[replica]["queued"] > 0:
-            # The next in the queue may be smaller than the one that blocked it.
-            disturb(fleet, schedulers, replica, now)
-    elif fleet.replicas[replica]["segment"] in (IDLE, HOLD):
-        # No step is under way that it would have to wait for.
-        place = 0
-        while fleet.seats[replica, place]["slot"] != slot:
-            place += 1
-        leave_running(fleet, replica, place, outcome, now)
-        disturb(fleet, schedulers, replica, now)
-    else:
-        s["abort"] = outcome
-        s["left_s"] = now
-        fleet.replicas[replica]["aborts"] += 1
-        interrupt(fleet, replica, now)
-        return
-    if source >= 0:
-        disturb(fleet, schedulers, source, now)
+    give_up(fleet, schedulers, slot, outcome, now)
 
 
 def play(
@@ -139,26 +114,29 @@ def play(
                 return SLOTS_FULL
             if not answer_clients(fleet, gateway):
                 return TURNS_USED
-        if clock["done_count"] + fleet.seats.shape[1] + 1 > fleet.done.size:
+        if clock["done_count"] + fleet.seats.shape[1] + 1 + clock["most_at_once"] > fleet.done.size:
             return TABLE_FULL
-        if clock["timer_count"] + fleet.seats.shape[1] + 2 > fleet.timers.size:
+        if clock["timer_count"] + fleet.seats.shape[1] + 2 + clock["most_at_once"] > fleet.timers.size:
             return SLOTS_FULL
         segment_s = np.inf
         if clock["heap_count"] > 0:
             segment_s = fleet.replicas[first_replica(fleet)]["segment_end_s"]
         timer_s = ask_s = np.inf
         if clock["timer_count"] > 0:
-            if fleet.timers[0]["kind"] == ASK:
+            if asks(fleet.timers[0]["kind"]):
                 ask_s = fleet.timers[0]["at_s"]
             else:
                 timer_s = fleet.timers[0]["at_s"]
+        task_s = np.inf
+        if clock["next_task"] < gateway.graphs.tasks.size:
+            task_s = gateway.graphs.tasks[clock["next_task"]]["arrived_s"]
         refresh_s = np.inf
         if clock["snapshot_interval_s"] > 0.0:
             refresh_s = clock["snapshot_s"] + clock["snapshot_interval_s"]
         arrival_s = ask_s
         if clock["next_stream"] < gateway.stream.size:
             arrival_s = min(ask_s, gateway.stream[clock["next_stream"]]["arrived_s"])
-        first = min(segment_s, timer_s, refresh_s, arrival_s)
+        first = min(segment_s, timer_s, task_s, refresh_s, arrival_s)
         if first > until:
             clock["now_s"] = max(clock["now_s"], until)
             return REACHED
@@ -169,10 +147,16 @@ def play(
             begin_segment(fleet, gateway.schedulers, replica, segment_s)
         elif timer_s == first:
             clock["now_s"] = timer_s
-            if fleet.timers[0]["kind"] == LOADED:
+            kind = fleet.timers[0]["kind"]
+            if kind == LOADED:
                 _kv_comes(fleet, gateway.schedulers, timer_s)
-            else:
+            elif kind in (TIMED_OUT, CANCELLED):
                 _client_leaves(fleet, gateway.schedulers, timer_s)
+            else:
+                task_timer(fleet, gateway, timer_s)
+        elif task_s == first:
+            clock["now_s"] = task_s
+            begin_task(fleet, gateway)
         elif refresh_s == first:
             clock["now_s"] = refresh_s
             clock["snapshot_s"] = refresh_s

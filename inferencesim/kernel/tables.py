@@ -59,7 +59,8 @@ _ASKED = [
     ("prompt_tokens", np.int64),
     ("output_tokens", np.int64),
     ("arrived_s", np.float64),
-    ("client", np.int64),  # of a closed loop: its row in the table of clients; −1 if nobody waits for the answer
+    ("client", np.int64),  # of a closed loop: its row in the table of clients; −1 if no such client waits for it
+    ("node", np.int64),  # of a task, −1: of none
     ("media_s", np.float64),  # audio in it
 ]
 #: What else serving it takes.
@@ -277,17 +278,18 @@ POOL = np.dtype(
     ]
 )
 
-#: A moment at which a client leaves, or asks; the timers form a heap.
+#: A moment at which something happens to a request, a client or a task; the timers form a heap.
 TIMER = np.dtype(
     [
         ("at_s", np.float64),
-        ("kind", np.int64),  # LOADED, the outcome with which a client leaves, or ASK
-        ("number", np.int64),  # of the request; of the client, if it asks
+        ("kind", np.int64),  # one of those below, or the outcome with which a client leaves
+        ("number", np.int64),  # of the request, the client that asks, the node, or the task
         ("slot", np.int64),  # of the request
     ]
 )
-#: Of a timer: a request's KV has come, before TIMED_OUT and CANCELLED at the same instant; a client asks, after them.
-LOADED, ASK = OPEN, len(OUTCOMES)
+#: Of a timer: a request's KV has come; a client asks; a node of a task calls, is done, has failed; a task times out.
+LOADED = OPEN
+ASK, CALL_DUE, NODE_DONE, NODE_FAILED, TASK_LATE = range(len(OUTCOMES), len(OUTCOMES) + 5)
 
 #: A client of a closed loop.
 CLIENT = np.dtype(
@@ -359,7 +361,7 @@ CLOCK = np.dtype(
         ("snapshot_s", np.float64),  # last refresh of what policies see
         ("snapshot_interval_s", np.float64),  # 0: they see the live counts
         ("next_stream", np.int64),  # next arrival of the stream
-        ("asked", np.int64),  # requests of closed-loop clients
+        ("asked", np.int64),  # requests of closed-loop clients and of tasks
         ("free_slot", np.int64),
         ("done_count", np.int64),
         ("decision_count", np.int64),
@@ -369,6 +371,10 @@ CLOCK = np.dtype(
         ("inside", np.int64),
         ("last_left_s", np.float64),  # the latest departure
         ("answered", np.int64),  # of those in `done`: their clients know
+        ("next_task", np.int64),  # that will begin
+        ("tasks_open", np.int64),
+        ("tasks_closed", np.int64),
+        ("most_at_once", np.int64),  # requests that leave, or timers that are set, in one event of a task
     ]
 )
 
@@ -398,6 +404,7 @@ class Fleet(NamedTuple):
     residues: Integers  #: decoding sequences by KV length modulo block size, (R, largest block)
     caches: Caches  #: prefix caches: of each replica its own, then its tiers', (R · (1 + most tiers))
     block_hashes: Integers  #: of all requests that have any
+    lineage: Records  #: LINEAGE of the histories of tasks
     found: Integers  #: work space: entries of the cache, as long as the longest prompt has blocks
     latency: LatencyModels  #: step times of each pool, [P]
     timers: Records  #: TIMER, a heap

@@ -1,4 +1,4 @@
-"""How requests arrive: open processes with their rate profiles, bursts, clients that wait, and traces."""
+"""How requests arrive: open processes with their rate profiles, bursts, clients that wait, tasks, and traces."""
 
 from __future__ import annotations
 
@@ -143,13 +143,20 @@ class Closed(Part):
     back_off: PositiveTime = 1.0
 
 
-_PROCESSES = ("poisson", "gamma", "burst", "closed", "trace")
+class ByTasks(Part):
+    """Whenever a task calls; see `tasks` of the scenario."""
+
+    process: Literal["tasks"]
+
+
+_PROCESSES = ("poisson", "gamma", "burst", "closed", "tasks", "trace")
 
 Arrivals = Annotated[
     Annotated[Poisson, Tag("[poisson]")]
     | Annotated[Gamma, Tag("[gamma]")]
     | Annotated[AtOnce, Tag("[burst]")]
     | Annotated[Closed, Tag("[closed]")]
+    | Annotated[ByTasks, Tag("[tasks]")]
     | Annotated[TraceArrivals, Tag("[trace]")]
     | Annotated[RegisteredArrivals, Tag("[registered]")],
     tag("process", _PROCESSES),

@@ -6,10 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from inferencesim.errors import did_you_mean
+from inferencesim.scenario.arrivals import ByTasks
 from inferencesim.scenario.base import Part, PositiveTime, SampledShare, Time
 from inferencesim.scenario.economics import Economics
 from inferencesim.scenario.fleet import Pool
 from inferencesim.scenario.routing import Routing
+from inferencesim.scenario.tasks import Call, TaskClass, Tool, Tools, walk
+from inferencesim.scenario.unions import refuse
 from inferencesim.scenario.workload import WorkloadClass
 
 #: Of which requests the rows are kept.
@@ -76,6 +80,8 @@ class Scenario(Part):
     drain: Time = 600.0
     pools: Annotated[list[Pool], Field(min_length=1)]
     workload: list[WorkloadClass] = Field(default_factory=list)
+    tasks: list[TaskClass] = Field(default_factory=list)
+    tools: list[Tools] = Field(default_factory=list)
     routing: Routing = Routing()
     economics: Economics = Economics()
     recording: Recording = Recording()
@@ -92,9 +98,36 @@ class Scenario(Part):
         for kind, names in (
             ("pools", [pool.name for pool in self.pools]),
             ("workload", [each.name for each in self.workload]),
+            ("tasks", [each.name for each in self.tasks]),
+            ("workload and tasks", [each.name for each in (*self.workload, *self.tasks)]),
+            ("pools and tools", [each.name for each in (*self.pools, *self.tools)]),
         ):
             doubled = sorted({name for name in names if names.count(name) > 1})
             if doubled:
                 msg = f"{kind}: the name {doubled[0]!r} is used twice; each needs its own"
                 raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _steps_name_what_is_there(self) -> Scenario:
+        callable_ = [each.name for each in self.workload if isinstance(each.arrivals, ByTasks)]
+        tools = {each.name: each for each in self.tools}
+        called = set()
+        for index, task in enumerate(self.tasks):
+            for place, step in walk(task.steps, f"tasks[{index}].steps"):
+                if isinstance(step, Call):
+                    called.add(step.call)
+                    if step.call not in callable_:
+                        refuse(
+                            f"{place}.call: no class {step.call!r} has arrivals {{process: tasks}}; "
+                            f"{did_you_mean(step.call, callable_)}"
+                        )
+                elif isinstance(step, Tool):
+                    if step.tool not in tools:
+                        refuse(f"{place}.tool: no tools are called {step.tool!r}; {did_you_mean(step.tool, tools)}")
+                    if step.cores > tools[step.tool].cores * tools[step.tool].nodes:
+                        refuse(f"{place}.cores: {step.tool!r} has fewer than {step.cores} cores in all")
+        for name in callable_:
+            if name not in called:
+                refuse(f"workload: no task calls {name!r}, whose arrivals are those of tasks")
         return self

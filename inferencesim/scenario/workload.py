@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
-from inferencesim.scenario.arrivals import Arrivals, Closed, TraceArrivals
+from inferencesim.scenario.arrivals import Arrivals, ByTasks, Closed, TraceArrivals
 from inferencesim.scenario.base import Fraction, Part, PositiveTime, Ratio, Time, Tokens, WholeTokens
 from inferencesim.scenario.lengths import TimeLengths, TokenLengths
 from inferencesim.scenario.library import class_names
@@ -332,6 +332,12 @@ class WorkloadClass(Part):
             for name, what in (("sessions", "sessions"), ("shared_prefix", "prompts, and what they share")):
                 if getattr(self, name) is not None:
                     refuse(f"a trace brings its own {what}: remove {name}")
+        if isinstance(self.arrivals, ByTasks):
+            for name in ("sessions", "conversation", "cancellation"):
+                if getattr(self, name) is not None:
+                    refuse(f"what its calls have in common is their task's: remove {name}")
+            if self.active != Active():
+                refuse("its calls come when tasks make them: put active into the tasks")
         if self.conversation is not None:
             if not isinstance(self.arrivals, Closed):
                 refuse("only clients that wait for their answers hold conversations: make arrivals closed")

@@ -32,12 +32,12 @@ def new_clients(scenario: Scenario) -> ClientTables:
     """Lay out the clients of all closed-loop classes, with their first turns drawn."""
     loops = np.zeros(len(scenario.workload), LOOP)
     for row, each in zip(loops, scenario.workload, strict=True):
+        row["patience_s"] = math.inf if each.timeout is None else each.timeout
         if not isinstance(each.arrivals, Closed):
             continue
         row["clients"] = each.arrivals.clients
         row["end_s"] = min(scenario.horizon, math.inf if each.active.to_s is None else each.active.to_s)
         row["back_off_s"] = each.arrivals.back_off
-        row["patience_s"] = math.inf if each.timeout is None else each.timeout
         row["left"] = NEVER if each.arrivals.requests is None else each.arrivals.requests
     clients = np.zeros(loops["clients"].sum(), CLIENT)
     clients["class_index"] = np.repeat(np.arange(loops.size), loops["clients"])

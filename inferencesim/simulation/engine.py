@@ -49,6 +49,7 @@ from inferencesim.simulation.marks import Mark, Samples, series_table, take_mark
 from inferencesim.simulation.setup import bind_policy, make_book
 from inferencesim.simulation.state import as_records, new_fleet, stream_of, with_first_asks, with_more_slots
 from inferencesim.simulation.traits import class_means
+from inferencesim.workload.graphs import unroll
 from inferencesim.workload.load import generate_load
 
 if TYPE_CHECKING:
@@ -140,14 +141,15 @@ class Simulation:
         scenario = plan.scenario
         load = generate_load(scenario.workload, scenario.horizon, scenario.seed, Path(), strict)
         self._malformed = load.malformed
-        require_measured_load(plan, load)
-        means = class_means(plan, load)
+        graphs = unroll(scenario)
+        require_measured_load(plan, load, graphs)
+        means = class_means(plan, load, graphs)
         self._placement = bind_policy(plan, "placement")
         self._balancing = bind_policy(plan, "balancing")
         self._interpreted = self._placement.interpreted or self._balancing.interpreted
-        self.gateway = new_gateway(plan, stream_of(load), means, self._placement, self._balancing)
+        self.gateway = new_gateway(plan, stream_of(load), graphs, means, self._placement, self._balancing)
         require_measured_turns(self.plan, self.gateway)
-        self.fleet = with_first_asks(new_fleet(plan, load, means), self.gateway, scenario)
+        self.fleet = with_first_asks(new_fleet(plan, load, graphs, means), self.gateway, scenario)
         self._play = compiled_play(self.fleet, self.gateway)
         self._predictions = bind_predictions() if plan.scenario.recording.predictions else None
         self._compiled_policies = self._kernel_policies()
@@ -188,9 +190,9 @@ class Simulation:
         charges = (self._charged_before, self._charges(horizon))
         gaps = self.fleet.gaps - self._gaps_before
         last = horizon + scenario.drain
-        if self.fleet.clock["inside"][0] > 0:
+        if self._is_busy:
             self._run_until(last)
-        end_s = last if self.fleet.clock["inside"][0] > 0 else max(horizon, float(self.fleet.clock["last_left_s"][0]))
+        end_s = last if self._is_busy else max(horizon, float(self.fleet.clock["last_left_s"][0]))
         end = take_mark(self.fleet, end_s)
         self.flush(end_s)
         left_to_do = self._book_open(end_s)
@@ -208,6 +210,11 @@ class Simulation:
             unfinished=left_to_do,
             malformed=self._malformed,
         )
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether a request or a task is still inside."""
+        return bool(self.fleet.clock["inside"][0] > 0 or self.fleet.clock["tasks_open"][0] > 0)
 
     def _run_until(self, end_s: float) -> None:
         """Alternate between the kernel and SimPy up to and including `end_s`."""
@@ -381,7 +388,7 @@ class Simulation:
             self._series.append(now)
             if self.plan.scenario.warm_up < now.at_s <= horizon:
                 self._samples.add(now)
-            if now.at_s > horizon and self.fleet.clock["inside"][0] == 0:
+            if now.at_s > horizon and not self._is_busy:
                 return
             if self._progress is not None:
                 self._progress(min(now.at_s, horizon), horizon)

@@ -14,6 +14,7 @@ from inferencesim.routing.policy import MEMORY_SIZE
 from inferencesim.simulation.clients import new_clients
 from inferencesim.simulation.schedulers import schedulers_of
 from inferencesim.simulation.state import CHUNK_ROWS
+from inferencesim.simulation.tasks import kernel_graphs
 from inferencesim.simulation.traits import pool_traits
 
 if TYPE_CHECKING:
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from inferencesim.policy import BoundPolicy
     from inferencesim.simulation.plan import Plan
     from inferencesim.simulation.traits import ClassMeans
+    from inferencesim.workload.graphs import Graphs
 
 
 def new_gateway(
     plan: Plan,
     stream: Records,
+    graphs: Graphs,
     means: ClassMeans,
     placement: BoundPolicy,
     balancing: BoundPolicy,
@@ -47,6 +50,7 @@ def new_gateway(
         clients=clients,
         turns=turns,
         loops=loops,
+        graphs=kernel_graphs(plan, graphs),
         asking=np.zeros(1, ARRIVAL),
         verdicts=plan.verdicts,
         rows=plan.rows,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferencesim.errors import InputError
+from inferencesim.kernel.graph_tables import CALL
 from inferencesim.kernel.tables import ELIGIBLE
 
 if TYPE_CHECKING:
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
 
     from inferencesim.kernel.gateway import Gateway
     from inferencesim.simulation.plan import Plan
+    from inferencesim.workload.graphs import Graphs
     from inferencesim.workload.load import Load
 
 
-def require_measured_load(plan: Plan, load: Load) -> None:
-    """Raise if a request of the load is beyond a step table; see :func:`require_measured`."""
+def require_measured_load(plan: Plan, load: Load, graphs: Graphs) -> None:
+    """Raise if a request of the load or of a task is beyond a step table; see :func:`require_measured`."""
     require_measured(plan, load.class_index, load.prompt_tokens, load.output_tokens)
+    calls = graphs.nodes[graphs.nodes["kind"] == CALL]
+    require_measured(plan, calls["index"], calls["prompt_tokens"], calls["output_tokens"])
 
 
 def require_measured_turns(plan: Plan, gateway: Gateway) -> None:

@@ -30,6 +30,7 @@ from inferencesim.models.catalog import load_model
 from inferencesim.routing.policy import find
 from inferencesim.scenario.arrivals import TraceArrivals
 from inferencesim.scenario.workload import CAPABILITY, PRECISION_ORDER
+from inferencesim.simulation.tasks import plan_tools
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from inferencesim.scenario.fleet import Pool
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.scenario.workload import WorkloadClass
+    from inferencesim.simulation.tasks import ToolsPlan
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,14 @@ class Plan:
         Filters settled once: codes of :data:`inferencesim.kernel.tables.VERDICTS`.
     rows : ndarray of int64, shape (classes, pools)
         Which deployment of a pool serves a class, counted over the variants of all pools; −1: none.
+    tools : tuple of ToolsPlan
     """
 
     scenario: Scenario
     pools: tuple[PoolPlan, ...]
     verdicts: NDArray[np.int64]
     rows: NDArray[np.int64]
+    tools: tuple[ToolsPlan, ...] = ()
 
     @property
     def replicas(self) -> int:
@@ -193,7 +197,7 @@ def settled(scenario: Scenario, pools: tuple[PoolPlan, ...]) -> Plan:
             if code == ELIGIBLE:
                 rows[index, column] = first + _chosen(each, pool)
             first += len(pool.variants)
-    return Plan(scenario, pools, verdicts, rows)
+    return Plan(scenario, pools, verdicts, rows, plan_tools(scenario))
 
 
 def _check_batching(pool: PoolPlan, where: str) -> None:

@@ -35,6 +35,7 @@ from inferencesim.ledger.columns import fill
 from inferencesim.scenario.workload import SENSITIVITIES
 from inferencesim.simulation.clients import first_asks
 from inferencesim.simulation.schedulers import functions_of
+from inferencesim.simulation.tasks import most_at_once
 from inferencesim.simulation.traits import pool_traits, reference_pools
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.simulation.plan import Plan
     from inferencesim.simulation.traits import ClassMeans
+    from inferencesim.workload.graphs import Graphs
     from inferencesim.workload.load import Load as Requests
 
 #: Rows of the tables that are flushed when full: large enough that a flush costs little per row.
@@ -55,14 +57,17 @@ _MOST_CACHED_BLOCKS = 2**31 - 2**20
 
 def stream_of(load: Requests) -> Records:
     """Return a load's requests as the kernel's arrivals, numbered in order of time."""
-    columns = {"request_id": np.arange(len(load)), "client": np.full(len(load), -1)}
+    nobody = np.full(len(load), -1)
+    columns = {"request_id": np.arange(len(load)), "client": nobody, "node": nobody}
     columns |= {name: getattr(load, name) for name in ARRIVAL.names or () if name not in columns}
     stream = np.empty(len(load), ARRIVAL)
     fill(stream, columns)
     return stream
 
 
-def new_fleet(plan: Plan, load: Requests, means: ClassMeans, *, done_rows: int = CHUNK_ROWS) -> Fleet:
+def new_fleet(
+    plan: Plan, load: Requests, graphs: Graphs, means: ClassMeans, *, done_rows: int = CHUNK_ROWS
+) -> Fleet:
     """Lay out the tables of a fleet at rest."""
     replicas, pools = plan.replicas, len(plan.pools)
     widest = max(pool.spec.batching.max_sequences for pool in plan.pools)
@@ -73,6 +78,7 @@ def new_fleet(plan: Plan, load: Requests, means: ClassMeans, *, done_rows: int =
     clock = np.zeros(1, CLOCK)
     clock["snapshot_interval_s"] = plan.scenario.routing.snapshot_age
     clock["free_slot"] = -1
+    clock["most_at_once"] = most_at_once(plan, graphs)
     pool_table, replica_table = _pools(plan), np.zeros(replicas, REPLICA)
     for name in ("heap_place", "heap_entry"):
         replica_table[name] = -1
@@ -85,7 +91,7 @@ def new_fleet(plan: Plan, load: Requests, means: ClassMeans, *, done_rows: int =
     live, live_pools = np.zeros(replicas, LOAD), np.zeros(pools, LOAD)
     aged = plan.scenario.routing.snapshot_age > 0.0
     # Records are written whole: nothing reads what was there before.
-    done = np.empty(done_rows + widest + 1, RECORD)
+    done = np.empty(done_rows + widest + 1 + int(clock["most_at_once"][0]), RECORD)
     fleet = Fleet(
         clock=clock,
         slots=np.zeros(0, REQUEST),
@@ -101,6 +107,7 @@ def new_fleet(plan: Plan, load: Requests, means: ClassMeans, *, done_rows: int =
         residues=np.zeros((replicas, largest_block), np.int64),
         caches=_caches(plan, tiers.shape[1]),
         block_hashes=load.block_ids,
+        lineage=graphs.lineage,
         found=np.zeros(_longest_prompt(plan), np.int64),
         latency=latency_models([each.step_times for each in plan.deployments]),
         timers=np.zeros(0, TIMER),
@@ -237,7 +244,7 @@ def _classes(plan: Plan, load: Requests, means: ClassMeans) -> Records:
 def with_more_slots(fleet: Fleet) -> Fleet:
     """Return the fleet with twice the room for requests inside; the rest is shared, not copied."""
     before = fleet.slots.size
-    after = max(_FIRST_SLOTS, 2 * before)
+    after = max(_FIRST_SLOTS, 2 * before, int(fleet.clock["most_at_once"][0]))
     slots = np.zeros(after, REQUEST)
     slots[:before] = fleet.slots
     slots["request_id"][before:] = -1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inferencesim.kernel.graph_tables import CALL
 from inferencesim.kernel.tables import ELIGIBLE
 from inferencesim.kernel.views import TRAITS
 from inferencesim.scenario.arrivals import Closed
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from inferencesim.kernel.tables import Records
     from inferencesim.simulation.plan import Plan
+    from inferencesim.workload.graphs import Graphs
     from inferencesim.workload.load import Load
 
 
@@ -36,13 +38,19 @@ class ClassMeans:
     rate: NDArray[np.float64]
 
 
-def class_means(plan: Plan, load: Load) -> ClassMeans:
-    """Return mean lengths and rates per class: of the drawn load, or of the distributions of closed loops."""
+def class_means(plan: Plan, load: Load, graphs: Graphs) -> ClassMeans:
+    """Return mean lengths and rates per class: of the drawn load and tasks, or of the distributions of closed loops."""
     classes = plan.scenario.workload
     n = len(classes)
-    counts = np.bincount(load.class_index, minlength=n).astype(np.float64)
-    prompt = np.bincount(load.class_index, weights=load.prompt_tokens, minlength=n)
-    output = np.bincount(load.class_index, weights=load.output_tokens, minlength=n)
+    calls = graphs.nodes[graphs.nodes["kind"] == CALL]
+    of_class = np.concatenate([load.class_index, calls["index"]])
+    counts = np.bincount(of_class, minlength=n).astype(np.float64)
+    prompt = np.bincount(
+        of_class, weights=np.concatenate([load.prompt_tokens, calls["prompt_tokens"]]), minlength=n
+    )
+    output = np.bincount(
+        of_class, weights=np.concatenate([load.output_tokens, calls["output_tokens"]]), minlength=n
+    )
     drawn = np.maximum(counts, 1.0)
     means = ClassMeans(
         np.where(counts > 0, prompt / drawn, 1.0),

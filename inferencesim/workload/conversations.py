@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from inferencesim.scenario.workload import Conversation, WorkloadClass
 
 #: Classes whose conversations have ids of their own, and conversations of one client.
-MOST_CLASSES = 2**8
+MOST_CLASSES = 2**7
 MOST_CONVERSATIONS = 2**16
 
 #: Where a client stands between two turns.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inferencesim.scenario.arrivals import Closed, TraceArrivals
+from inferencesim.scenario.arrivals import ByTasks, Closed, TraceArrivals
 from inferencesim.workload.arrivals import arrival_times
 from inferencesim.workload.chains import join_chains
 from inferencesim.workload.content import Draws, prefix_ids, shared_tokens, whole_tokens
@@ -119,7 +119,8 @@ def generate_load(
     what is drawn, and read in order of task numbers: task i keeps its lengths
     when the arrival process changes, and a class keeps all of its load when
     another one changes. Closed-loop classes have no rows here, see
-    :func:`inferencesim.workload.closed.draw_turns`.
+    :func:`inferencesim.workload.closed.draw_turns`, and neither have those that tasks
+    call, see :func:`inferencesim.workload.graphs.unroll`.
 
     Parameters
     ----------
@@ -149,7 +150,7 @@ def generate_load(
         msg = "two classes of one name would share their random streams"
         raise ValueError(msg)
     traces = Traces(base, seed, strict)
-    open_loop = {index: each for index, each in enumerate(classes) if not isinstance(each.arrivals, Closed)}
+    open_loop = {index: each for index, each in enumerate(classes) if not isinstance(each.arrivals, (ByTasks, Closed))}
     requests = [_requests(each, index, horizon_s, seed, traces) for index, each in open_loop.items()]
     chains = join_chains([each.hashes for each in requests], [len(each.arrived_s) for each in requests])
     parts = [
@@ -168,7 +169,7 @@ def _requests(each: WorkloadClass, index: int, horizon_s: float, seed: int, trac
     where = f"workload[{index}]"
     if isinstance(each.arrivals, TraceArrivals):
         return _replayed(each, replay(each, each.arrivals, horizon_s, traces, f"{where}.arrivals"))
-    if isinstance(each.arrivals, Closed):
+    if isinstance(each.arrivals, (ByTasks, Closed)):
         msg = f"class {each.name!r} is no open loop"
         raise ValueError(msg)
     generator = stream(seed, each.name, "arrivals")

@@ -1,0 +1,216 @@
+"""What a user wants done as a whole: tasks of many calls and tools, and the machines that tools run on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from inferencesim.errors import did_you_mean
+from inferencesim.scenario.arrivals import AtOnce, Gamma, Poisson, RegisteredArrivals
+from inferencesim.scenario.base import Fraction, Part, PositiveTime
+from inferencesim.scenario.lengths import TimeLengths, TokenLengths
+from inferencesim.scenario.unions import named, refuse, tag
+from inferencesim.scenario.workload import Active
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_\-]*$")]
+
+
+class Tools(Part):
+    """A pool of CPU nodes on which tools run: `nodes` × `cores`, served first come, first served.
+
+    Attributes
+    ----------
+    hardware : str
+        Profile of one node; its price and power are the node's.
+    nodes : int
+        Nodes in the pool, owned for the whole run.
+    cores : int
+        Of one node, for tools.
+    site : str
+        Where they stand.
+    """
+
+    name: Name
+    hardware: Annotated[str, Field(min_length=1)]
+    nodes: Annotated[int, Field(ge=1, le=100_000)] = 1
+    cores: Annotated[int, Field(ge=1, le=100_000)]
+    site: str = "us-east-virginia"
+
+
+class _Step(Part):
+    """What all steps have: they are taken with a `chance`, drawn for each task."""
+
+    chance: Fraction = 1.0
+
+
+class Call(_Step):
+    """A request to a model, of a class of the workload whose arrivals are ``tasks``.
+
+    With the task's context its prompt begins with all that was said before
+    (shared prefix, prompts, answers, results of tools), and its answer is said
+    to all that comes after; ``fresh`` it has its own prompt only, and leaves no
+    trace.
+    """
+
+    call: Name
+    context: Literal["grows", "fresh"] | None = None
+
+
+class Tool(_Step):
+    """A tool that takes `cores` of a pool of tools for so long, and `adds` tokens to the context."""
+
+    tool: Name
+    time: TimeLengths
+    cores: Annotated[int, Field(ge=1)] = 1
+    adds: TokenLengths | None = None
+
+
+class Wait(_Step):
+    """Time in which nothing of the fleet is used: somebody else's service, a person who reads."""
+
+    wait: TimeLengths
+    adds: TokenLengths | None = None
+
+
+class Loop(Part):
+    """Steps done over and over, `times` drawn for each task."""
+
+    times: TokenLengths
+    steps: Steps
+
+
+class Repeat(_Step):
+    """A loop."""
+
+    repeat: Loop
+
+
+class Branches(Part):
+    """Steps done `width` times side by side, the width drawn for each task.
+
+    Attributes
+    ----------
+    join : "all" or int
+        Branches that have to end well before the task goes on; the others are
+        then cancelled (best of n with early stop). With a number, so many
+        fewer than the width may fail.
+    context : str
+        With which branches begin: what was said so far (``shared``), or nothing (``fresh``).
+    takes : int or None
+        Branches whose last answer is added to the context after the join; None is as many as are joined. Which
+        branches end first depends on the fleet, and the load must not: the first ones are taken.
+    """
+
+    width: TokenLengths
+    join: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
+    context: Literal["shared", "fresh"] = "shared"
+    takes: Annotated[int, Field(ge=0)] | None = None
+    steps: Steps
+
+
+class FanOut(_Step):
+    """Branches and their join."""
+
+    fan_out: Branches
+
+
+_KINDS: dict[str, type[_Step]] = {"call": Call, "tool": Tool, "wait": Wait, "repeat": Repeat, "fan_out": FanOut}
+
+
+def _known(value: object) -> object:
+    """Refuse a step that is none, or two at once."""
+    if isinstance(value, _Step):
+        return value
+    if not isinstance(value, dict):
+        refuse(f"a step is a mapping with one of the keys {', '.join(_KINDS)}")
+    kinds = [key for key in value if key in _KINDS]
+    if not kinds:
+        others = [key for key in value if key not in ("chance", "context", "time", "adds", "cores")]
+        hint = f"; {did_you_mean(str(others[0]), list(_KINDS))}" if others else ""
+        refuse(f"a step needs one of the keys {', '.join(_KINDS)}{hint}")
+    if len(kinds) > 1:
+        refuse(f"{' and '.join(kinds)} are two steps: write each as an entry of its own")
+    return value
+
+
+def _kind(value: object) -> str:
+    for name, model in _KINDS.items():
+        if isinstance(value, model) or (isinstance(value, dict) and name in value):
+            return f"[{name}]"
+    return "[call]"
+
+
+Step = Annotated[
+    Annotated[Call, Tag("[call]")]
+    | Annotated[Tool, Tag("[tool]")]
+    | Annotated[Wait, Tag("[wait]")]
+    | Annotated[Repeat, Tag("[repeat]")]
+    | Annotated[FanOut, Tag("[fan_out]")],
+    Discriminator(_kind),
+    BeforeValidator(_known),
+]
+Steps = Annotated[tuple[Step, ...], Field(min_length=1)]
+
+_PROCESSES = ("poisson", "gamma", "burst")
+_Arrivals = Annotated[
+    Annotated[Poisson, Tag("[poisson]")]
+    | Annotated[Gamma, Tag("[gamma]")]
+    | Annotated[AtOnce, Tag("[burst]")]
+    | Annotated[RegisteredArrivals, Tag("[registered]")],
+    tag("process", _PROCESSES),
+    named("process", _PROCESSES),
+]
+
+
+class TaskPromise(Part):
+    """What is promised of a whole task: its latency, from its arrival to the end of its last needed step."""
+
+    latency: PositiveTime | None = None
+
+
+class TaskClass(Part):
+    """One kind of task: a graph of calls and tools, begun by one arrival.
+
+    Attributes
+    ----------
+    arrivals : process
+        When tasks begin.
+    steps : tuple of steps
+        Done one after another.
+    context : str
+        Whether calls see what was said before (``grows``), unless they say otherwise.
+    max_context : int or None
+        A call whose prompt and answer would be longer than so many tokens begins anew: what was said before is
+        forgotten, as by an agent that compacts its context.
+    promise : TaskPromise
+    timeout : float or None
+        Seconds after which the whole task is given up.
+    """
+
+    name: Name
+    arrivals: _Arrivals
+    steps: Steps
+    context: Literal["grows", "fresh"] = "grows"
+    max_context: Annotated[int, Field(ge=1)] | None = None
+    promise: TaskPromise = TaskPromise()
+    timeout: PositiveTime | None = None
+    active: Active = Active()
+
+    @model_validator(mode="after")
+    def _calls_something(self) -> TaskClass:
+        if not any(isinstance(step, Call) for _, step in walk(self.steps)):
+            refuse("a task without a call asks nothing of the fleet: give it a step with the key call")
+        return self
+
+
+def walk(steps: tuple[Any, ...], place: str = "steps") -> Iterator[tuple[str, _Step]]:
+    """Yield every step with its place, depth first."""
+    for index, step in enumerate(steps):
+        here = f"{place}[{index}]"
+        yield here, step
+        if isinstance(step, Repeat):
+            yield from walk(step.repeat.steps, f"{here}.repeat.steps")
+        elif isinstance(step, FanOut):
+            yield from walk(step.fan_out.steps, f"{here}.fan_out.steps")

@@ -1,0 +1,124 @@
+"""Tasks and tools of a plan, laid out for the kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inferencesim.economics.sites import load_site
+from inferencesim.hardware.catalog import load_profile
+from inferencesim.kernel import graph_tables
+from inferencesim.kernel.graph_tables import TOOLS
+
+if TYPE_CHECKING:
+    from inferencesim.economics.sites import Site
+    from inferencesim.hardware.profile import HardwareProfile
+    from inferencesim.scenario.scenario import Scenario
+    from inferencesim.scenario.tasks import Tools
+    from inferencesim.simulation.plan import Plan
+    from inferencesim.workload.graphs import Graphs
+
+
+@dataclass(frozen=True)
+class ToolsPlan:
+    """A pool of tools with everything its names stand for.
+
+    Attributes
+    ----------
+    spec : Tools
+    hardware : HardwareProfile
+        Of one node.
+    site : Site
+    electricity_usd_per_j, pue, carbon_g_per_j : float
+        The site's, or the scenario's override.
+    """
+
+    spec: Tools
+    hardware: HardwareProfile
+    site: Site
+    electricity_usd_per_j: float
+    pue: float
+    carbon_g_per_j: float
+
+    @property
+    def name(self) -> str:
+        """The pool's name."""
+        return self.spec.name
+
+    @property
+    def cores(self) -> int:
+        """Of all nodes."""
+        return self.spec.nodes * self.spec.cores
+
+    @property
+    def usd_per_s(self) -> float:
+        """Price of all nodes."""
+        return self.hardware.price.per_chip.si * self.spec.nodes
+
+    @property
+    def usd_per_j(self) -> float:
+        """Price of a joule at a node: 0 where the hourly price includes power."""
+        return 0.0 if self.hardware.price.includes_power else self.pue * self.electricity_usd_per_j
+
+    @property
+    def idle_w(self) -> float:
+        """Power of all nodes at rest, with their share of the host."""
+        power = self.hardware.power
+        return (power.idle.si + power.host.si) * self.spec.nodes
+
+    @property
+    def core_w(self) -> float:
+        """Power that one busy core adds: between rest and peak it goes with the cores that work."""
+        power = self.hardware.power
+        return (power.peak.si - power.idle.si) * self.spec.nodes / self.cores
+
+
+def plan_tools(scenario: Scenario) -> tuple[ToolsPlan, ...]:
+    """Resolve the names of a scenario's tools.
+
+    Raises
+    ------
+    InputError
+        For the first name that does not exist.
+    """
+    economics = scenario.economics
+    plans = []
+    for index, spec in enumerate(scenario.tools):
+        site = load_site(spec.site, f"tools[{index}].site")
+        electricity, pue, carbon = economics.electricity, economics.pue, economics.carbon
+        plans.append(
+            ToolsPlan(
+                spec=spec,
+                hardware=load_profile(spec.hardware, f"tools[{index}].hardware"),
+                site=site,
+                electricity_usd_per_j=site.electricity_usd_per_kwh.si if electricity is None else electricity,
+                pue=site.pue.si if pue is None else pue,
+                carbon_g_per_j=site.carbon_g_per_kwh.si if carbon is None else carbon,
+            )
+        )
+    return tuple(plans)
+
+
+def kernel_graphs(plan: Plan, graphs: Graphs) -> graph_tables.Graphs:
+    """Lay out the tasks and tools of a plan at rest."""
+    tools = np.zeros(len(plan.tools), TOOLS)
+    tools["cores"] = [each.cores for each in plan.tools]
+    tools["head"] = tools["tail"] = -1
+    return graph_tables.Graphs(
+        tasks=graphs.tasks,
+        nodes=graphs.nodes,
+        edges=graphs.edges,
+        tools=tools,
+        tool_use=np.zeros((tools.size, len(plan.scenario.tasks))),
+        closed=np.zeros(graphs.tasks.size, np.int64),
+    )
+
+
+def most_at_once(plan: Plan, graphs: Graphs) -> int:
+    """Return how many requests leave, or timers are set, in one event of a task at most.
+
+    Those of all its nodes, and of the tools of others that get the cores it frees.
+    """
+    return int(graphs.tasks["nodes"].max(initial=0)) + max((each.cores for each in plan.tools), default=0)
