@@ -124,11 +124,17 @@ def _write_missing(result: Result, sink: Sink) -> None:
     from inferencesim.ledger.columns import Columns
     from inferencesim.ledger.tables import decision_table, request_table
 
-    recording, pools = result.plan.scenario.recording, len(result.plan.pools)
-    if result.kept > 0 or recording.evidence == "off":
+    recording, pools, tasks = result.plan.scenario.recording, len(result.plan.pools), result.tasks
+    if recording.evidence == "off":
         return
-    requests = Columns(np.zeros(0, RECORD), result.book.pool_of)
-    sink.write("requests", request_table(requests, result.book, np.zeros(0, np.int64)))
+    nobody = np.zeros(0, np.int64)
+    if result.plan.scenario.tasks and result.kept_tasks == 0:
+        sink.write("tasks", tasks.task_table(nobody, 0.0))
+        sink.write("steps", tasks.step_table(nobody))
+    if result.kept > 0:
+        return
+    requests = Columns(np.zeros(0, RECORD), result.book.pool_of, tasks)
+    sink.write("requests", request_table(requests, result.book, tasks, nobody))
     nothing = np.zeros(0, DECISION)
     verdicts, scores = np.zeros((0, pools), np.uint8), np.zeros((0, pools))
     predictions = np.zeros((0, len(PREDICTED) * pools)) if recording.predictions else None

@@ -1,4 +1,4 @@
-"""What the requests of each class have been charged, and where."""
+"""What the requests of each class have been charged, where, and for which tasks."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ if TYPE_CHECKING:
 
 
 class Charges:
-    """Shares of busy time and of step energy, summed by the pool in which they were spent and by class.
+    """Shares of busy time and of step energy, summed by the pool in which they were spent, by owner and by class.
+
+    Owner 0 are the requests that came by themselves; then come the classes of tasks.
 
     One request after another is added: however their table is cut into pieces,
     the sums round alike.
 
     Parameters
     ----------
-    pools, classes : int
+    pools, classes, task_classes : int
     """
 
-    def __init__(self, pools: int, classes: int) -> None:
+    def __init__(self, pools: int, classes: int, task_classes: int = 0) -> None:
         # What was spent where a request was placed, and where else it was prefilled.
-        self._busy_s = np.zeros((2, pools, classes))
-        self._energy_j = np.zeros((2, pools, classes))
+        self._busy_s = np.zeros((2, pools, 1 + task_classes, classes))
+        self._energy_j = np.zeros((2, pools, 1 + task_classes, classes))
 
     @property
     def busy_s(self) -> NDArray[np.float64]:
-        """Shape (pools, classes), seconds."""
+        """Shape (pools, owners, classes), seconds."""
         sums: NDArray[np.float64] = self._busy_s.sum(axis=0)
         return sums
 
     @property
     def energy_j(self) -> NDArray[np.float64]:
-        """Shape (pools, classes), joules at the chip."""
+        """Shape (pools, owners, classes), joules at the chip."""
         sums: NDArray[np.float64] = self._energy_j.sum(axis=0)
         return sums
 
@@ -48,19 +50,12 @@ class Charges:
 
     def add(self, requests: Columns | Records) -> None:
         """Add some requests."""
-        index = requests["class_index"]
-        self._add(0, requests["pool"], index, requests["busy_s"], requests["energy_j"])
-        self._add(1, requests["prefill_pool"], index, requests["prefill_busy_s"], requests["prefill_energy_j"])
-
-    def _add(
-        self,
-        row: int,
-        pool: NDArray[Any],
-        class_index: NDArray[Any],
-        busy_s: NDArray[np.float64],
-        energy_j: NDArray[np.float64],
-    ) -> None:
-        there = np.flatnonzero(pool >= 0)
-        cells = pool[there].astype(np.int64) * self._busy_s.shape[2] + class_index[there]
-        np.add.at(self._busy_s[row].reshape(-1), cells, busy_s[there])
-        np.add.at(self._energy_j[row].reshape(-1), cells, energy_j[there])
+        _, _, owners, classes = self._busy_s.shape
+        pools = (0, requests["pool"]), (1, requests["prefill_pool"])
+        parts = ("busy_s", "energy_j"), ("prefill_busy_s", "prefill_energy_j")
+        payer = (requests["owner"].astype(np.int64) + 1) * classes + requests["class_index"]
+        for (row, pool), (busy_s, energy_j) in zip(pools, parts, strict=True):
+            there = np.flatnonzero(pool >= 0)
+            cells = pool[there].astype(np.int64) * owners * classes + payer[there]
+            np.add.at(self._busy_s[row].reshape(-1), cells, requests[busy_s][there])
+            np.add.at(self._energy_j[row].reshape(-1), cells, requests[energy_j][there])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inferencesim.kernel.tables import Records
+    from inferencesim.ledger.tasks import TaskLedger
 
 #: Where the time of a request goes, in order; they sum to its E2E. The kernel books all but the last, the way to the
 #: client and back.
@@ -46,9 +47,11 @@ class Columns:
     pool_of : ndarray of int64, shape (replicas,)
         The pool of each replica: from it comes one more field, `prefill_pool`, where a request was prefilled, if in
         another pool than it was placed in; else −1.
+    tasks : TaskLedger
+        From it comes `owner`, the class of tasks that a request is a call of; else −1.
     """
 
-    def __init__(self, records: Records, pool_of: NDArray[np.int64]) -> None:
+    def __init__(self, records: Records, pool_of: NDArray[np.int64], tasks: TaskLedger) -> None:
         self.size = records.size
         # All fields have eight bytes.
         fields = records.view(np.int64).reshape(records.size, len(_NAMES)).T
@@ -61,6 +64,7 @@ class Columns:
         }
         replica = self["prefill_replica"]
         self._columns["prefill_pool"] = np.where(replica >= 0, pool_of[np.maximum(replica, 0)], -1)
+        self._columns["owner"] = tasks.class_of(self["node"])
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self._columns[name]

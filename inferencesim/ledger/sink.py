@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: The tables of a run.
-TABLES = ("requests", "decisions", "series")
+TABLES = ("requests", "decisions", "tasks", "steps", "series")
 
 
 class Sink(Protocol):

@@ -7,75 +7,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from inferencesim.kernel.tables import COMPLETED, OPEN, OUTCOMES, PREDICTED, REJECTED, VERDICTS
+from inferencesim.kernel.tables import OPEN, OUTCOMES, PREDICTED, REJECTED, VERDICTS
 from inferencesim.ledger.columns import TIME_PARTS
+from inferencesim.ledger.formats import maybe, named, rare, versioned
+from inferencesim.ledger.promises import PROMISE_KEPT, PROMISE_OPEN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from inferencesim.kernel.tables import Records
     from inferencesim.ledger.book import Book
     from inferencesim.ledger.columns import Columns
-
-#: Version of the tables' columns; every file carries it.
-SCHEMA_VERSION = 1
-
-#: Verdict on a request's promises.
-PROMISE_OPEN, PROMISE_KEPT, PROMISE_MISSED = range(3)
+    from inferencesim.ledger.tasks import TaskLedger
 
 
-def promise_verdicts(requests: Columns, book: Book, end_s: float) -> NDArray[np.int64]:
-    """Return for each request whether its promises were kept, missed, or are still open.
-
-    A request that did not complete missed its promise. One still inside at
-    `end_s` is open, unless a promise is past keeping already.
-    """
-    promises, index = book.promises, requests["class_index"]
-    outcome = requests["outcome"]
-    arrived = requests["arrived_s"]
-    left = np.where(outcome == OPEN, end_s, requests["finished_s"])
-    first = np.where(np.isnan(requests["first_token_s"]), np.inf, requests["first_token_s"])
-    e2e = left - arrived
-    after_first = np.maximum(requests["generated_tokens"] - 1, 0)
-    tpot = np.where(after_first > 0, (left - first) / np.maximum(after_first, 1), 0.0)
-    ttft = np.where(np.isinf(first) & (outcome == OPEN), e2e, first - arrived)
-    missed = (ttft > with_rounding(promises.ttft_s[index])) | (e2e > with_rounding(promises.e2e_s[index]))
-    slowdown = promises.slowdown[index]
-    bound = np.isfinite(slowdown)
-    if bound.any():
-        alone = book.uncontended_e2e_s(requests)
-        missed |= bound & (e2e > with_rounding(slowdown * alone))
-    missed |= (outcome == COMPLETED) & (tpot > with_rounding(promises.tpot_s[index]))
-    verdict = np.where(missed, PROMISE_MISSED, PROMISE_KEPT)
-    verdict[(outcome == OPEN) & ~missed] = PROMISE_OPEN
-    verdict[(outcome != OPEN) & (outcome != COMPLETED)] = PROMISE_MISSED
-    return verdict
-
-
-def with_rounding(promised: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a promise with room for rounding: clock times are differences of large numbers."""
-    return promised * (1.0 + 1e-9) + 1e-9
-
-
-def _names(codes: NDArray[np.integer], names: Sequence[str], missing: NDArray[np.bool_] | None = None) -> pa.Array:
-    indices = pa.array(codes.astype(np.int32), mask=missing)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string()))
-
-
-def _number(values: NDArray[np.float64]) -> pa.Array:
-    """Return a column in which NaN has become null."""
-    return pa.array(values, from_pandas=True)
-
-
-def _rare(values: NDArray[np.float64]) -> pa.Array:
-    """Return such a column of what most runs have nothing of."""
-    return pa.nulls(values.size, pa.float64()) if np.isnan(values).all() else _number(values)
-
-
-def request_table(requests: Columns, book: Book, verdicts: NDArray[np.int64]) -> pa.Table:
-    """Return the requests table; `verdicts` are their :func:`promise_verdicts`."""
+def request_table(
+    requests: Columns, book: Book, tasks: TaskLedger, verdicts: NDArray[np.int64]
+) -> pa.Table:
+    """Return the requests table; `verdicts` are those on their promises."""
     placed = requests["pool"] >= 0
     pool = np.maximum(requests["pool"], 0)
     still = requests["outcome"] == OPEN
@@ -85,28 +34,29 @@ def request_table(requests: Columns, book: Book, verdicts: NDArray[np.int64]) ->
     media_s = np.where(requests["media_s"] > 0.0, requests["media_s"], np.nan)
     columns = {
         "request_id": pa.array(requests["request_id"]),
-        "class": _names(requests["class_index"], book.classes),
+        "class": named(requests["class_index"], book.classes),
         "task": pa.array(requests["task"]),
+        **_step_of(requests, tasks),
         "session": pa.array(requests["session"], mask=requests["session"] < 0),
         "prompt_tokens": pa.array(requests["prompt_tokens"]),
         "cached_tokens": pa.array(requests["cached_tokens"]),
         "output_tokens": pa.array(requests["output_tokens"]),
         "generated_tokens": pa.array(requests["generated_tokens"]),
         "arrived_s": pa.array(requests["arrived_s"]),
-        "scheduled_s": _number(requests["scheduled_s"]),
-        "first_token_s": _number(requests["first_token_s"]),
+        "scheduled_s": maybe(requests["scheduled_s"]),
+        "first_token_s": maybe(requests["first_token_s"]),
         "finished_s": pa.array(requests["finished_s"], mask=still),
-        **{name: _number(values) for name, values in times.items()},
+        **{name: maybe(values) for name, values in times.items()},
         **{name: pa.array(parts[name]) for name in TIME_PARTS[:-1]},
-        "network_s": _number(parts["network_s"]),
-        "media_s": _rare(media_s),
-        "real_time_factor": _rare(times["e2e_s"] / media_s),
-        "pool": _names(pool, book.pools, ~placed),
+        "network_s": maybe(parts["network_s"]),
+        "media_s": rare(media_s),
+        "real_time_factor": rare(times["e2e_s"] / media_s),
+        "pool": named(pool, book.pools, ~placed),
         "replica": pa.array(requests["replica"], mask=~placed),
-        "prefill_pool": _names(np.maximum(prefill_pool, 0), book.pools, ~elsewhere),
+        "prefill_pool": named(np.maximum(prefill_pool, 0), book.pools, ~elsewhere),
         "prefill_replica": pa.array(requests["prefill_replica"], mask=~elsewhere),
-        "outcome": _names(requests["outcome"], OUTCOMES),
-        "reason": _names(requests["reason"], VERDICTS, requests["outcome"] != REJECTED),
+        "outcome": named(requests["outcome"], OUTCOMES),
+        "reason": named(requests["reason"], VERDICTS, requests["outcome"] != REJECTED),
         "promise_kept": pa.array(verdicts == PROMISE_KEPT, mask=verdicts == PROMISE_OPEN),
         "preemptions": pa.array(requests["preemptions"]),
         "busy_s": pa.array(requests["busy_s"]),
@@ -115,7 +65,20 @@ def request_table(requests: Columns, book: Book, verdicts: NDArray[np.int64]) ->
         "prefill_energy_j": pa.array(requests["prefill_energy_j"]),
         "attributed_cost_usd": pa.array(book.attributed_usd(requests)),
     }
-    return pa.table(columns).replace_schema_metadata({"inferencesim_schema": str(SCHEMA_VERSION)})
+    return versioned(columns)
+
+
+def _step_of(requests: Columns, tasks: TaskLedger) -> dict[str, pa.Array]:
+    """Return the class of tasks and the step that each request is a call of; null for one that came by itself."""
+    if requests["owner"].max(initial=-1) < 0:
+        nobody = pa.nulls(requests.size, pa.dictionary(pa.int32(), pa.string()))
+        return {"task_class": nobody, "step": nobody}
+    alone = requests["owner"] < 0
+    labels = tasks.graphs.nodes["label"][np.maximum(requests["node"], 0)]
+    return {
+        "task_class": named(np.maximum(requests["owner"], 0), tasks.names.classes, alone),
+        "step": named(labels, tasks.names.labels, alone),
+    }
 
 
 def decision_table(
@@ -130,17 +93,17 @@ def decision_table(
     columns = {
         "request_id": pa.array(decisions["request_id"]),
         "time_s": pa.array(decisions["time_s"]),
-        "class": _names(decisions["class_index"], book.classes),
-        "pool": _names(np.maximum(decisions["pool"], 0), book.pools, ~placed),
+        "class": named(decisions["class_index"], book.classes),
+        "pool": named(np.maximum(decisions["pool"], 0), book.pools, ~placed),
         "replica": pa.array(decisions["replica"], mask=~placed),
         "snapshot_age_s": pa.array(decisions["snapshot_age_s"]),
     }
     for index, name in enumerate(book.pools):
-        columns[f"verdict_{name}"] = _names(verdicts[:, index], VERDICTS)
+        columns[f"verdict_{name}"] = named(verdicts[:, index], VERDICTS)
     for index, name in enumerate(book.pools):
-        columns[f"score_{name}"] = _number(np.ascontiguousarray(scores[:, index]))
+        columns[f"score_{name}"] = maybe(np.ascontiguousarray(scores[:, index]))
     if predictions is not None:
         for index, name in enumerate(book.pools):
             for place, quantity in enumerate(PREDICTED, len(PREDICTED) * index):
-                columns[f"predicted_{quantity}_{name}"] = _number(np.ascontiguousarray(predictions[:, place]))
-    return pa.table(columns).replace_schema_metadata({"inferencesim_schema": str(SCHEMA_VERSION)})
+                columns[f"predicted_{quantity}_{name}"] = maybe(np.ascontiguousarray(predictions[:, place]))
+    return versioned(columns)

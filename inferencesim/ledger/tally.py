@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferencesim.ledger.columns import TIME_PARTS, fill
-from inferencesim.ledger.tables import promise_verdicts
+from inferencesim.ledger.promises import promise_verdicts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

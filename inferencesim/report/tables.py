@@ -83,10 +83,16 @@ def summary_tables(summary: Summary) -> list[RenderableType]:
     if policies.oracle:
         who = ", ".join(policies.oracles)
         parts.append(Text(f"Read this as a bound: no real system knows what these do: {who}.", style="yellow"))
-    parts += [_fleet_table(summary), _class_table(summary), _time_table(summary)]
+    parts.append(_fleet_table(summary))
+    if summary.tasks:
+        parts += [_task_table(summary), _step_table(summary)]
+    parts += [_class_table(summary), _time_table(summary)]
     if summary.fleet.to_finish is not None:
         parts.append(_open_table(summary))
-    parts += [_pool_table(summary), _inside_table(summary), _error_table(summary)]
+    parts += [_pool_table(summary), _inside_table(summary)]
+    if summary.tools:
+        parts.append(_tools_table(summary))
+    parts.append(_error_table(summary))
     reasons = [
         f"{each.name}: " + ", ".join(f"{reason.requests:,} {reason.reason}" for reason in each.rejections)
         for each in summary.classes
@@ -121,6 +127,43 @@ def _fleet_table(summary: Summary) -> Table:
     ]
     for start in range(0, len(cells), 3):
         table.add_row(*(text for cell in cells[start : start + 3] for text in cell))
+    return table
+
+
+def _task_table(summary: Summary) -> Table:
+    """Return what became of each class of tasks; outcomes that none met are left out."""
+    met = [name for name in ("failed", "timed_out", "open") if any(getattr(each, name) for each in summary.tasks)]
+    columns = ["arrived", "completed", *(name.replace("_", " ") for name in met), "promises kept"]
+    table = new_table("Tasks", "task", *columns, "latency p50", "p99", "USD/completed task", "wasted")
+    for each in summary.tasks:
+        table.add_row(
+            each.name, count(each.arrived), count(each.completed), *(count(getattr(each, name)) for name in met),
+            share(each.slo_attainment), seconds(each.task_latency_s.p50), seconds(each.task_latency_s.p99),
+            usd(each.cost_per_completed_task_usd), usd(each.wasted_usd),
+        )  # fmt: skip
+    return table
+
+
+def _step_table(summary: Summary) -> Table:
+    columns = "calls", "prompt tokens", "output tokens", "widest fan-out", "tools", "tool time", "waiting for cores"
+    table = new_table("Of a completed task, on average", "task", *columns)
+    for each in summary.tasks:
+        table.add_row(
+            each.name, significant(each.calls), significant(each.prompt_tokens), significant(each.generated_tokens),
+            significant(each.fan_out), significant(each.tools), seconds(each.tool_s), seconds(each.tool_wait_s),
+        )  # fmt: skip
+    return table
+
+
+def _tools_table(summary: Summary) -> Table:
+    table = new_table(
+        "Tools", "tools", "hardware", "nodes (cores)", "utilisation", "power", "cost", "of it idle", left=2
+    )
+    for each in summary.tools:
+        table.add_row(
+            each.name, each.hardware, f"{each.nodes:,} ({each.cores:,})", share(each.utilisation),
+            watts(each.power_w), usd(each.cost_usd), share(each.idle_usd / each.cost_usd if each.cost_usd else None),
+        )  # fmt: skip
     return table
 
 

@@ -31,7 +31,7 @@ import pandas as pd
 from inferencesim.deployment.latency import latency_models
 from inferencesim.ledger.book import uncontended_e2e_s
 from inferencesim.ledger.columns import TIME_PARTS
-from inferencesim.ledger.tables import with_rounding
+from inferencesim.ledger.promises import with_rounding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Who pays for what: owned hours, electricity and carbon of the window, by pool and class.
+"""Who pays for what: owned hours, electricity and carbon of the window, by pool, class and task.
 
 Each pool is owned for the whole window. Its busy time is shared over the
 classes in proportion to the busy seconds attributed to their requests, its step
@@ -9,7 +9,7 @@ idle time is a row of its own.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,12 +17,13 @@ import numpy as np
 from inferencesim.results.records import LedgerRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from inferencesim.simulation.engine import Result
     from inferencesim.simulation.plan import PoolPlan
+    from inferencesim.simulation.tasks import ToolsPlan
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class PoolAccount:
         Price of those, without electricity paid apart.
     busy_j, idle_j : float
         Joules of the machines.
-    class_share : ndarray of float64, shape (classes,)
-        Of the busy time; all zero where no request can be charged.
-    class_energy_share : ndarray of float64, shape (classes,)
+    class_share : ndarray of float64, shape (owners, classes)
+        Of the busy time, owners as in :class:`inferencesim.ledger.charges.Charges`; all zero where no request can be
+        charged.
+    class_energy_share : ndarray of float64, shape (owners, classes)
         Of the step energy; likewise.
     """
 
@@ -61,11 +63,14 @@ class PoolAccount:
         """Return the grams of CO2 equivalent of some joules of the machines."""
         return joules * self.pool.pue * self.pool.carbon_g_per_j
 
-    def row(self, class_name: str | None, busy_usd: float, idle_usd: float, joules: float) -> LedgerRow:
+    def row(
+        self, class_name: str | None, task_class: str | None, busy_usd: float, idle_usd: float, joules: float
+    ) -> LedgerRow:
         """Return one row of the ledger."""
         return LedgerRow(
             pool=self.pool.name,
             class_name=class_name,
+            task_class=task_class,
             busy_usd=busy_usd,
             idle_usd=idle_usd,
             energy_usd=self.energy_usd(joules),
@@ -74,28 +79,104 @@ class PoolAccount:
             carbon_g=self.carbon_g(joules),
         )
 
-    def rows(self, classes: Sequence[str]) -> list[LedgerRow]:
-        """Return the rows of all classes that were served here, and that of the idle time.
+    def rows(self, classes: Sequence[str], task_classes: Sequence[str]) -> list[LedgerRow]:
+        """Return the rows of all classes that were served here, by who asked, and that of the idle time.
 
         Busy time no request can be charged with (a step under way at an end of
         the window whose requests lie outside) stands with the idle time: the
         unattributed rest.
         """
         rows = []
-        for index, name in enumerate(classes):
-            share, energy_share = float(self.class_share[index]), float(self.class_energy_share[index])
-            if share > 0.0 or energy_share > 0.0:
-                rows.append(self.row(name, share * self.busy_usd, 0.0, energy_share * self.busy_j))
+        for owner, task_class in enumerate((None, *task_classes)):
+            for index, name in enumerate(classes):
+                share, energy_share = (
+                    float(self.class_share[owner, index]),
+                    float(self.class_energy_share[owner, index]),
+                )
+                if share > 0.0 or energy_share > 0.0:
+                    rows.append(self.row(name, task_class, share * self.busy_usd, 0.0, energy_share * self.busy_j))
         unattributed = 0.0 if self.class_share.any() else 1.0
         unattributed_j = 0.0 if self.class_energy_share.any() else self.busy_j
         idle_usd = self.idle_usd + unattributed * self.busy_usd
-        rows.append(self.row(None, 0.0, idle_usd, self.idle_j + unattributed_j))
+        rows.append(self.row(None, None, 0.0, idle_usd, self.idle_j + unattributed_j))
         return rows
 
 
 @dataclass(frozen=True)
+class ToolsAccount:
+    """What one pool of tools did and cost in the window.
+
+    Attributes
+    ----------
+    tools : ToolsPlan
+    seconds : float
+        Of the window.
+    core_s : float
+        Busy core-seconds.
+    use : ndarray of float64, shape (classes of tasks,)
+        Shares of them by who used them; all zero where nobody can be charged.
+    """
+
+    tools: ToolsPlan
+    seconds: float
+    core_s: float
+    use: NDArray[np.float64]
+
+    @property
+    def utilisation(self) -> float:
+        """Busy share of its cores' time."""
+        return self.core_s / (self.tools.cores * self.seconds)
+
+    @property
+    def busy_j(self) -> float:
+        """Joules that the busy cores added."""
+        return self.tools.core_w * self.core_s
+
+    @property
+    def idle_j(self) -> float:
+        """Joules of the nodes at rest."""
+        return self.tools.idle_w * self.seconds
+
+    def rows(self, task_classes: Sequence[str]) -> list[LedgerRow]:
+        """Return the rows of all classes of tasks that used it, and that of what nobody can be charged with."""
+        owned_usd = self.tools.usd_per_s * self.seconds
+        rows, charged = [], 0.0
+        for name, share in zip(task_classes, self.use.tolist(), strict=True):
+            if share > 0.0:
+                rows.append(self._row(name, share * self.utilisation * owned_usd, 0.0, share * self.busy_j))
+                charged += share
+        busy = self.utilisation if charged else 0.0
+        idle_j = self.idle_j if charged else self.idle_j + self.busy_j
+        rows.append(self._row(None, 0.0, (1.0 - busy) * owned_usd, idle_j))
+        return rows
+
+    def _row(self, task_class: str | None, busy_usd: float, idle_usd: float, joules: float) -> LedgerRow:
+        return LedgerRow(
+            pool=self.tools.name,
+            class_name=None,
+            task_class=task_class,
+            busy_usd=busy_usd,
+            idle_usd=idle_usd,
+            energy_usd=joules * self.tools.usd_per_j,
+            energy_j=joules,
+            site_energy_j=joules * self.tools.pue,
+            carbon_g=joules * self.tools.pue * self.tools.carbon_g_per_j,
+        )
+
+
+def tool_accounts(result: Result) -> tuple[ToolsAccount, ...]:
+    """Return the account of every pool of tools, from the counters at both ends of the window."""
+    start, stop = result.window
+    core_s, use = stop.core_s - start.core_s, stop.tool_use - start.tool_use
+    return tuple(
+        ToolsAccount(tools, stop.at_s - start.at_s, float(core_s[index]), _shares(use[index]))
+        for index, tools in enumerate(result.plan.tools)
+    )
+
+
+@dataclass(frozen=True)
 class ClassCost:
-    """What a class is charged: its busy rows, and idle time in proportion to them."""
+    """What somebody is charged: busy rows, and idle time in proportion to them."""
 
     cost_usd: float
     energy_j: float
@@ -132,25 +213,37 @@ def accounts(result: Result) -> tuple[PoolAccount, ...]:
 
 
 def class_cost(name: str, ledger: Sequence[LedgerRow]) -> ClassCost:
-    """Return what a class costs when all of the fleet's idle time is shared in proportion to what classes used.
+    """Return what a class costs, of the ledger of the pools; see :func:`_cost`. Classes sum to all pools."""
+    return _cost(ledger, [row for row in ledger if row.class_name == name])
 
-    An idle replica serves nobody, so no pool's idle time is any class's own: of
-    each total a class carries the share that its busy rows have in all busy
-    rows. Classes sum to the fleet.
-    """
 
-    def share_of(column: str) -> float:
-        total = math.fsum(getattr(row, column) for row in ledger)
-        used = math.fsum(getattr(row, column) for row in ledger if row.class_name is not None)
-        own = math.fsum(getattr(row, column) for row in ledger if row.class_name == name)
-        return total * (own / used) if used > 0.0 else 0.0
+def task_cost(name: str, ledger: Sequence[LedgerRow], tools: Sequence[LedgerRow]) -> ClassCost:
+    """Return what a class of tasks costs, of the ledgers of the pools and of the tools; see :func:`_cost`."""
+    return total_cost(_cost(rows, [row for row in rows if row.task_class == name]) for rows in (ledger, tools))
 
+
+def total_cost(parts: Iterable[ClassCost | LedgerRow]) -> ClassCost:
+    """Return the sum of costs."""
+    listed = list(parts)
     return ClassCost(
-        cost_usd=share_of("cost_usd"),
-        energy_j=share_of("energy_j"),
-        site_energy_j=share_of("site_energy_j"),
-        carbon_g=share_of("carbon_g"),
+        **{each.name: math.fsum(getattr(part, each.name) for part in listed) for each in fields(ClassCost)}
     )
+
+
+def _cost(ledger: Sequence[LedgerRow], own: Sequence[LedgerRow]) -> ClassCost:
+    """Return what some rows cost when all idle time of a ledger is shared in proportion to what was used.
+
+    An idle replica serves nobody, so no pool's idle time is anybody's own: of
+    each total they carry the share that they have in all busy rows.
+    """
+    totals, used = total_cost(ledger), total_cost(row for row in ledger if not row.is_idle)
+    mine = total_cost(own)
+
+    def share(name: str) -> float:
+        whole = getattr(used, name)
+        return float(getattr(totals, name) * (getattr(mine, name) / whole)) if whole > 0.0 else 0.0
+
+    return ClassCost(**{each.name: share(each.name) for each in fields(ClassCost)})
 
 
 def _shares(sums: NDArray[np.float64]) -> NDArray[np.float64]:

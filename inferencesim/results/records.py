@@ -334,13 +334,23 @@ class PoolSummary(Record):
 
 
 class LedgerRow(Record):
-    """Money and energy of one class in one pool, or of the pool's idle time (class null).
+    """Money and energy of one class in one pool, of what tasks used of tools, or of idle time (class and task null).
 
-    Rows of a pool sum to the pool's totals, those of all pools to the fleet's.
+    Rows of a pool sum to the pool's totals, those of all pools and tools to the fleet's.
+
+    Attributes
+    ----------
+    pool : str
+        A pool, or a pool of tools.
+    class_name : str or None
+        ``class`` in JSON; null for tools.
+    task_class : str or None
+        The tasks that asked; null where requests came by themselves.
     """
 
     pool: str
     class_name: Annotated[str | None, Field(alias="class")]
+    task_class: str | None = None
     busy_usd: float
     idle_usd: float
     energy_usd: float
@@ -352,6 +362,110 @@ class LedgerRow(Record):
     def cost_usd(self) -> float:
         """All money of the row."""
         return self.busy_usd + self.idle_usd + self.energy_usd
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody used it."""
+        return self.class_name is None and self.task_class is None
+
+
+class ToolsSummary(Record):
+    """One pool of tools in the window.
+
+    Attributes
+    ----------
+    name, hardware, site : str
+    nodes, cores : int
+        `cores` of all nodes.
+    utilisation : float
+        Busy share of its cores' time.
+    power_w : float
+        Mean power of the nodes.
+    busy_usd, idle_usd, energy_usd, cost_usd : float
+        Price of the nodes by the share of their cores' time, of the electricity where the price excludes it, and
+        their sum.
+    energy_j, site_energy_j, carbon_g : float
+    """
+
+    name: str
+    hardware: str
+    site: str
+    nodes: int
+    cores: int
+    utilisation: float
+    power_w: float
+    busy_usd: float
+    idle_usd: float
+    energy_usd: float
+    cost_usd: float
+    energy_j: float
+    site_energy_j: float
+    carbon_g: float
+
+
+class TaskSummary(Record):
+    """One class of tasks: of those that began in the window, and what they cost.
+
+    Attributes
+    ----------
+    arrived, completed, failed, timed_out, open : int
+        `failed`: a call was not answered, and the task could not do without it.
+    promises_kept, promises_missed, promises_open : int
+        Zero for a class that promises nothing.
+    slo_attainment : float or None
+        promises_kept / arrived.
+    task_latency_s : Distribution
+        Of completed tasks: last needed event − arrived.
+    calls, tools, fan_out, tool_s, tool_wait_s, prompt_tokens, generated_tokens : float or None
+        Means per completed task: requests made, tools used, widest fan-out, seconds in which tools ran, in which they
+        waited for cores, and tokens.
+    completed_in_window : int
+        Tasks that ended well within the window, whenever they began.
+    cost_usd : float
+        Of the window: its share of all pools and tools, in proportion to what it used of them, idle time included.
+    cost_per_completed_task_usd : float or None
+        cost_usd / completed_in_window: what failed, timed out or was cancelled is in the numerator.
+    wasted_usd : float
+        Attributed cost of calls without an answer, of the tasks that began in the window.
+    """
+
+    name: str
+    arrived: int
+    completed: int
+    failed: int
+    timed_out: int
+    open: int
+    promises_kept: int
+    promises_missed: int
+    promises_open: int
+    slo_attainment: float | None
+    task_latency_s: Distribution
+    calls: float | None
+    tools: float | None
+    fan_out: float | None
+    tool_s: float | None
+    tool_wait_s: float | None
+    prompt_tokens: float | None
+    generated_tokens: float | None
+    completed_in_window: int
+    cost_usd: float
+    cost_per_completed_task_usd: float | None
+    wasted_usd: float
+
+
+class TaskConservation(Record):
+    """Tasks of the whole run, warm-up included: arrived = the sum of all others."""
+
+    arrived: int
+    completed: int
+    failed: int
+    timed_out: int
+    open: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was lost and nothing appeared."""
+        return self.arrived == self.completed + self.failed + self.timed_out + self.open
 
 
 class PolicyUsed(Record):
@@ -419,6 +533,9 @@ class Summary(Record):
     fleet : FleetSummary
     classes : tuple of ClassSummary
     pools : tuple of PoolSummary
+    tasks : tuple of TaskSummary
+    task_conservation : TaskConservation
+    tools : tuple of ToolsSummary
     ledger : tuple of LedgerRow
     malformed_trace_rows : int
         Rows of traces that were left out.
@@ -437,5 +554,8 @@ class Summary(Record):
     fleet: FleetSummary
     classes: tuple[ClassSummary, ...]
     pools: tuple[PoolSummary, ...]
+    tasks: tuple[TaskSummary, ...] = ()
+    task_conservation: TaskConservation
+    tools: tuple[ToolsSummary, ...] = ()
     ledger: tuple[LedgerRow, ...]
     malformed_trace_rows: int

@@ -108,6 +108,16 @@ class Run:
         return self._frame("decisions")
 
     @functools.cached_property
+    def tasks(self) -> pd.DataFrame:
+        """One row per task: outcome, latency, calls, tools, tokens and cost."""
+        return self._frame("tasks")
+
+    @functools.cached_property
+    def steps(self) -> pd.DataFrame:
+        """One row per step of every task, in order: when it was due, began and ended, and how."""
+        return self._frame("steps")
+
+    @functools.cached_property
     def series(self) -> pd.DataFrame:
         """Queue, running, KV, utilisation and power over time, one row per sample and pool."""
         return self._frame("series")

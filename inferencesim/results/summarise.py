@@ -10,9 +10,9 @@ import numpy as np
 from inferencesim.documents import document_digest
 from inferencesim.kernel.tables import CANCELLED, COMPLETED, OPEN, REJECTED, TIMED_OUT, VERDICTS
 from inferencesim.ledger.columns import TIME_PARTS
-from inferencesim.ledger.tables import PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN
+from inferencesim.ledger.promises import PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN
 from inferencesim.results.distributions import distribution, gap_distribution, per
-from inferencesim.results.money import ClassCost, accounts, class_cost
+from inferencesim.results.money import accounts, class_cost, task_cost, tool_accounts, total_cost
 from inferencesim.results.policies import policies_of
 from inferencesim.results.records import (
     ClassSummary,
@@ -25,6 +25,7 @@ from inferencesim.results.records import (
     ToFinish,
     Window,
 )
+from inferencesim.results.tasks import summarise_tasks, summarise_tools, task_conservation
 from inferencesim.results.verdict import held_by, judge
 from inferencesim.simulation.work_done import achieved
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inferencesim.kernel.tables import Records
-    from inferencesim.results.money import PoolAccount
+    from inferencesim.results.money import ClassCost, PoolAccount
     from inferencesim.scenario.fleet import Precision
     from inferencesim.scenario.workload import Promise
     from inferencesim.simulation.engine import Result
@@ -52,14 +53,12 @@ def summarise(result: Result) -> Summary:
     start, stop = result.window
     pools = accounts(result)
     classes = result.book.classes
-    ledger = tuple(row for account in pools for row in account.rows(classes))
+    task_classes = result.tasks.names.classes
+    ledger = tuple(row for account in pools for row in account.rows(classes, task_classes))
+    tools = tool_accounts(result)
+    of_tools = tuple(row for account in tools for row in account.rows(task_classes))
     promising = np.array([promises(each.promise) for each in scenario.workload], dtype=np.bool_)
-    whole = ClassCost(
-        cost_usd=sum(row.cost_usd for row in ledger),
-        energy_j=sum(row.energy_j for row in ledger),
-        site_energy_j=sum(row.site_energy_j for row in ledger),
-        carbon_g=sum(row.carbon_g for row in ledger),
-    )
+    whole = total_cost((*ledger, *of_tools))
     window = Window(from_s=start.at_s, to_s=stop.at_s, end_s=result.end.at_s)
     caches = any(pool.spec.prefix_cache for pool in result.plan.pools)
     policies = policies_of(result.plan)
@@ -97,7 +96,10 @@ def summarise(result: Result) -> Summary:
         ),
         classes=tuple(each_class),
         pools=tuple(_pool(index, account, result) for index, account in enumerate(pools)),
-        ledger=ledger,
+        tasks=summarise_tasks(result, window, [task_cost(name, ledger, of_tools) for name in task_classes]),
+        task_conservation=task_conservation(result.tasks, result.end.tasks_begun),
+        tools=tuple(summarise_tools(account, of_tools) for account in tools),
+        ledger=(*ledger, *of_tools),
         malformed_trace_rows=len(result.malformed),
     )
 

@@ -95,12 +95,13 @@ class Scenario(Part):
         if interval is not None and interval < self.horizon / 1e6:
             msg = f"recording.series_interval ({interval:g} s) must be at least a millionth of the horizon"
             raise ValueError(msg)
+        pools, workload = [pool.name for pool in self.pools], [each.name for each in self.workload]
+        tasks, tools = [each.name for each in self.tasks], [each.name for each in self.tools]
         for kind, names in (
-            ("pools", [pool.name for pool in self.pools]),
-            ("workload", [each.name for each in self.workload]),
-            ("tasks", [each.name for each in self.tasks]),
-            ("workload and tasks", [each.name for each in (*self.workload, *self.tasks)]),
-            ("pools and tools", [each.name for each in (*self.pools, *self.tools)]),
+            ("pools", pools),
+            ("workload", workload),
+            ("workload and tasks", workload + tasks),
+            ("pools and tools", pools + tools),
         ):
             doubled = sorted({name for name in names if names.count(name) > 1})
             if doubled:

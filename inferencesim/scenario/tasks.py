@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
@@ -13,6 +12,9 @@ from inferencesim.scenario.base import Fraction, Part, PositiveTime
 from inferencesim.scenario.lengths import TimeLengths, TokenLengths
 from inferencesim.scenario.unions import named, refuse, tag
 from inferencesim.scenario.workload import Active
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_\-]*$")]
 

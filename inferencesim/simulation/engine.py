@@ -46,7 +46,7 @@ from inferencesim.simulation.entrance import new_gateway
 from inferencesim.simulation.envelope import require_measured_load, require_measured_turns
 from inferencesim.simulation.finishing import unfinished
 from inferencesim.simulation.marks import Mark, Samples, series_table, take_mark
-from inferencesim.simulation.setup import bind_policy, make_book
+from inferencesim.simulation.setup import bind_policy, make_book, task_ledger
 from inferencesim.simulation.state import as_records, new_fleet, stream_of, with_first_asks, with_more_slots
 from inferencesim.simulation.traits import class_means
 from inferencesim.workload.graphs import unroll
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from inferencesim.kernel.views import Candidates, Request
     from inferencesim.ledger.book import Book
     from inferencesim.ledger.sink import Sink
+    from inferencesim.ledger.tasks import TaskLedger
     from inferencesim.policy import BoundPolicy
     from inferencesim.simulation.finishing import Unfinished
     from inferencesim.simulation.plan import Plan
@@ -82,6 +83,8 @@ class Result:
         Start and end of the measurement window.
     charges : tuple of Charges
         What each class had been charged at start and end of the window.
+    tasks : TaskLedger
+        Every task, what became of it, and what it cost.
     gaps : ndarray of float64, shape (classes, bins)
         Gaps between tokens of the window, in the bins of :mod:`inferencesim.kernel.gaps`.
     samples : Samples
@@ -92,6 +95,8 @@ class Result:
         Requests that reached the gateway.
     kept : int
         Of those, the ones whose rows are in the sink.
+    kept_tasks : int
+        Tasks whose rows are there.
     unfinished : Unfinished or None
         What is left to do of requests still inside at the end; None where there are none.
     malformed : tuple of MalformedRow
@@ -103,11 +108,13 @@ class Result:
     requests: Records
     window: tuple[Mark, Mark]
     charges: tuple[Charges, Charges]
+    tasks: TaskLedger
     gaps: np.ndarray
     samples: Samples
     end: Mark
     arrived: int
     kept: int
+    kept_tasks: int
     unfinished: Unfinished | None
     malformed: tuple[MalformedRow, ...]
 
@@ -155,14 +162,15 @@ class Simulation:
         self._compiled_policies = self._kernel_policies()
         self.book = make_book(plan, self.gateway.pool_traits)
         self._tally = Tally()
-        self._charged = Charges(len(self.book.pools), len(self.book.classes))
+        self._tasks = task_ledger(plan, self.gateway.graphs, graphs.labels)
+        self._charged = Charges(len(self.book.pools), len(self.book.classes), len(scenario.tasks))
         self._series: list[Mark] = []
-        self._window_start = take_mark(self.fleet, 0.0)
+        self._window_start = self._mark_now(0.0)
         self._charged_before = self._charges(0.0)
         self._gaps_before = self.fleet.gaps.copy()
         self._samples = Samples(len(plan.pools))
         self._reached_s = -1.0
-        self._kept = 0
+        self._kept = self._kept_tasks = 0
 
     def _kernel_policies(self) -> tuple[BoundPolicy, BoundPolicy, BoundPolicy]:
         """Return what the kernel is called with: policies and predictions, or a stand-in it will not call."""
@@ -186,14 +194,14 @@ class Simulation:
             env.process(self._mark(scenario.warm_up))
         env.process(self._sample(horizon))
         self._run_until(horizon)
-        window = (self._window_start, take_mark(self.fleet, horizon))
+        window = (self._window_start, self._mark_now(horizon))
         charges = (self._charged_before, self._charges(horizon))
         gaps = self.fleet.gaps - self._gaps_before
         last = horizon + scenario.drain
         if self._is_busy:
             self._run_until(last)
         end_s = last if self._is_busy else max(horizon, float(self.fleet.clock["last_left_s"][0]))
-        end = take_mark(self.fleet, end_s)
+        end = self._mark_now(end_s)
         self.flush(end_s)
         left_to_do = self._book_open(end_s)
         return Result(
@@ -202,11 +210,13 @@ class Simulation:
             requests=self._tally.rows(),
             window=window,
             charges=charges,
+            tasks=self._tasks,
             gaps=gaps,
             samples=self._samples,
             end=end,
             arrived=int(self.fleet.clock["arrived"][0]),
             kept=self._kept,
+            kept_tasks=self._kept_tasks,
             unfinished=left_to_do,
             malformed=self._malformed,
         )
@@ -313,6 +323,7 @@ class Simulation:
             self._book(self.fleet.done[:count], end_s)
             clock["done_count"] = 0
             clock["answered"] = 0
+        self._book_tasks(self._tasks.closed(int(clock["tasks_closed"])), end_s)
         count = int(clock["decision_count"])
         if count:
             self._sink.write(
@@ -331,18 +342,44 @@ class Simulation:
             del self._series[:-1]
 
     def _book(self, records: Records, end_s: float) -> None:
-        requests = Columns(records, self.book.pool_of)
+        requests = self._columns(records)
         verdicts = self._tally.add(requests, self.book, end_s)
         self._charged.add(requests)
-        scenario = self.plan.scenario
-        if scenario.recording.evidence == "off":
+        self._tasks.charge(requests, self.book)
+        recording = self.plan.scenario.recording
+        if recording.evidence == "off":
             return
-        if scenario.recording.evidence == "sampled":
-            kept = are_kept(scenario.seed, scenario.recording.kept_share, requests["class_index"], requests["task"])
-            requests, verdicts = Columns(records[kept], self.book.pool_of), verdicts[kept]
+        if recording.evidence == "sampled":
+            classes = len(self.book.classes)
+            payer = np.where(requests["owner"] >= 0, classes + requests["owner"], requests["class_index"])
+            kept = self._sampled(payer, requests["task"])
+            requests, verdicts = self._columns(records[kept]), verdicts[kept]
         if requests.size > 0:
             self._kept += requests.size
-            self._sink.write("requests", request_table(requests, self.book, verdicts))
+            self._sink.write("requests", request_table(requests, self.book, self._tasks, verdicts))
+
+    def _columns(self, records: Records) -> Columns:
+        return Columns(records, self.book.pool_of, self._tasks)
+
+    def _sampled(self, index: np.ndarray, task: np.ndarray) -> np.ndarray:
+        """Tell which tasks are in the sample; classes of tasks are numbered after those of the workload."""
+        scenario = self.plan.scenario
+        return are_kept(scenario.seed, scenario.recording.kept_share, index, task)
+
+    def _book_tasks(self, rows: np.ndarray, end_s: float) -> None:
+        """Book tasks that are closed, or open when the simulation stops: all their requests are booked."""
+        if self.plan.scenario.recording.evidence == "off":
+            return
+        if self.plan.scenario.recording.evidence == "sampled":
+            tasks = self.gateway.graphs.tasks[rows]
+            rows = rows[self._sampled(len(self.book.classes) + tasks["class_index"], tasks["number"])]
+        if rows.size > 0:
+            self._kept_tasks += rows.size
+            self._sink.write("tasks", self._tasks.task_table(rows, end_s))
+            self._sink.write("steps", self._tasks.step_table(rows))
+
+    def _mark_now(self, at_s: float) -> Mark:
+        return take_mark(self.fleet, self.gateway.graphs, at_s)
 
     def _inside(self, at_s: float) -> Records:
         """Return the REQUEST of all still inside, with what they did up to `at_s`."""
@@ -355,36 +392,38 @@ class Simulation:
         charges = self._charged.copy()
         left = self.fleet.done[: int(self.fleet.clock["done_count"][0])]
         for records in (left, as_records(self._inside(at_s))):
-            charges.add(Columns(records, self.book.pool_of))
+            charges.add(self._columns(records))
         return charges
 
     def _book_open(self, end_s: float) -> Unfinished | None:
-        """Book the requests still inside when the simulation stops; return what is left to do of them."""
+        """Book the requests and tasks still inside when the simulation stops; return what is left to do of requests."""
         inside = self._inside(end_s)
-        if inside.size == 0:
-            return None
-        records = as_records(inside)
-        records["outcome"] = OPEN
-        records["finished_s"] = np.nan
-        self._book(records, end_s)
-        return unfinished(self.fleet, self.gateway, inside)
+        if inside.size:
+            records = as_records(inside)
+            records["outcome"] = OPEN
+            records["finished_s"] = np.nan
+            self._book(records, end_s)
+        begun = np.arange(int(self.fleet.clock["next_task"][0]))
+        closed = self.gateway.graphs.closed[: int(self.fleet.clock["tasks_closed"][0])]
+        self._book_tasks(np.setdiff1d(begun, closed), end_s)
+        return unfinished(self.fleet, self.gateway, inside) if inside.size else None
 
     def _mark(self, moment: float) -> simpy.events.ProcessGenerator:
         """Take the counters at the start of the measurement window."""
         yield self.env.timeout(moment)
-        self._window_start = take_mark(self.fleet, moment)
+        self._window_start = self._mark_now(moment)
         self._charged_before = self._charges(moment)
         self._gaps_before = self.fleet.gaps.copy()
 
     def _sample(self, horizon: float) -> simpy.events.ProcessGenerator:
         """Record the series, from 0 to the horizon and on while requests are inside."""
         interval = self.plan.scenario.recording.series_interval or horizon / SERIES_POINTS
-        self._series.append(take_mark(self.fleet, 0.0))
+        self._series.append(self._mark_now(0.0))
         step = 0
         while True:
             step += 1
             yield self.env.timeout(step * interval - self.env.now)
-            now = take_mark(self.fleet, self.env.now)
+            now = self._mark_now(self.env.now)
             self._series.append(now)
             if self.plan.scenario.warm_up < now.at_s <= horizon:
                 self._samples.add(now)

@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from inferencesim.kernel.accounts import counts_at, pool_usage
-from inferencesim.ledger.tables import SCHEMA_VERSION
+from inferencesim.ledger.formats import SCHEMA_VERSION
 from inferencesim.simulation.work_done import achieved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from inferencesim.kernel.graph_tables import Graphs
     from inferencesim.kernel.tables import Fleet
     from inferencesim.simulation.plan import Plan
 
@@ -40,6 +41,12 @@ class Mark:
         Requests, at the moment.
     kv_usage, cached_share : ndarray of float64, shape (pools,)
         Shares of the KV blocks, at the moment: those held by requests, and those only kept in prefix caches.
+    tasks_begun : int
+        Since the start.
+    core_s : ndarray of float64, shape (pools of tools,)
+        Busy core-seconds since the start.
+    tool_use : ndarray of float64, shape (pools of tools, classes of tasks)
+        The same of the tools that have ended, by who used them.
     """
 
     at_s: float
@@ -58,6 +65,9 @@ class Mark:
     running: np.ndarray
     kv_usage: np.ndarray
     cached_share: np.ndarray
+    tasks_begun: int
+    core_s: np.ndarray
+    tool_use: np.ndarray
 
 
 class Samples:
@@ -75,8 +85,8 @@ class Samples:
         self.kv_usage += mark.kv_usage
 
 
-def take_mark(fleet: Fleet, at_s: float) -> Mark:
-    """Read the counters of a fleet that has been played up to `at_s`."""
+def take_mark(fleet: Fleet, graphs: Graphs, at_s: float) -> Mark:
+    """Read the counters of a fleet and its tools that have been played up to `at_s`."""
     busy_s, step_energy_j, output_tokens = zip(
         *(pool_usage(fleet, pool, at_s) for pool in range(fleet.pools.size)), strict=True
     )
@@ -107,6 +117,9 @@ def take_mark(fleet: Fleet, at_s: float) -> Mark:
         running=fleet.live_pools["running"].copy(),
         kv_usage=fleet.live_pools["kv_usage"].copy(),
         cached_share=by_pool(idle) / pools["capacity"],
+        tasks_begun=int(fleet.clock["next_task"][0]),
+        core_s=graphs.tools["core_s"] + graphs.tools["busy"] * (at_s - graphs.tools["since_s"]),
+        tool_use=graphs.tool_use.copy(),
     )
 
 

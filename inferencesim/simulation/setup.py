@@ -9,12 +9,14 @@ import numpy as np
 
 from inferencesim.deployment.latency import latency_models
 from inferencesim.ledger.book import Book, Promises
+from inferencesim.ledger.tasks import TaskLedger, TaskNames
 from inferencesim.routing.policy import bind
 from inferencesim.simulation.traits import reference_pools
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from inferencesim.kernel.graph_tables import Graphs
     from inferencesim.kernel.tables import Records
     from inferencesim.policy import BoundPolicy
     from inferencesim.simulation.plan import Plan
@@ -24,6 +26,19 @@ def bind_policy(plan: Plan, level: str) -> BoundPolicy:
     """Return the policy of a level, ready to be called."""
     choice = getattr(plan.scenario.routing, level)
     return bind(choice.policy, choice.parameters, f"routing.{level}")
+
+
+def task_ledger(plan: Plan, graphs: Graphs, labels: tuple[str, ...]) -> TaskLedger:
+    """Return the ledger of a plan's tasks, in which nothing is booked yet."""
+    tasks = plan.scenario.tasks
+    promised = [math.inf if each.promise.latency is None else each.promise.latency for each in tasks]
+    names = TaskNames(
+        classes=tuple(each.name for each in tasks),
+        tools=tuple(each.name for each in plan.tools),
+        labels=labels,
+        latency_s=np.array(promised, dtype=np.float64),
+    )
+    return TaskLedger(graphs, names)
 
 
 def make_book(plan: Plan, traits: Records) -> Book:

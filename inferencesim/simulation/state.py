@@ -65,9 +65,7 @@ def stream_of(load: Requests) -> Records:
     return stream
 
 
-def new_fleet(
-    plan: Plan, load: Requests, graphs: Graphs, means: ClassMeans, *, done_rows: int = CHUNK_ROWS
-) -> Fleet:
+def new_fleet(plan: Plan, load: Requests, graphs: Graphs, means: ClassMeans, *, done_rows: int = CHUNK_ROWS) -> Fleet:
     """Lay out the tables of a fleet at rest."""
     replicas, pools = plan.replicas, len(plan.pools)
     widest = max(pool.spec.batching.max_sequences for pool in plan.pools)

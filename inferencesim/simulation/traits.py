@@ -45,12 +45,8 @@ def class_means(plan: Plan, load: Load, graphs: Graphs) -> ClassMeans:
     calls = graphs.nodes[graphs.nodes["kind"] == CALL]
     of_class = np.concatenate([load.class_index, calls["index"]])
     counts = np.bincount(of_class, minlength=n).astype(np.float64)
-    prompt = np.bincount(
-        of_class, weights=np.concatenate([load.prompt_tokens, calls["prompt_tokens"]]), minlength=n
-    )
-    output = np.bincount(
-        of_class, weights=np.concatenate([load.output_tokens, calls["output_tokens"]]), minlength=n
-    )
+    prompt = np.bincount(of_class, weights=np.concatenate([load.prompt_tokens, calls["prompt_tokens"]]), minlength=n)
+    output = np.bincount(of_class, weights=np.concatenate([load.output_tokens, calls["output_tokens"]]), minlength=n)
     drawn = np.maximum(counts, 1.0)
     means = ClassMeans(
         np.where(counts > 0, prompt / drawn, 1.0),

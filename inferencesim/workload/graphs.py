@@ -71,9 +71,7 @@ def unroll(scenario: Scenario) -> Graphs:
     """
     classes = {each.name: (index, each) for index, each in enumerate(scenario.workload)}
     tools = {each.name: index for index, each in enumerate(scenario.tools)}
-    unrolling = [
-        _Unrolling(task, index, scenario, classes, tools).done() for index, task in enumerate(scenario.tasks)
-    ]
+    unrolling = [_Unrolling(task, index, scenario, classes, tools).done() for index, task in enumerate(scenario.tasks)]
     return _joined(unrolling)
 
 
@@ -139,9 +137,7 @@ class _Unrolling:
         self.seed = scenario.seed
         self.classes, self.tools = classes, tools
         arrivals = stream(self.seed, self.name, "arrivals")
-        times = arrival_times(
-            task.arrivals, task.active, scenario.horizon, arrivals, f"{self.where}.arrivals.process"
-        )
+        times = arrival_times(task.arrivals, task.active, scenario.horizon, arrivals, f"{self.where}.arrivals.process")
         self.n = len(times)
         self.tasks = np.zeros(self.n, TASK)
         self.tasks["class_index"] = index
@@ -199,9 +195,7 @@ class _Unrolling:
             elif isinstance(step, FanOut):
                 self._fan_out(step.fan_out, f"{here}.fan_out", path_here, taking, thread)
 
-    def _call(
-        self, step: Call, place: str, path: tuple[str | int, ...], members: Integers, thread: _Thread
-    ) -> None:
+    def _call(self, step: Call, place: str, path: tuple[str | int, ...], members: Integers, thread: _Thread) -> None:
         index, each = self.classes[step.call]
         draws = Draws(each, self.n, self.seed, f"workload[{index}]", (self.name, *path))
         content = draws.content()
@@ -317,13 +311,11 @@ class _Unrolling:
     def _link(self, before: Integers, after: Integers) -> None:
         self._edges.append(np.stack([before, after]))
 
-    def _add(
-        self, members: Integers, kind: int, place: str, thread: _Thread | None = None, **said: Any
-    ) -> Integers:
+    def _add(self, members: Integers, kind: int, place: str, thread: _Thread | None = None, **said: Any) -> Integers:
         """Add a node of each member; return their numbers."""
         nodes = np.zeros(members.size, NODE)
         columns = {"index": -1, "prefix": -1, "history": -1, "predicted_tokens": np.nan, "needs": 1} | said
-        columns |= {name: np.nan for name in ("due_s", "began_s", "ended_s")}
+        columns |= {"due_s": np.nan, "began_s": np.nan, "ended_s": np.nan, "slot": -1, "request_id": -1}
         label = place.removeprefix(f"{self.where}.")
         columns |= {"task": members, "kind": kind, "label": self._labels.setdefault(label, len(self._labels))}
         for name, values in columns.items():
@@ -393,38 +385,28 @@ class _Unrolling:
 
 def _joined(parts: Sequence[_Part]) -> Graphs:
     """Return the tasks of all classes together, in order of arrival."""
-    tasks, nodes, edges, lineage, labels = [], [], [], [], []
-    counts = {"nodes": 0, "edges": 0, "lineage": 0, "labels": 0}
+    seen = {"tasks": 0, "nodes": 0, "edges": 0, "lineage": 0, "labels": 0}
     for part in parts:
-        part.tasks["first_node"] += counts["nodes"]
+        part.tasks["first_node"] += seen["nodes"]
         for name in ("scope", "branch_end", "first_inside"):
-            part.nodes[name] += np.where(part.nodes[name] >= 0, counts["nodes"], 0)
-        part.nodes["first_edge"] += counts["edges"]
-        part.nodes["history"] += np.where(part.nodes["history"] >= 0, FIRST_HISTORY + counts["lineage"], 0)
-        part.nodes["label"] += counts["labels"]
-        part.nodes["task"] += sum(each.size for each in tasks)
-        part.lineage["parent"] += np.where(part.lineage["parent"] >= 0, counts["lineage"], 0)
-        tasks.append(part.tasks)
-        nodes.append(part.nodes)
-        edges.append(part.edges + counts["nodes"])
-        lineage.append(part.lineage)
-        labels += part.labels
-        counts = {
-            "nodes": counts["nodes"] + part.nodes.size,
-            "edges": counts["edges"] + part.edges.size,
-            "lineage": counts["lineage"] + part.lineage.size,
-            "labels": len(labels),
-        }
-    all_tasks = np.concatenate([np.zeros(0, TASK), *tasks])
-    order = np.argsort(all_tasks["arrived_s"], kind="stable")
+            part.nodes[name] += np.where(part.nodes[name] >= 0, seen["nodes"], 0)
+        part.nodes["first_edge"] += seen["edges"]
+        part.nodes["history"] += np.where(part.nodes["history"] >= 0, FIRST_HISTORY + seen["lineage"], 0)
+        part.nodes["label"] += seen["labels"]
+        part.nodes["task"] += seen["tasks"]
+        part.edges += seen["nodes"]
+        part.lineage["parent"] += np.where(part.lineage["parent"] >= 0, seen["lineage"], 0)
+        seen = {name: before + len(getattr(part, name)) for name, before in seen.items()}
+    tasks = np.concatenate([np.zeros(0, TASK), *(part.tasks for part in parts)])
+    order = np.argsort(tasks["arrived_s"], kind="stable")
     place = np.empty(order.size, np.int64)
     place[order] = np.arange(order.size)
-    all_nodes = np.concatenate([np.zeros(0, NODE), *nodes])
-    all_nodes["task"] = place[all_nodes["task"]]
+    nodes = np.concatenate([np.zeros(0, NODE), *(part.nodes for part in parts)])
+    nodes["task"] = place[nodes["task"]]
     return Graphs(
-        tasks=all_tasks[order],
-        nodes=all_nodes,
-        edges=np.concatenate([np.zeros(0, np.int64), *edges]),
-        lineage=np.concatenate([np.zeros(0, LINEAGE), *lineage]),
-        labels=tuple(labels),
+        tasks=tasks[order],
+        nodes=nodes,
+        edges=np.concatenate([np.zeros(0, np.int64), *(part.edges for part in parts)]),
+        lineage=np.concatenate([np.zeros(0, LINEAGE), *(part.lineage for part in parts)]),
+        labels=tuple(label for part in parts for label in part.labels),
     )
