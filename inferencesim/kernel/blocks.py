@@ -117,7 +117,7 @@ def occupy_tier_link(fleet: Fleet, replica: int, tier: int, blocks: int, now: fl
 
 @inner_inlined
 def _said_in(fleet: Fleet, history: int, tokens: int) -> int:
-    """Return the history in which so many tokens were said first: a branch begins with those of what it branched off."""
+    """Return the history in which so many tokens were said first: a branch begins with those of its parent."""
     while history >= FIRST_HISTORY and fleet.lineage[history - FIRST_HISTORY]["shared_tokens"] >= tokens:
         history = FIRST_HISTORY + fleet.lineage[history - FIRST_HISTORY]["parent"]
     return history

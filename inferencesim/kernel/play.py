@@ -7,8 +7,8 @@ for a closed-loop client are used.
 Events at one instant happen in this order: ends of segments (by replica
 number), KV that comes over a link, clients leaving (both by request number), steps of tasks that end (by node), tasks
 that time out, tasks that begin, a refresh of the snapshot, arrivals (closed-loop clients first, by class and number,
-then calls of tasks by node, then the stream in its order). A client that does not think asks at the instant of its answer, hence
-after the next batch has been formed. What SimPy has at that instant comes after
+then calls of tasks by node, then the stream in its order). A client that does not think asks at the instant of its
+answer, hence after the next batch has been formed. What SimPy has at that instant comes after
 all of these.
 """
 

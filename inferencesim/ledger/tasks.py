@@ -94,7 +94,7 @@ class TaskLedger:
         return rows
 
     def verdicts(self, rows: NDArray[np.int64], end_s: float) -> NDArray[np.int64]:
-        """Return for each task whether its promise was kept, missed, or is still open; without one it counts as kept."""
+        """Return for each task whether its promise was kept, missed, or is still open; kept if there is none."""
         tasks = self.graphs.tasks[rows]
         promised = with_rounding(self.names.latency_s[tasks["class_index"]])
         still = tasks["outcome"] == TASK_OPEN
