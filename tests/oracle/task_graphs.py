@@ -1,0 +1,163 @@
+"""The rules of task graphs, retold naively: given when each call was answered, when does everything else happen?
+
+Nothing here looks at how the kernel keeps its nodes; the graph comes from the
+workload anew, the answers from the requests table of the run that is checked.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+
+import numpy as np
+
+from inferencesim.kernel.graph_tables import CALL, JOIN, TOOL
+from inferencesim.workload.graphs import unroll
+
+#: At one instant in this order, then by number of node or task.
+ENDS, LATE, BEGINS, CALLS = range(4)
+
+
+class Story:
+    """What happened to every node and task of a run, told from its calls alone.
+
+    Parameters
+    ----------
+    run : oracle.small.Run
+    """
+
+    def __init__(self, run):
+        scenario = run.plan.scenario
+        graphs = unroll(scenario)
+        self.nodes, self.tasks, self.edges = graphs.nodes, graphs.tasks, graphs.edges
+        self.end_s = run.result.end.at_s
+        self.answers = {int(record["node"]): record for record in run.records() if record["node"] >= 0}
+        self.failed_s = run.simulation.gateway.graphs.nodes["ended_s"]
+        count = len(self.nodes)
+        self.state = ["dormant"] * count
+        self.due, self.began, self.ended = (np.full(count, math.nan) for _ in range(3))
+        self.done_before = [set() for _ in range(count)]
+        self.before = [set() for _ in range(count)]
+        for node in range(count):
+            for after in self.after(node):
+                self.before[after].add(node)
+        self.lost = [0] * count
+        self.outcome = ["open"] * len(self.tasks)
+        self.finished = np.full(len(self.tasks), math.nan)
+        self.queues = [deque() for _ in run.plan.tools]
+        self.free = [tools.spec.nodes * tools.spec.cores for tools in run.plan.tools]
+        self.events = []
+        for row, task in enumerate(self.tasks):
+            self.at(task["arrived_s"], BEGINS, row)
+        self.tell()
+
+    def after(self, node):
+        first = self.nodes[node]["first_edge"]
+        return self.edges[first : first + self.nodes[node]["edges"]].tolist()
+
+    def at(self, moment, what, number):
+        heapq.heappush(self.events, (moment, what, number))
+
+    def tell(self):
+        while self.events:
+            now, what, number = heapq.heappop(self.events)
+            if now > self.end_s:
+                return
+            if what == BEGINS:
+                if self.tasks[number]["timeout_s"] < math.inf:
+                    self.at(now + self.tasks[number]["timeout_s"], LATE, number)
+                self.start(int(self.tasks[number]["first_node"]), now)
+            elif what == LATE:
+                if self.outcome[number] == "open":
+                    self.finish(number, "timed_out", now)
+            elif what == CALLS:
+                if self.state[number] == "due":
+                    self.call(number, now)
+            elif self.state[number] == "running":
+                answer = self.answers.get(number)
+                if self.nodes[number]["kind"] == CALL and answer["outcome"] != 1:
+                    self.fail(number, now)
+                else:
+                    self.pass_on(number, now)
+
+    def start(self, node, now):
+        n = self.nodes[node]
+        self.due[node] = now
+        self.state[node] = "running"
+        if n["kind"] == CALL:
+            self.state[node] = "due"
+            self.at(now, CALLS, node)
+        elif n["kind"] == TOOL:
+            self.state[node] = "queued"
+            self.queues[n["index"]].append(node)
+            self.serve(n["index"], now)
+        else:
+            if n["kind"] == JOIN and n["needs"] < len(self.before[node]):
+                self.cancel(range(n["first_inside"], node), now)
+            self.at(now + n["work_s"], ENDS, node)
+
+    def call(self, node, now):
+        answer = self.answers[node]
+        assert answer["arrived_s"] == now
+        self.state[node] = "running"
+        if answer["outcome"] == 1:
+            self.at(answer["finished_s"], ENDS, node)
+        elif answer["outcome"] in (2, 3) and not math.isnan(self.failed_s[node]):
+            assert self.failed_s[node] >= answer["finished_s"]
+            self.at(self.failed_s[node], ENDS, node)
+
+    def serve(self, pool, now):
+        queue = self.queues[pool]
+        while queue and self.nodes[queue[0]]["cores"] <= self.free[pool]:
+            node = queue.popleft()
+            self.free[pool] -= self.nodes[node]["cores"]
+            self.state[node] = "running"
+            self.began[node] = now
+            self.at(now + self.nodes[node]["work_s"], ENDS, node)
+
+    def stop(self, node, state, now):
+        """End a node; give back what it has or wants."""
+        pool, was = self.nodes[node]["index"], self.state[node]
+        self.state[node] = state
+        self.ended[node] = now
+        if self.nodes[node]["kind"] == TOOL and was in ("running", "queued"):
+            if was == "running":
+                self.free[pool] += self.nodes[node]["cores"]
+            else:
+                self.queues[pool].remove(node)
+            self.serve(pool, now)
+
+    def pass_on(self, node, now):
+        self.stop(node, "done", now)
+        for after in self.after(node):
+            # A branch without a step is an edge from what stands before the fork: it counts each time.
+            self.done_before[after].add((node, len(self.done_before[after])))
+            if self.state[after] == "dormant" and len(self.done_before[after]) == self.nodes[after]["needs"]:
+                self.start(after, now)
+        if not self.after(node):
+            self.finish(int(self.nodes[node]["task"]), "completed", now)
+
+    def fail(self, node, now):
+        self.stop(node, "failed", now)
+        scope = int(self.nodes[node]["scope"])
+        if scope < 0:
+            self.finish(int(self.nodes[node]["task"]), "failed", now)
+            return
+        self.cancel(range(node + 1, self.nodes[node]["branch_end"]), now)
+        self.lost[scope] += 1
+        if self.nodes[scope]["before"] - self.lost[scope] < self.nodes[scope]["needs"]:
+            self.cancel(range(self.nodes[scope]["first_inside"], scope), now)
+            self.fail(scope, now)
+
+    def cancel(self, nodes, now):
+        for node in nodes:
+            if self.state[node] not in ("done", "failed", "cancelled"):
+                self.stop(node, "cancelled", now)
+
+    def finish(self, row, outcome, now):
+        self.outcome[row] = outcome
+        self.finished[row] = now
+        if outcome != "completed":
+            task = self.tasks[row]
+            self.cancel(range(task["first_node"], task["first_node"] + task["nodes"]), now)
