@@ -30,7 +30,7 @@ from inferencesim.kernel.tables import (
     Integers,
     Records,
 )
-from inferencesim.kernel.views import Candidates, Request
+from inferencesim.kernel.views import Candidates, Request, mix
 from inferencesim.references import by_reference
 
 if TYPE_CHECKING:

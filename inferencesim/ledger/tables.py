@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from inferencesim.ledger.tasks import TaskLedger
 
 
-def request_table(
-    requests: Columns, book: Book, tasks: TaskLedger, verdicts: NDArray[np.int64]
-) -> pa.Table:
+def request_table(requests: Columns, book: Book, tasks: TaskLedger, verdicts: NDArray[np.int64]) -> pa.Table:
     """Return the requests table; `verdicts` are those on their promises."""
     placed = requests["pool"] >= 0
     pool = np.maximum(requests["pool"], 0)

@@ -13,14 +13,18 @@ from oracle.small import pool, run, scenario, work
 from inferencesim.deployment.work import COUNTS
 from inferencesim.kernel.tables import COMPLETED, OPEN, QUEUE_FULL, REJECTED
 from inferencesim.ledger.charges import Charges
-from inferencesim.ledger.tables import PROMISE_KEPT, PROMISE_MISSED
+from inferencesim.ledger.promises import PROMISE_KEPT, PROMISE_MISSED
 from inferencesim.ledger.tally import TALLY
 from inferencesim.results.summarise import summarise
 from inferencesim.simulation.marks import Mark
 
-#: A request in the tally, and what it was charged.
+#: A request in the tally, what it was charged, and that no task asked it.
 CHARGED = np.dtype(
-    [*TALLY.descr, *((name, np.float64) for name in ("busy_s", "energy_j", "prefill_busy_s", "prefill_energy_j"))]
+    [
+        *TALLY.descr,
+        *((name, np.float64) for name in ("busy_s", "energy_j", "prefill_busy_s", "prefill_energy_j")),
+        ("owner", np.int64),
+    ]
 )
 USD_PER_S = 0.001
 USD_PER_J = 1e-7
@@ -55,6 +59,7 @@ def played(real):
 def mark(at_s, busy_s, joules):
     """Return counters of which only the busy seconds and the joules of steps matter here."""
     counters = dict.fromkeys((field.name for field in dataclasses.fields(Mark)), np.zeros(2, np.int64))
+    counters |= {"core_s": np.zeros(0), "tool_use": np.zeros((0, 0)), "tasks_begun": 0}
     counters |= {"at_s": at_s, "busy_s": np.array(busy_s), "step_energy_j": np.array(joules)}
     return Mark(**counters | {"counts": np.zeros((2, len(COUNTS)))})
 
@@ -63,7 +68,7 @@ def request(class_index, pool_index, arrived_s, left_s, busy_s, energy_j, outcom
     row = np.zeros(1, CHARGED)
     row["class_index"], row["pool"], row["outcome"], row["promise"] = class_index, pool_index, outcome, promise
     row["arrived_s"], row["left_s"], row["busy_s"], row["energy_j"] = arrived_s, left_s, busy_s, energy_j
-    row["prompt_tokens"], row["generated_tokens"], row["prefill_pool"] = 100, 10, -1
+    row["prompt_tokens"], row["generated_tokens"], row["prefill_pool"], row["owner"] = 100, 10, -1, -1
     for name in ("queue_time_s", "ttft_s", "tpot_s", "e2e_s"):
         row[name] = 0.5
     return row

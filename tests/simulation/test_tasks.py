@@ -70,11 +70,13 @@ def check(done):
     np.testing.assert_array_equal(every["calls"], made[: every.size])
 
 
-class TestOneAfterAnother:
-    STEPS = [{"call": "c"}, {"tool": "boxes", "time": 0.25, "adds": 30}, {"wait": 0.5}, {"call": "c"}]
+#: Steps one after another.
+CHAIN = [{"call": "c"}, {"tool": "boxes", "time": 0.25, "adds": 30}, {"wait": 0.5}, {"call": "c"}]
 
+
+class TestOneAfterAnother:
     def test_a_step_begins_when_the_one_before_it_has_ended(self):
-        done = played(tasks(self.STEPS, rate=2.0))
+        done = played(tasks(CHAIN, rate=2.0))
         steps = steps_of(done)
         assert steps["kind"].tolist() == ["join", "call", "tool", "wait", "call", "join"]
         assert (steps["state"] == "done").all()
@@ -84,7 +86,7 @@ class TestOneAfterAnother:
         check(done)
 
     def test_a_task_takes_from_its_arrival_to_the_end_of_its_last_step(self):
-        done = played(tasks(self.STEPS, rate=2.0))
+        done = played(tasks(CHAIN, rate=2.0))
         every = done.frame("tasks").set_index("task").sort_index()
         requests = done.requests
         for number, task in every.iterrows():
@@ -95,7 +97,7 @@ class TestOneAfterAnother:
             assert task["tool_s"] == pytest.approx(0.25)
 
     def test_the_context_grows_by_prompts_answers_and_results(self):
-        done = played(tasks(self.STEPS, rate=2.0), workload=[called(shared_prefix={"tokens": 100})])
+        done = played(tasks(CHAIN, rate=2.0), workload=[called(shared_prefix={"tokens": 100})])
         prompts = done.requests.groupby("task")["prompt_tokens"].agg(list)
         assert all(each == [120, 120 + 5 + 30 + 20] for each in prompts)
 
@@ -212,12 +214,13 @@ class TestBranches:
         assert inside["cached_tokens"].between(384, 405).all()
 
 
-class TestFailure:
-    #: No context of any request fits.
-    TINY = {"kv_blocks": 2, "batching": {"block_size": 4}}
+#: A pool whose KV cache no request fits.
+TINY = {"kv_blocks": 2, "batching": {"block_size": 4}}
 
+
+class TestFailure:
     def test_a_call_that_is_turned_away_fails_its_task(self):
-        done = played(tasks([{"call": "c"}, {"call": "c"}]), pools=[pool(**self.TINY)])
+        done = played(tasks([{"call": "c"}, {"call": "c"}]), pools=[pool(**TINY)])
         every = done.frame("tasks")
         assert (every["outcome"] == "failed").all()
         assert (every["calls"] == 1).all()
@@ -227,7 +230,7 @@ class TestFailure:
     def test_a_join_goes_on_without_branches_it_can_spare(self):
         small = called("small")
         other = called("other", models=["expert-model"])
-        pools = [pool("a"), pool("b", serves="expert-model", **self.TINY)]
+        pools = [pool("a"), pool("b", serves="expert-model", **TINY)]
         branch = {"repeat": {"times": 1, "steps": [{"call": "small"}, {"call": "other", "chance": 0.4}]}}
         done = played(
             tasks([{"fan_out": {"width": 4, "join": 2, "steps": [branch]}}], rate=5.0),
