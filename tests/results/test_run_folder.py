@@ -59,7 +59,8 @@ def test_the_manifest_says_what_was_simulated(tmp_path):
     assert manifest.versions["numpy"] == np.__version__
     assert [profile.pool for profile in manifest.profiles] == ["a", "b"]
     assert len(manifest.profiles[0].hardware_digest) == 64
-    assert {each.table: each.parts for each in manifest.tables} == {"requests": 1, "decisions": 1, "series": 1}
+    written = {each.table: each.parts for each in manifest.tables if each.parts}
+    assert written == {"requests": 1, "decisions": 1, "series": 1}
     assert Run.load(tmp_path / "run").manifest == manifest
 
 

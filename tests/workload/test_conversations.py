@@ -141,7 +141,7 @@ def test_each_conversation_is_a_session():
 def test_more_conversations_than_ids_are_an_error():
     with pytest.raises(InputError, match=r"workload\[9\].conversation: a client begins more than 65536"):
         history_ids(np.array([[2**16]]), 0, "workload[9]")
-    with pytest.raises(InputError, match="the first 256 classes"):
+    with pytest.raises(InputError, match="the first 128 classes"):
         draw_turns(talking(), 3, 4, 0, index=256)
 
 
