@@ -112,17 +112,23 @@ def validate(
 
     loaded = load_scenario(scenario, overrides or (), seed)
 
+    import numpy as np
+
     from inferencesim.documents import document_digest
+    from inferencesim.kernel.graph_tables import CALL
     from inferencesim.simulation.footprint import footprints
     from inferencesim.simulation.plan import make_plan
     from inferencesim.simulation.traits import class_means
+    from inferencesim.workload.graphs import task_classes, unroll
     from inferencesim.workload.load import generate_load
 
     plan = make_plan(loaded)
     load = generate_load(loaded.workload, loaded.horizon, loaded.seed, Path(), strict)
     say_malformed(load.malformed)
-    sizes = footprints(plan, class_means(plan, load))
-    requests = [int((load.class_index == index).sum()) for index in range(len(loaded.workload))]
+    graphs, load = unroll(loaded, load)
+    sizes = footprints(plan, class_means(plan, load, graphs))
+    calls = graphs.nodes["index"][graphs.nodes["kind"] == CALL]
+    requests = np.bincount(np.concatenate([load.class_index, calls]), minlength=len(loaded.workload)).tolist()
     if output is Format.JSON:
         emit(
             {
@@ -138,6 +144,10 @@ def validate(
                     }
                     for pool in plan.pools
                 ],
+                "tasks": {
+                    name: int((graphs.tasks["class_index"] == index).sum())
+                    for index, name in enumerate(task_classes(loaded))
+                },
                 "requests": {each.name: n for each, n in zip(loaded.workload, requests, strict=True)},
                 "classes": [
                     {"name": each.name, "like": each.like, "sensitivity": each.tags.sensitivity, **asdict(size)}

@@ -100,6 +100,8 @@ def write_ask(fleet: Fleet, gateway: Gateway) -> bool:
     arrival["media_s"] = turn["media_s"]
     arrival["client"] = row
     arrival["node"] = -1
+    arrival["attempt"] = 0
+    arrival["level"] = -1
     return True
 
 

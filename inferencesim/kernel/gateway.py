@@ -9,7 +9,8 @@ import numpy as np
 from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.blocks import look_up, match
 from inferencesim.kernel.decode import count_service, steps_done
-from inferencesim.kernel.graphs import call_enters
+from inferencesim.kernel.graph_tables import NOT_JUDGED
+from inferencesim.kernel.graphs import call_enters, node_key, owner_key
 from inferencesim.kernel.heap import add_timer
 from inferencesim.kernel.queue import count_coming, first_waiting, leave, queue_up, take_slot
 from inferencesim.kernel.sample import is_kept, task_key
@@ -21,6 +22,7 @@ from inferencesim.kernel.tables import (
     HOLD,
     IDLE,
     OPEN,
+    OTHER_MODEL,
     QUEUE_FULL,
     REJECTED,
     TIMED_OUT,
@@ -95,27 +97,18 @@ def request_view(fleet: Fleet, gateway: Gateway, arrival: Any, now: float) -> Re
 @inner_inlined
 def _key_of(gateway: Gateway, arrival: Any) -> int:
     """Return 31 random bits of a request's own: the same under every policy."""
-    key = _task_key_of(gateway, arrival)
     if arrival["node"] >= 0:
-        graphs = gateway.graphs
-        first = graphs.tasks[graphs.nodes[arrival["node"]]["task"]]["first_node"]
-        key = mix(key, arrival["node"] - first + 1)
-    return key
-
-
-@inner_inlined
-def _task_key_of(gateway: Gateway, arrival: Any) -> int:
-    """Return 31 random bits of a request's task, which is itself unless it is a call; classes of tasks come last."""
-    owner = arrival["class_index"]
-    if arrival["node"] >= 0:
-        owner = gateway.loops.size + gateway.graphs.tasks[gateway.graphs.nodes[arrival["node"]]["task"]]["class_index"]
-    return task_key(gateway.seed, owner, arrival["task"])
+        return mix(node_key(gateway, arrival["node"]), arrival["attempt"] + 1)
+    return task_key(gateway.seed, arrival["class_index"], arrival["task"])
 
 
 @inner_inlined
 def keeps(gateway: Gateway, arrival: Any) -> bool:
-    """Tell whether the decision on a request is kept."""
-    return is_kept(_task_key_of(gateway, arrival), gateway.kept_below)
+    """Tell whether the decision on a request is kept: with its whole task, which is itself unless it is a call."""
+    key = _key_of(gateway, arrival)
+    if arrival["node"] >= 0:
+        key = owner_key(gateway, arrival["node"])
+    return is_kept(key, gateway.kept_below)
 
 
 @inner
@@ -128,7 +121,10 @@ def filter_pools(fleet: Fleet, gateway: Gateway, arrival: Any) -> int:
         verdict = gateway.verdicts[arrival["class_index"], pool]
         if verdict == ELIGIBLE:
             limit = fleet.pools[pool]["queue_limit"]
-            if total > fleet.variants[gateway.rows[arrival["class_index"], pool]]["context_limit"]:
+            level = gateway.graphs.curves[arrival["class_index"], pool]["level"]
+            if arrival["level"] >= 0 and level != arrival["level"]:
+                verdict = OTHER_MODEL
+            elif total > fleet.variants[gateway.rows[arrival["class_index"], pool]]["context_limit"]:
                 verdict = CONTEXT_TOO_LONG
             elif limit >= 0 and fleet.live_pools[pool]["waiting"] >= limit:
                 verdict = QUEUE_FULL
@@ -211,6 +207,8 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
     s["arrived_s"] = now
     s["client"] = arrival["client"]
     s["node"] = arrival["node"]
+    s["attempt"] = arrival["attempt"]
+    s["answer"] = NOT_JUDGED
     s["predicted_tokens"] = arrival["predicted_tokens"]
     if np.isnan(s["predicted_tokens"]):
         s["predicted_tokens"] = fleet.classes[arrival["class_index"]]["expected_output_tokens"]

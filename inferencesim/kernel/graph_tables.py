@@ -43,11 +43,19 @@ NODE = np.dtype(
         ("predicted_tokens", np.float64),
         ("prefix", np.int64),
         ("history", np.int64),
+        ("chain", np.int64),
+        ("chain_blocks", np.int64),
         ("media_units", np.float64),
         ("media_s", np.float64),
         ("work_s", np.float64),  # of a tool or a wait
         ("cores", np.int64),
+        ("cancel_after_s", np.float64),
+        ("difficulty", np.float64),  # of what is asked; NaN: answers are not judged
         # What becomes of it.
+        ("level", np.int64),  # the model asked next, on the class's list; −1: any
+        ("attempts", np.int64),  # requests made
+        ("tries", np.int64),  # of those at this level, the ones answered
+        ("resent", np.int64),  # of those, the ones sent since nobody answered
         ("state", np.int64),
         ("came", np.int64),  # nodes before it that are done
         ("lost", np.int64),  # of a join: branches that failed
@@ -79,10 +87,39 @@ TASK = np.dtype(
         ("tools", np.int64),  # tools it used
         ("tool_s", np.float64),  # while they ran
         ("tool_wait_s", np.float64),  # while they waited for cores
+        ("retries", np.int64),  # requests made again, of the same model
+        ("escalations", np.int64),  # of the next one
+        ("people", np.int64),  # answers given by a person
+        ("people_usd", np.float64),
+        ("wrong", np.int64),  # bad answers nobody noticed
         ("prompt_tokens", np.int64),
         ("generated_tokens", np.int64),
     ]
 )
+
+#: What follows the end of a request of a class.
+FOLLOW_UP = np.dtype(
+    [
+        ("levels", np.int64),  # models on its list that are served
+        ("noticed", np.float64),  # share of bad answers
+        ("check_s", np.float64),
+        ("retries", np.int64),  # of a bad answer, per level
+        ("escalates", np.int64),
+        ("person_s", np.float64),  # time of a person, NaN: there is none
+        ("person_usd", np.float64),  # and the price
+        ("attempts", np.int64),  # times a request is sent again that nobody answered
+        ("back_off_s", np.float64),
+        ("after_rejected", np.int64),  # whether it is sent again then
+        ("after_timed_out", np.int64),
+    ]
+)
+
+#: How good the answers of a candidate are to a class, and which of the class's models it serves.
+CURVE = np.dtype([("ability", np.float64), ("slope", np.float64), ("ceiling", np.float64), ("level", np.int64)])
+
+#: What is known of an answer: nobody judged it; it is good; it is bad and somebody noticed; it is bad and nobody did.
+NOT_JUDGED, GOOD, BAD, UNNOTICED = range(4)
+ANSWERS = ("not_judged", "good", "bad", "unnoticed")
 
 #: A history that begins with the tokens of another, numbered from FIRST_HISTORY.
 LINEAGE = np.dtype([("parent", np.int64), ("shared_tokens", np.int64)])
@@ -112,4 +149,7 @@ class Graphs(NamedTuple):
     edges: Integers  #: nodes
     tools: Records  #: TOOLS
     tool_use: Floats  #: core-seconds by pool of tools and class of tasks
+    people_usd: Floats  #: paid to people, by class of tasks
+    follow_ups: Records  #: FOLLOW_UP[C]
+    curves: Records  #: CURVE, by class and candidate
     closed: Integers  #: tasks that ended and have no request inside any more, in that order

@@ -5,7 +5,9 @@ gateway like any request, a tool waits for its cores, first come, first served.
 Each node that ends does so by a timer of its own, so that one event of the
 clock touches the nodes of one task only.
 
-A call that is not answered fails. Its branch is given up; the join goes on
+A call that is not answered, or whose answer is bad and was noticed, is made
+again as far as its class allows: of the same model, of the next one on the
+class's list, or by a person; then it fails. Its branch is given up; the join goes on
 without it as long as enough branches are left, else it fails in turn, up to the
 task. Branches that a join no longer needs, and all that is left of a task that
 failed or timed out, are cancelled: requests leave at the end of the step they
@@ -14,18 +16,22 @@ are in, tools at once.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.departures import give_up
 from inferencesim.kernel.graph_tables import (
+    BAD,
     CALL,
     CANCELLED,
     DONE,
     DORMANT,
     DUE,
     FAILED,
+    GOOD,
     JOIN,
+    NOT_JUDGED,
     QUEUED,
     RUNNING,
     TASK_COMPLETED,
@@ -33,14 +39,28 @@ from inferencesim.kernel.graph_tables import (
     TASK_OPEN,
     TASK_TIMED_OUT,
     TOOL,
+    UNNOTICED,
 )
 from inferencesim.kernel.heap import add_timer, drop_first_timer
-from inferencesim.kernel.tables import CALL_DUE, COMPLETED, NODE_DONE, NODE_FAILED, TASK_LATE
+from inferencesim.kernel.sample import task_key
+from inferencesim.kernel.tables import (
+    CALL_DUE,
+    COMPLETED,
+    NODE_DONE,
+    NODE_FAILED,
+    REJECTED,
+    TASK_LATE,
+    TIMED_OUT,
+)
 from inferencesim.kernel.tables import CANCELLED as REQUEST_CANCELLED
+from inferencesim.kernel.views import mix
 
 if TYPE_CHECKING:
     from inferencesim.kernel.gateway import Gateway
     from inferencesim.kernel.tables import Fleet
+
+#: Tells the luck of an answer from all else that is drawn from its call's key.
+_LUCK = 7_000_003
 
 
 @inner
@@ -91,12 +111,14 @@ def write_call(fleet: Fleet, gateway: Gateway) -> bool:
     arrival["output_tokens"] = n["output_tokens"]
     arrival["arrived_s"] = fleet.timers[0]["at_s"]
     arrival["patience_s"] = gateway.loops[n["index"]]["patience_s"]
-    arrival["cancel_after_s"] = float("inf")
+    arrival["cancel_after_s"] = n["cancel_after_s"]
+    arrival["level"] = n["level"]
+    arrival["attempt"] = n["attempts"]
     arrival["predicted_tokens"] = n["predicted_tokens"]
     arrival["prefix"] = n["prefix"]
     arrival["history"] = n["history"]
-    arrival["chain"] = -1
-    arrival["chain_blocks"] = 0
+    arrival["chain"] = n["chain"]
+    arrival["chain_blocks"] = n["chain_blocks"]
     arrival["media_units"] = n["media_units"]
     arrival["media_s"] = n["media_s"]
     arrival["client"] = -1
@@ -118,6 +140,7 @@ def call_enters(gateway: Gateway, node: int, slot: int, request_id: int) -> None
     n["state"] = RUNNING
     n["slot"] = slot
     n["request_id"] = request_id
+    n["attempts"] += 1
     task = gateway.graphs.tasks[n["task"]]
     task["inside"] += 1
     task["calls"] += 1
@@ -138,7 +161,92 @@ def call_left(fleet: Fleet, gateway: Gateway, record: Any) -> None:
         return
     # A completed request is with its task a little later than it leaves the engine.
     at_s = max(fleet.clock[0]["now_s"], record["finished_s"])
-    add_timer(fleet, at_s, NODE_DONE if record["outcome"] == COMPLETED else NODE_FAILED, node, -1)
+    if record["outcome"] == COMPLETED:
+        _take_answer(fleet, gateway, record, at_s)
+    else:
+        _do_without(fleet, gateway, record, at_s)
+
+
+@inner
+def _take_answer(fleet: Fleet, gateway: Gateway, record: Any, at_s: float) -> None:
+    """Go on with the answer of a call, or ask again if it is bad and somebody noticed."""
+    graphs, node = gateway.graphs, record["node"]
+    n = graphs.nodes[node]
+    task, follow_up = graphs.tasks[n["task"]], graphs.follow_ups[n["index"]]
+    record["answer"] = judge(gateway, record)
+    task["wrong"] += record["answer"] == UNNOTICED
+    if record["answer"] != BAD:
+        add_timer(fleet, at_s, NODE_DONE, node, -1)
+        return
+    at_s += follow_up["check_s"]
+    n["tries"] += 1
+    level = max(n["level"], graphs.curves[n["index"], record["pool"]]["level"])
+    if n["tries"] <= follow_up["retries"]:
+        task["retries"] += 1
+        _ask_again(fleet, gateway, node, at_s)
+    elif follow_up["escalates"] and level + 1 < follow_up["levels"]:
+        n["level"] = level + 1
+        n["tries"] = 0
+        task["escalations"] += 1
+        _ask_again(fleet, gateway, node, at_s)
+    elif follow_up["person_s"] >= 0.0:
+        task["people"] += 1
+        task["people_usd"] += follow_up["person_usd"]
+        graphs.people_usd[task["class_index"]] += follow_up["person_usd"]
+        add_timer(fleet, at_s + follow_up["person_s"], NODE_DONE, node, -1)
+    else:
+        add_timer(fleet, at_s, NODE_FAILED, node, -1)
+
+
+@inner
+def _do_without(fleet: Fleet, gateway: Gateway, record: Any, at_s: float) -> None:
+    """Send a call again that was not answered, or let it fail."""
+    graphs, node = gateway.graphs, record["node"]
+    n = graphs.nodes[node]
+    follow_up = graphs.follow_ups[n["index"]]
+    rejected = record["outcome"] == REJECTED and follow_up["after_rejected"]
+    timed_out = record["outcome"] == TIMED_OUT and follow_up["after_timed_out"]
+    if (rejected or timed_out) and n["resent"] < follow_up["attempts"]:
+        graphs.tasks[n["task"]]["retries"] += 1
+        _ask_again(fleet, gateway, node, at_s + follow_up["back_off_s"] * 2.0 ** n["resent"])
+        n["resent"] += 1
+    else:
+        add_timer(fleet, at_s, NODE_FAILED, node, -1)
+
+
+@inner_inlined
+def _ask_again(fleet: Fleet, gateway: Gateway, node: int, at_s: float) -> None:
+    gateway.graphs.nodes[node]["state"] = DUE
+    add_timer(fleet, at_s, CALL_DUE, node, -1)
+
+
+@inner
+def judge(gateway: Gateway, record: Any) -> int:
+    """Return how good an answer is: by luck of the call's own, the same for every model that might have given it."""
+    graphs, node = gateway.graphs, record["node"]
+    n = graphs.nodes[node]
+    if math.isnan(n["difficulty"]):
+        return NOT_JUDGED
+    curve = graphs.curves[n["index"], record["pool"]]
+    share = curve["ceiling"] / (1.0 + math.exp((n["difficulty"] - curve["ability"]) / curve["slope"]))
+    key = mix(node_key(gateway, node), _LUCK + record["attempt"])
+    if mix(key, 1) / 2147483648.0 < share:
+        return GOOD
+    return BAD if mix(key, 2) / 2147483648.0 < graphs.follow_ups[n["index"]]["noticed"] else UNNOTICED
+
+
+@inner_inlined
+def owner_key(gateway: Gateway, node: int) -> int:
+    """Return 31 random bits of the task of a node; classes of tasks are numbered after those of the workload."""
+    task = gateway.graphs.tasks[gateway.graphs.nodes[node]["task"]]
+    return task_key(gateway.seed, gateway.loops.size + task["class_index"], task["number"])
+
+
+@inner_inlined
+def node_key(gateway: Gateway, node: int) -> int:
+    """Return 31 random bits of a node's own."""
+    first = gateway.graphs.tasks[gateway.graphs.nodes[node]["task"]]["first_node"]
+    return mix(owner_key(gateway, node), node - first + 1)
 
 
 @inner

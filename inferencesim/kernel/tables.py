@@ -36,9 +36,10 @@ OUTCOMES = ("open", "completed", "rejected", "timed_out", "cancelled")
     NOT_CAPABLE,
     PRECISION_TOO_LOW,
     OUTSIDE_RESIDENCY,
+    OTHER_MODEL,
     CONTEXT_TOO_LONG,
     QUEUE_FULL,
-) = range(8)
+) = range(9)
 VERDICTS = (
     "eligible",
     "prefills_only",
@@ -46,6 +47,7 @@ VERDICTS = (
     "not_capable",
     "precision_too_low",
     "outside_residency",
+    "other_model",
     "context_too_long",
     "queue_full",
 )
@@ -61,6 +63,7 @@ _ASKED = [
     ("arrived_s", np.float64),
     ("client", np.int64),  # of a closed loop: its row in the table of clients; −1 if no such client waits for it
     ("node", np.int64),  # of a task, −1: of none
+    ("attempt", np.int64),  # of that node, from 0
     ("media_s", np.float64),  # audio in it
 ]
 #: What else serving it takes.
@@ -74,7 +77,15 @@ _CONTENT = [
 ]
 
 #: A request on its way to the fleet.
-ARRIVAL = np.dtype([*_ASKED, *_CONTENT, ("patience_s", np.float64), ("cancel_after_s", np.float64)])
+ARRIVAL = np.dtype(
+    [
+        *_ASKED,
+        *_CONTENT,
+        ("patience_s", np.float64),
+        ("cancel_after_s", np.float64),
+        ("level", np.int64),  # the model it is for, on the class's list; −1: any
+    ]
+)
 
 #: A request, as it is recorded once it has left.
 RECORD = np.dtype(
@@ -85,6 +96,7 @@ RECORD = np.dtype(
         ("prefill_replica", np.int64),  # where it is prefilled, if elsewhere; else −1
         ("outcome", np.int64),
         ("reason", np.int64),
+        ("answer", np.int64),  # how good it was, as in :data:`.graph_tables.ANSWERS`
         ("scheduled_s", np.float64),  # first scheduled in a step
         ("first_token_s", np.float64),
         ("finished_s", np.float64),  # last token, or the moment it left without

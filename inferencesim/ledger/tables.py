@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from inferencesim.kernel.graph_tables import ANSWERS, NOT_JUDGED
 from inferencesim.kernel.tables import OPEN, OUTCOMES, PREDICTED, REJECTED, VERDICTS
 from inferencesim.ledger.columns import TIME_PARTS
 from inferencesim.ledger.formats import maybe, named, rare, versioned
@@ -55,6 +56,8 @@ def request_table(requests: Columns, book: Book, tasks: TaskLedger, verdicts: ND
         "prefill_replica": pa.array(requests["prefill_replica"], mask=~elsewhere),
         "outcome": named(requests["outcome"], OUTCOMES),
         "reason": named(requests["reason"], VERDICTS, requests["outcome"] != REJECTED),
+        "attempt": pa.array(requests["attempt"]),
+        "answer": named(requests["answer"], ANSWERS, requests["answer"] == NOT_JUDGED),
         "promise_kept": pa.array(verdicts == PROMISE_KEPT, mask=verdicts == PROMISE_OPEN),
         "preemptions": pa.array(requests["preemptions"]),
         "busy_s": pa.array(requests["busy_s"]),

@@ -30,6 +30,21 @@ if TYPE_CHECKING:
     from inferencesim.ledger.columns import Columns
 
 
+#: What a task counts, as its row has it.
+_COUNTED = (
+    "calls",
+    "retries",
+    "escalations",
+    "people",
+    "wrong",
+    "tools",
+    "fan_out",
+    "tool_s",
+    "tool_wait_s",
+    "people_usd",
+)
+
+
 @dataclass(frozen=True)
 class TaskNames:
     """Names and promises of a run's tasks.
@@ -117,7 +132,7 @@ class TaskLedger:
             "task_latency_s": maybe(np.where(tasks["outcome"] == TASK_COMPLETED, _latency_s(tasks), np.nan)),
             "outcome": named(tasks["outcome"], TASK_OUTCOMES),
             "promise_kept": pa.array(verdicts == PROMISE_KEPT, mask=verdicts == PROMISE_OPEN),
-            **{name: pa.array(tasks[name]) for name in ("calls", "tools", "fan_out", "tool_s", "tool_wait_s")},
+            **{name: pa.array(tasks[name]) for name in _COUNTED},
             "prompt_tokens": pa.array(tasks["prompt_tokens"]),
             "generated_tokens": pa.array(tasks["generated_tokens"]),
             "attributed_cost_usd": pa.array(self.cost_usd[rows]),

@@ -54,6 +54,20 @@ _POOL_LINES: tuple[tuple[str, Callable[[PoolSummary], str]], ...] = (
 )
 
 
+_STEPS: tuple[tuple[str, tuple[str, Callable[[float | None], str]]], ...] = (
+    ("calls", ("calls", significant)),
+    ("retries", ("retries", significant)),
+    ("escalations", ("escalations", significant)),
+    ("people", ("people", significant)),
+    ("prompt tokens", ("prompt_tokens", significant)),
+    ("output tokens", ("generated_tokens", significant)),
+    ("widest fan-out", ("fan_out", significant)),
+    ("tools", ("tools", significant)),
+    ("tool time", ("tool_s", seconds)),
+    ("waiting for cores", ("tool_wait_s", seconds)),
+)
+
+
 def new_table(title: str, *columns: str, left: int = 1) -> Table:
     """Return an empty table whose first `left` columns hold names, the others numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -133,25 +147,24 @@ def _fleet_table(summary: Summary) -> Table:
 def _task_table(summary: Summary) -> Table:
     """Return what became of each class of tasks; outcomes that none met are left out."""
     met = [name for name in ("failed", "timed_out", "open") if any(getattr(each, name) for each in summary.tasks)]
-    columns = ["arrived", "completed", *(name.replace("_", " ") for name in met), "promises kept"]
+    judged = any(each.good is not None and each.good < 1.0 for each in summary.tasks)
+    columns = ["arrived", "completed", *(name.replace("_", " ") for name in met), *["good"] * judged, "promises kept"]
     table = new_table("Tasks", "task", *columns, "latency p50", "p99", "USD/completed task", "wasted")
     for each in summary.tasks:
         table.add_row(
             each.name, count(each.arrived), count(each.completed), *(count(getattr(each, name)) for name in met),
-            share(each.slo_attainment), seconds(each.task_latency_s.p50), seconds(each.task_latency_s.p99),
+            *[share(each.good)] * judged, share(each.slo_attainment), seconds(each.task_latency_s.p50), seconds(each.task_latency_s.p99),
             usd(each.cost_per_completed_task_usd), usd(each.wasted_usd),
         )  # fmt: skip
     return table
 
 
 def _step_table(summary: Summary) -> Table:
-    columns = "calls", "prompt tokens", "output tokens", "widest fan-out", "tools", "tool time", "waiting for cores"
-    table = new_table("Of a completed task, on average", "task", *columns)
+    """Return what a completed task of each class takes; columns that hold nothing are left out."""
+    shown = [(name, text) for name, text in _STEPS if any(getattr(each, text[0]) for each in summary.tasks)]
+    table = new_table("Of a completed task, on average", "task", *(name for name, _ in shown))
     for each in summary.tasks:
-        table.add_row(
-            each.name, significant(each.calls), significant(each.prompt_tokens), significant(each.generated_tokens),
-            significant(each.fan_out), significant(each.tools), seconds(each.tool_s), seconds(each.tool_wait_s),
-        )  # fmt: skip
+        table.add_row(each.name, *(write(getattr(each, field)) for _, (field, write) in shown))
     return table
 
 

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from inferencesim.simulation.tasks import ToolsPlan
 
 
+#: Where the ledger has what people were paid.
+PEOPLE = "people"
+
+
 @dataclass(frozen=True)
 class PoolAccount:
     """What one pool did and cost in the window.
@@ -174,6 +178,18 @@ def tool_accounts(result: Result) -> tuple[ToolsAccount, ...]:
     )
 
 
+def people_rows(result: Result) -> tuple[LedgerRow, ...]:
+    """Return what people were paid for the answers they began to give in the window, by class of tasks."""
+    start, stop = result.window
+    paid = (stop.people_usd - start.people_usd).tolist()
+    nothing = dict.fromkeys(("idle_usd", "energy_usd", "energy_j", "site_energy_j", "carbon_g"), 0.0)
+    return tuple(
+        LedgerRow(pool=PEOPLE, class_name=None, task_class=name, busy_usd=usd, **nothing)
+        for name, usd in zip(result.tasks.names.classes, paid, strict=True)
+        if usd > 0.0
+    )
+
+
 @dataclass(frozen=True)
 class ClassCost:
     """What somebody is charged: busy rows, and idle time in proportion to them."""
@@ -217,9 +233,9 @@ def class_cost(name: str, ledger: Sequence[LedgerRow]) -> ClassCost:
     return _cost(ledger, [row for row in ledger if row.class_name == name])
 
 
-def task_cost(name: str, ledger: Sequence[LedgerRow], tools: Sequence[LedgerRow]) -> ClassCost:
-    """Return what a class of tasks costs, of the ledgers of the pools and of the tools; see :func:`_cost`."""
-    return total_cost(_cost(rows, [row for row in rows if row.task_class == name]) for rows in (ledger, tools))
+def task_cost(name: str, *ledgers: Sequence[LedgerRow]) -> ClassCost:
+    """Return what a class of tasks costs, of the ledgers of pools, of tools and of people; see :func:`_cost`."""
+    return total_cost(_cost(rows, [row for row in rows if row.task_class == name]) for rows in ledgers)
 
 
 def total_cost(parts: Iterable[ClassCost | LedgerRow]) -> ClassCost:

@@ -336,12 +336,12 @@ class PoolSummary(Record):
 class LedgerRow(Record):
     """Money and energy of one class in one pool, of what tasks used of tools, or of idle time (class and task null).
 
-    Rows of a pool sum to the pool's totals, those of all pools and tools to the fleet's.
+    Rows of a pool sum to the pool's totals; those of all pools, tools and people to the fleet's.
 
     Attributes
     ----------
     pool : str
-        A pool, or a pool of tools.
+        A pool, a pool of tools, or ``people``.
     class_name : str or None
         ``class`` in JSON; null for tools.
     task_class : str or None
@@ -416,8 +416,12 @@ class TaskSummary(Record):
         promises_kept / arrived.
     task_latency_s : Distribution
         Of completed tasks: last needed event − arrived.
-    calls, tools, fan_out, tool_s, tool_wait_s, prompt_tokens, generated_tokens : float or None
-        Means per completed task: requests made, tools used, widest fan-out, seconds in which tools ran, in which they
+    good : float or None
+        Share of completed tasks in which no bad answer went unnoticed.
+    calls, retries, escalations, people, tools, fan_out : float or None
+    tool_s, tool_wait_s, prompt_tokens, generated_tokens : float or None
+        Means per completed task: requests made, of those made again of the same model and of the next one, answers
+        given by people, tools used, widest fan-out, seconds in which tools ran, in which they
         waited for cores, and tokens.
     completed_in_window : int
         Tasks that ended well within the window, whenever they began.
@@ -425,6 +429,8 @@ class TaskSummary(Record):
         Of the window: its share of all pools and tools, in proportion to what it used of them, idle time included.
     cost_per_completed_task_usd : float or None
         cost_usd / completed_in_window: what failed, timed out or was cancelled is in the numerator.
+    people_usd : float
+        Of cost_usd, what people were paid.
     wasted_usd : float
         Attributed cost of calls without an answer, of the tasks that began in the window.
     """
@@ -440,7 +446,11 @@ class TaskSummary(Record):
     promises_open: int
     slo_attainment: float | None
     task_latency_s: Distribution
+    good: float | None
     calls: float | None
+    retries: float | None
+    escalations: float | None
+    people: float | None
     tools: float | None
     fan_out: float | None
     tool_s: float | None
@@ -450,6 +460,7 @@ class TaskSummary(Record):
     completed_in_window: int
     cost_usd: float
     cost_per_completed_task_usd: float | None
+    people_usd: float
     wasted_usd: float
 
 

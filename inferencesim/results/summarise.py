@@ -12,7 +12,7 @@ from inferencesim.kernel.tables import CANCELLED, COMPLETED, OPEN, REJECTED, TIM
 from inferencesim.ledger.columns import TIME_PARTS
 from inferencesim.ledger.promises import PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN
 from inferencesim.results.distributions import distribution, gap_distribution, per
-from inferencesim.results.money import accounts, class_cost, task_cost, tool_accounts, total_cost
+from inferencesim.results.money import accounts, class_cost, people_rows, task_cost, tool_accounts, total_cost
 from inferencesim.results.policies import policies_of
 from inferencesim.results.records import (
     ClassSummary,
@@ -58,7 +58,8 @@ def summarise(result: Result) -> Summary:
     tools = tool_accounts(result)
     of_tools = tuple(row for account in tools for row in account.rows(task_classes))
     promising = np.array([promises(each.promise) for each in scenario.workload], dtype=np.bool_)
-    whole = total_cost((*ledger, *of_tools))
+    people = people_rows(result)
+    whole = total_cost((*ledger, *of_tools, *people))
     window = Window(from_s=start.at_s, to_s=stop.at_s, end_s=result.end.at_s)
     caches = any(pool.spec.prefix_cache for pool in result.plan.pools)
     policies = policies_of(result.plan)
@@ -96,10 +97,10 @@ def summarise(result: Result) -> Summary:
         ),
         classes=tuple(each_class),
         pools=tuple(_pool(index, account, result) for index, account in enumerate(pools)),
-        tasks=summarise_tasks(result, window, [task_cost(name, ledger, of_tools) for name in task_classes]),
+        tasks=summarise_tasks(result, window, [task_cost(name, ledger, of_tools, people) for name in task_classes]),
         task_conservation=task_conservation(result.tasks, result.end.tasks_begun),
         tools=tuple(summarise_tools(account, of_tools) for account in tools),
-        ledger=(*ledger, *of_tools),
+        ledger=(*ledger, *of_tools, *people),
         malformed_trace_rows=len(result.malformed),
     )
 

@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from inferencesim.simulation.engine import Result
 
 #: Of these a summary has the means per completed task.
-_MEANS = ("calls", "tools", "fan_out", "tool_s", "tool_wait_s", "prompt_tokens", "generated_tokens")
+_MEANS = (
+    "calls",
+    "retries",
+    "escalations",
+    "people",
+    "tools",
+    "fan_out",
+    "tool_s",
+    "tool_wait_s",
+    "prompt_tokens",
+    "generated_tokens",
+)
 
 
 def summarise_tasks(result: Result, window: Window, costs: Sequence[ClassCost]) -> tuple[TaskSummary, ...]:
@@ -55,9 +66,11 @@ def _summary(result: Result, window: Window, index: int, cost: ClassCost) -> Tas
         promises_open=int(verdicts[PROMISE_OPEN]),
         slo_attainment=per(int(verdicts[PROMISE_KEPT]), of.size) if promises else None,
         task_latency_s=distribution(completed["finished_s"] - completed["arrived_s"]),
+        good=per(int((completed["wrong"] == 0).sum()), completed.size),
         **{name: per(float(completed[name].sum()), completed.size) for name in _MEANS},
         completed_in_window=int(ended.sum()),
         cost_usd=cost.cost_usd,
+        people_usd=float(result.window[1].people_usd[index] - result.window[0].people_usd[index]),
         cost_per_completed_task_usd=per(cost.cost_usd, int(ended.sum())),
         wasted_usd=float(ledger.wasted_usd[rows].sum()),
     )

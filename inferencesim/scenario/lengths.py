@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeAlias, T
 
 from pydantic import Field, Tag, model_validator
 
-from inferencesim.scenario.base import Part, Time, Tokens
+from inferencesim.scenario.base import Fraction, Part, Time, Tokens
 from inferencesim.scenario.unions import named, refuse, tag
 
 #: Standard normal quantile at 95 %, which turns median and p95 of a lognormal into its sigma.
@@ -120,6 +120,7 @@ Lengths: TypeAlias = Fixed[float] | Uniform[float] | Lognormal[float] | Histogra
 
 if TYPE_CHECKING:
     TokenLengths: TypeAlias = Lengths
+    ShareLengths: TypeAlias = Lengths
     TimeLengths: TypeAlias = Lengths
 else:
 
@@ -136,4 +137,5 @@ else:
         return Annotated[union, chooser, named("distribution", _DISTRIBUTIONS, bare=union | float | str)]
 
     TokenLengths = _lengths(Tokens)
+    ShareLengths = _lengths(Fraction)
     TimeLengths = _lengths(Time)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
+from inferencesim.scenario.answers import Answers, Retry
 from inferencesim.scenario.arrivals import Arrivals, ByTasks, Closed, TraceArrivals
 from inferencesim.scenario.base import Fraction, Part, PositiveTime, Ratio, Time, Tokens, WholeTokens
 from inferencesim.scenario.lengths import TimeLengths, TokenLengths
@@ -250,6 +251,11 @@ class WorkloadClass(Part):
         None is the pool's.
     priority : int
         The lower, the sooner, where batching orders by it.
+    retry : Retry or None
+        What becomes of a request that is not answered; None is nothing.
+    answers : Answers or None
+        How good answers are; None is all good enough. With either, each request of a class that no task calls is a
+        task of its own.
     """
 
     model_config = ConfigDict(json_schema_extra=_or_like)
@@ -280,6 +286,8 @@ class WorkloadClass(Part):
     priority: Annotated[int, Field(gt=-(2**31), lt=2**31)] = 0
     promise: Promise = Promise()
     timeout: PositiveTime | None = None
+    retry: Retry | None = None
+    answers: Answers | None = None
     cancellation: Cancellation | None = None
     active: Active = Active()
 
@@ -287,6 +295,11 @@ class WorkloadClass(Part):
     def accepted_models(self) -> tuple[str, ...]:
         """Models that may serve it, the preferred first: with a high risk of falling back, that one alone."""
         return self.models[:1] if self.tags.fallback_risk == "high" else self.models
+
+    @property
+    def is_followed_up(self) -> bool:
+        """Whether something may follow the end of a request: it is sent again, to another model, or to a person."""
+        return self.retry is not None or self.answers is not None
 
     @property
     def generates(self) -> bool:
@@ -338,6 +351,14 @@ class WorkloadClass(Part):
                     refuse(f"what its calls have in common is their task's: remove {name}")
             if self.active != Active():
                 refuse("its calls come when tasks make them: put active into the tasks")
+        if self.is_followed_up and isinstance(self.arrivals, Closed):
+            refuse(
+                "clients of a closed loop ask once and go on: remove retry and answers, or let tasks ask"
+            )
+        if self.answers is not None:
+            for name in self.answers.curves:
+                if name not in self.models:
+                    refuse(f"answers.curves: {name!r} is none of the class's models ({', '.join(self.models)})")
         if self.conversation is not None:
             if not isinstance(self.arrivals, Closed):
                 refuse("only clients that wait for their answers hold conversations: make arrivals closed")

@@ -49,7 +49,7 @@ from inferencesim.simulation.marks import Mark, Samples, series_table, take_mark
 from inferencesim.simulation.setup import bind_policy, make_book, task_ledger
 from inferencesim.simulation.state import as_records, new_fleet, stream_of, with_first_asks, with_more_slots
 from inferencesim.simulation.traits import class_means
-from inferencesim.workload.graphs import unroll
+from inferencesim.workload.graphs import task_classes, unroll
 from inferencesim.workload.load import generate_load
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Simulation:
         scenario = plan.scenario
         load = generate_load(scenario.workload, scenario.horizon, scenario.seed, Path(), strict)
         self._malformed = load.malformed
-        graphs = unroll(scenario)
+        graphs, load = unroll(scenario, load)
         require_measured_load(plan, load, graphs)
         means = class_means(plan, load, graphs)
         self._placement = bind_policy(plan, "placement")
@@ -163,7 +163,7 @@ class Simulation:
         self.book = make_book(plan, self.gateway.pool_traits)
         self._tally = Tally()
         self._tasks = task_ledger(plan, self.gateway.graphs, graphs.labels)
-        self._charged = Charges(len(self.book.pools), len(self.book.classes), len(scenario.tasks))
+        self._charged = Charges(len(self.book.pools), len(self.book.classes), len(task_classes(scenario)))
         self._series: list[Mark] = []
         self._window_start = self._mark_now(0.0)
         self._charged_before = self._charges(0.0)

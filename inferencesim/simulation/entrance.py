@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from inferencesim.policy import BoundPolicy
     from inferencesim.simulation.plan import Plan
     from inferencesim.simulation.traits import ClassMeans
-    from inferencesim.workload.graphs import Graphs
+    from inferencesim.workload.graph_parts import Graphs
 
 
 def new_gateway(

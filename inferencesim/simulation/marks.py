@@ -47,6 +47,8 @@ class Mark:
         Busy core-seconds since the start.
     tool_use : ndarray of float64, shape (pools of tools, classes of tasks)
         The same of the tools that have ended, by who used them.
+    people_usd : ndarray of float64, shape (classes of tasks,)
+        Paid to people since the start.
     """
 
     at_s: float
@@ -68,6 +70,7 @@ class Mark:
     tasks_begun: int
     core_s: np.ndarray
     tool_use: np.ndarray
+    people_usd: np.ndarray
 
 
 class Samples:
@@ -120,6 +123,7 @@ def take_mark(fleet: Fleet, graphs: Graphs, at_s: float) -> Mark:
         tasks_begun=int(fleet.clock["next_task"][0]),
         core_s=graphs.tools["core_s"] + graphs.tools["busy"] * (at_s - graphs.tools["since_s"]),
         tool_use=graphs.tool_use.copy(),
+        people_usd=graphs.people_usd.copy(),
     )
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.simulation.plan import Plan
     from inferencesim.simulation.traits import ClassMeans
-    from inferencesim.workload.graphs import Graphs
+    from inferencesim.workload.graph_parts import Graphs
     from inferencesim.workload.load import Load as Requests
 
 #: Rows of the tables that are flushed when full: large enough that a flush costs little per row.
@@ -58,7 +58,8 @@ _MOST_CACHED_BLOCKS = 2**31 - 2**20
 def stream_of(load: Requests) -> Records:
     """Return a load's requests as the kernel's arrivals, numbered in order of time."""
     nobody = np.full(len(load), -1)
-    columns = {"request_id": np.arange(len(load)), "client": nobody, "node": nobody}
+    columns = {"request_id": np.arange(len(load)), "client": nobody, "node": nobody, "level": nobody}
+    columns["attempt"] = np.zeros(len(load), np.int64)
     columns |= {name: getattr(load, name) for name in ARRIVAL.names or () if name not in columns}
     stream = np.empty(len(load), ARRIVAL)
     fill(stream, columns)

@@ -10,7 +10,9 @@ import numpy as np
 from inferencesim.economics.sites import load_site
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.kernel import graph_tables
-from inferencesim.kernel.graph_tables import TOOLS
+from inferencesim.kernel.graph_tables import CALL, TOOLS
+from inferencesim.simulation.follow_ups import curves, follow_ups
+from inferencesim.workload.graphs import task_classes
 
 if TYPE_CHECKING:
     from inferencesim.economics.sites import Site
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.scenario.tasks import Tools
     from inferencesim.simulation.plan import Plan
-    from inferencesim.workload.graphs import Graphs
+    from inferencesim.workload.graph_parts import Graphs
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,18 @@ def kernel_graphs(plan: Plan, graphs: Graphs) -> graph_tables.Graphs:
     tools = np.zeros(len(plan.tools), TOOLS)
     tools["cores"] = [each.cores for each in plan.tools]
     tools["head"] = tools["tail"] = -1
+    owners, after, calls = len(task_classes(plan.scenario)), follow_ups(plan), graphs.nodes["kind"] == CALL
+    highest = after["levels"][graphs.nodes["index"][calls]] - 1
+    graphs.nodes["level"][calls] = np.minimum(graphs.nodes["level"][calls], highest)
     return graph_tables.Graphs(
         tasks=graphs.tasks,
         nodes=graphs.nodes,
         edges=graphs.edges,
         tools=tools,
-        tool_use=np.zeros((tools.size, len(plan.scenario.tasks))),
+        tool_use=np.zeros((tools.size, owners)),
+        people_usd=np.zeros(owners),
+        follow_ups=after,
+        curves=curves(plan),
         closed=np.zeros(graphs.tasks.size, np.int64),
     )
 

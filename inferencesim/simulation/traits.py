@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from inferencesim.kernel.tables import Records
     from inferencesim.simulation.plan import Plan
-    from inferencesim.workload.graphs import Graphs
+    from inferencesim.workload.graph_parts import Graphs
     from inferencesim.workload.load import Load
 
 

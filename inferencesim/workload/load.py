@@ -90,6 +90,10 @@ class Load:
     def __len__(self) -> int:
         return len(self.arrived_s)
 
+    def of(self, rows: NDArray[np.bool_]) -> Load:
+        """Return some of the requests."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in _COLUMNS})
+
 
 #: Columns of a load with one row per request, and which of them are no whole numbers.
 _COLUMNS = tuple(each.name for each in fields(Load) if each.name not in ("block_ids", "chain_tokens", "malformed"))

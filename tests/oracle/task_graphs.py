@@ -9,11 +9,13 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
+from pathlib import Path
 
 import numpy as np
 
 from inferencesim.kernel.graph_tables import CALL, JOIN, TOOL
 from inferencesim.workload.graphs import unroll
+from inferencesim.workload.load import generate_load
 
 #: At one instant in this order, then by number of node or task.
 ENDS, LATE, BEGINS, CALLS = range(4)
@@ -29,7 +31,8 @@ class Story:
 
     def __init__(self, run):
         scenario = run.plan.scenario
-        graphs = unroll(scenario)
+        load = generate_load(scenario.workload, scenario.horizon, scenario.seed, Path())
+        graphs, _ = unroll(scenario, load)
         self.nodes, self.tasks, self.edges = graphs.nodes, graphs.tasks, graphs.edges
         self.end_s = run.result.end.at_s
         self.answers = {int(record["node"]): record for record in run.records() if record["node"] >= 0}

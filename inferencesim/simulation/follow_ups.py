@@ -1,0 +1,67 @@
+"""What follows the end of a request, laid out for the kernel: retries, escalation, people, and how good answers are."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inferencesim.kernel.graph_tables import CURVE, FOLLOW_UP
+from inferencesim.models.quality import default_curve, in_precision
+
+if TYPE_CHECKING:
+    from inferencesim.kernel.tables import Records
+    from inferencesim.scenario.answers import Curve
+    from inferencesim.scenario.workload import WorkloadClass
+    from inferencesim.simulation.plan import Plan
+
+
+def ladder(plan: Plan, index: int) -> list[str]:
+    """Return those of a class's models that some pool it may use serves, in the order of its list."""
+    served = {plan.deployments[row].model.id for row in plan.rows[index].tolist() if row >= 0}
+    return [name for name in plan.scenario.workload[index].accepted_models if name in served]
+
+
+def follow_ups(plan: Plan) -> Records:
+    """Return the FOLLOW_UP of every class."""
+    table = np.zeros(len(plan.scenario.workload), FOLLOW_UP)
+    table["person_s"] = math.nan
+    for index, (row, each) in enumerate(zip(table, plan.scenario.workload, strict=True)):
+        row["levels"] = len(ladder(plan, index))
+        if each.answers is not None:
+            row["noticed"] = each.answers.noticed
+            row["check_s"] = each.answers.check
+            row["retries"] = each.answers.retries
+            row["escalates"] = each.answers.escalate
+            if each.answers.person is not None:
+                row["person_s"], row["person_usd"] = each.answers.person.time, each.answers.person.price
+        if each.retry is not None:
+            row["attempts"] = each.retry.attempts
+            row["back_off_s"] = each.retry.back_off
+            row["after_rejected"] = "rejected" in each.retry.after
+            row["after_timed_out"] = "timed_out" in each.retry.after
+    return table
+
+
+def curves(plan: Plan) -> Records:
+    """Return the CURVE of every class and pool; level −1 where a pool does not serve the class."""
+    table = np.zeros(plan.rows.shape, CURVE)
+    table["level"] = -1
+    for index, each in enumerate(plan.scenario.workload):
+        levels = ladder(plan, index)
+        for column, row in enumerate(plan.rows[index].tolist()):
+            if row < 0:
+                continue
+            deployment, entry = plan.deployments[row], table[index, column]
+            entry["level"] = levels.index(deployment.model.id)
+            curve = in_precision(_curve(each, plan, row), deployment.precision.weights)
+            entry["ability"], entry["slope"], entry["ceiling"] = curve.ability, curve.slope, curve.ceiling
+    return table
+
+
+def _curve(each: WorkloadClass, plan: Plan, row: int) -> Curve:
+    """Return a class's curve of a deployed model, in full precision."""
+    model = plan.deployments[row].model
+    stated = {} if each.answers is None else each.answers.curves
+    return stated[model.id] if model.id in stated else default_curve(model)
