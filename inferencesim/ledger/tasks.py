@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from inferencesim.kernel.graph_tables import (
+    BAD,
     CALL,
     NODE_KINDS,
     NODE_STATES,
@@ -99,7 +100,7 @@ class TaskLedger:
         calls = np.flatnonzero(requests["node"] >= 0)
         rows = self.graphs.nodes["task"][requests["node"][calls]]
         np.add.at(self.cost_usd, rows, usd[calls])
-        wasted = requests["outcome"][calls] != COMPLETED
+        wasted = (requests["outcome"][calls] != COMPLETED) | (requests["answer"][calls] == BAD)
         np.add.at(self.wasted_usd, rows[wasted], usd[calls][wasted])
 
     def closed(self, count: int) -> NDArray[np.int64]:

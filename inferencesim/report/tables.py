@@ -153,7 +153,8 @@ def _task_table(summary: Summary) -> Table:
     for each in summary.tasks:
         table.add_row(
             each.name, count(each.arrived), count(each.completed), *(count(getattr(each, name)) for name in met),
-            *[share(each.good)] * judged, share(each.slo_attainment), seconds(each.task_latency_s.p50), seconds(each.task_latency_s.p99),
+            *[share(each.good)] * judged, share(each.slo_attainment),
+            seconds(each.task_latency_s.p50), seconds(each.task_latency_s.p99),
             usd(each.cost_per_completed_task_usd), usd(each.wasted_usd),
         )  # fmt: skip
     return table

@@ -432,7 +432,8 @@ class TaskSummary(Record):
     people_usd : float
         Of cost_usd, what people were paid.
     wasted_usd : float
-        Attributed cost of calls without an answer, of the tasks that began in the window.
+        Attributed cost of calls without an answer, or with one that somebody noticed to be bad, of the tasks that
+        began in the window.
     """
 
     name: str

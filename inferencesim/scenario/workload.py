@@ -352,9 +352,7 @@ class WorkloadClass(Part):
             if self.active != Active():
                 refuse("its calls come when tasks make them: put active into the tasks")
         if self.is_followed_up and isinstance(self.arrivals, Closed):
-            refuse(
-                "clients of a closed loop ask once and go on: remove retry and answers, or let tasks ask"
-            )
+            refuse("clients of a closed loop ask once and go on: remove retry and answers, or let tasks ask")
         if self.answers is not None:
             for name in self.answers.curves:
                 if name not in self.models:
