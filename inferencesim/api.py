@@ -124,7 +124,7 @@ def _write_missing(result: Result, sink: Sink) -> None:
     from inferencesim.ledger.columns import Columns
     from inferencesim.ledger.tables import decision_table, request_table
 
-    recording, pools, tasks = result.plan.scenario.recording, len(result.plan.pools), result.tasks
+    recording, candidates, tasks = result.plan.scenario.recording, len(result.plan.candidates), result.tasks
     if recording.evidence == "off":
         return
     nobody = np.zeros(0, np.int64)
@@ -136,6 +136,6 @@ def _write_missing(result: Result, sink: Sink) -> None:
     requests = Columns(np.zeros(0, RECORD), result.book.pool_of, tasks)
     sink.write("requests", request_table(requests, result.book, tasks, nobody))
     nothing = np.zeros(0, DECISION)
-    verdicts, scores = np.zeros((0, pools), np.uint8), np.zeros((0, pools))
-    predictions = np.zeros((0, len(PREDICTED) * pools)) if recording.predictions else None
+    verdicts, scores = np.zeros((0, candidates), np.uint8), np.zeros((0, candidates))
+    predictions = np.zeros((0, len(PREDICTED) * candidates)) if recording.predictions else None
     sink.write("decisions", decision_table(nothing, verdicts, scores, result.book, predictions))

@@ -109,3 +109,25 @@ class TestSpeculation:
 
     def test_a_head_costs_less_than_a_model(self):
         assert self.gained(64, "pools.only.speculation.draft={layers: 1}") > self.gained(64)
+
+
+class TestRentThePeak:
+    def played(self, *overrides):
+        short = ("horizon=20min", "warm_up=2min", "workload.chat.arrivals.profile.start=6min")
+        return answer("rent_the_peak", *short, "workload.chat.arrivals.profile.length=5min", *overrides)
+
+    def test_fewer_chips_and_overflow_keep_the_promise_for_less_than_the_peak_owned(self):
+        overflow = self.played()
+        owned = self.played("pools.own.replicas=4", "routing.placement.parameters.providers=0")
+        too_few = self.played("routing.placement.parameters.providers=0")
+        assert of(overflow, "chat").slo_attainment > 0.9
+        assert of(owned, "chat").slo_attainment > 0.9
+        assert of(too_few, "chat").slo_attainment < of(overflow, "chat").slo_attainment
+        assert overflow.fleet.cost_usd < 0.9 * owned.fleet.cost_usd
+        assert 0.0 < overflow.fleet.provider_usd < 0.5 * overflow.fleet.cost_usd
+        assert of(overflow, "internal").provider_usd == 0.0
+
+    def test_a_pool_that_has_to_compete_at_the_margin_stands_empty(self):
+        competing, overflow = self.played("routing.placement.parameters.providers=1"), self.played()
+        assert competing.fleet.provider_usd > 2 * overflow.fleet.provider_usd
+        assert competing.pools[0].output_tokens_per_s < 0.5 * overflow.pools[0].output_tokens_per_s

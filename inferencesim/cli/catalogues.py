@@ -1,4 +1,4 @@
-"""Commands that list what there is: hardware, models, workload classes, policies, scenarios, and the schema."""
+"""Commands that list what there is: hardware, models, classes, providers, policies, scenarios, and the schema."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ hardware = typer.Typer(no_args_is_help=True, help="Hardware profiles.", rich_mar
 models = typer.Typer(no_args_is_help=True, help="Models.", rich_markup_mode=None)
 classes = typer.Typer(no_args_is_help=True, help="Workload classes of the library.", rich_markup_mode=None)
 policies = typer.Typer(no_args_is_help=True, help="Policies of routing and batching.", rich_markup_mode=None)
+providers = typer.Typer(no_args_is_help=True, help="List prices of outside providers.", rich_markup_mode=None)
 scenarios = typer.Typer(no_args_is_help=True, help="Shipped scenarios.", rich_markup_mode=None)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="An id, or a file of your own.")]
@@ -117,6 +118,40 @@ def show_class(
     from inferencesim.report.classes import class_table
 
     show([class_table(found)])
+
+
+@providers.command("list")
+@guarded
+def list_providers(output: FormatOption = Format.TABLE) -> None:
+    """List the shipped offers: dated prices of models behind APIs."""
+    from inferencesim.economics.offers import load_offer, offer_names
+
+    offers = [load_offer(name, name) for name in offer_names()]
+    if output is Format.JSON:
+        emit([offer.model_dump(mode="json") for offer in offers])
+        return
+    from inferencesim.report.offers import offer_list_table
+
+    show([offer_list_table(offers)])
+
+
+@providers.command("show")
+@guarded
+def show_provider(
+    offer: Annotated[str, typer.Argument(metavar="OFFER", help="An id, as in openai/gpt-4.1-mini.")],
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show an offer's prices with source and date, and what is assumed of its tiers."""
+    from inferencesim.economics.offers import load_offer, tier_facts
+
+    found = load_offer(offer, "offer")
+    tiers = [tier_facts(tier) for tier in found.prices]
+    if output is Format.JSON:
+        emit(found.model_dump(mode="json") | {"tiers": [each.model_dump(mode="json") for each in tiers]})
+        return
+    from inferencesim.report.offers import offer_table, tier_table
+
+    show([offer_table(found), tier_table(tiers)])
 
 
 @policies.command("list")

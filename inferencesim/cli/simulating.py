@@ -20,6 +20,8 @@ from inferencesim.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from inferencesim.results.run import Run
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.simulation.footprint import Footprint
@@ -148,6 +150,10 @@ def validate(
                     name: int((graphs.tasks["class_index"] == index).sum())
                     for index, name in enumerate(task_classes(loaded))
                 },
+                "providers": [
+                    {"name": each.name, "context_limit": each.context_limit, **each.price.model_dump()}
+                    for each in plan.providers
+                ],
                 "requests": {each.name: n for each, n in zip(loaded.workload, requests, strict=True)},
                 "classes": [
                     {"name": each.name, "like": each.like, "sensitivity": each.tags.sensitivity, **asdict(size)}
@@ -182,13 +188,31 @@ def _show_plan(plan: Plan, scenario: Scenario, requests: list[int], sizes: tuple
     )  # fmt: skip
     classes.columns[-1].justify = "left"
     for index, (each, size) in enumerate(zip(scenario.workload, sizes, strict=True)):
-        eligible = [pool.name for pool, code in zip(plan.pools, plan.verdicts[index], strict=True) if code == 0]
+        eligible = [name for name, code in zip(plan.candidates, plan.verdicts[index], strict=True) if code == 0]
         drawn = f"{each.arrivals.clients} clients" if isinstance(each.arrivals, Closed) else count(requests[index])
         classes.add_row(
             each.name, each.tags.sensitivity, each.arrivals.process, drawn, significant(size.context_tokens),
             information(size.kv_bytes), seconds(size.alone_s), ", ".join(eligible) or "no pool",
         )  # fmt: skip
-    show([f"{scenario.name} is valid.", pools, classes])
+    show([f"{scenario.name} is valid.", pools, *_planned_providers(plan), classes])
+
+
+def _planned_providers(plan: Plan) -> list[Table]:
+    """Return the table of a plan's providers; nothing without any."""
+    from inferencesim.report.formats import count, usd
+    from inferencesim.report.tables import new_table
+
+    table = new_table(
+        "Outside providers, USD per million tokens", "provider", "offer", "model", "tier", "prompt", "cached", "output",
+        "context", left=4,
+    )  # fmt: skip
+    for each in plan.providers:
+        prices = (each.usd_per_prompt_token, each.usd_per_cached_token, each.usd_per_output_token)
+        table.add_row(
+            each.name, "own price" if each.offer is None else each.offer.id, each.model.id, each.spec.tier,
+            *(usd(price * 1e6) for price in prices), count(each.context_limit),
+        )  # fmt: skip
+    return [table] if plan.providers else []
 
 
 @guarded

@@ -8,8 +8,9 @@ from inferencesim.jit import compiled
 from inferencesim.kernel.batch import tokens_made
 from inferencesim.kernel.counting import count_decodes, count_passes
 from inferencesim.kernel.decode import contexts_over, decode_share, steps_done
+from inferencesim.kernel.providers import book_answer
 from inferencesim.kernel.queue import enter_phase
-from inferencesim.kernel.tables import DECODING, HOLD, IDLE, MIXED, PREFILL, WAITING
+from inferencesim.kernel.tables import DECODING, HOLD, IDLE, MIXED, OUTSIDE, PREFILL, WAITING
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet, Floats, Records
@@ -98,5 +99,11 @@ def still_inside(fleet: Fleet, at_s: float, out: Records) -> int:
                 out[count] = fleet.slots[slot]
                 enter_phase(out[count], WAITING, at_s)
                 slot = fleet.slots[slot]["following"]
+                count += 1
+    if fleet.providers.size > 0:
+        for slot in range(fleet.slots.size):
+            if fleet.slots[slot]["request_id"] >= 0 and fleet.slots[slot]["phase"] == OUTSIDE:
+                out[count] = fleet.slots[slot]
+                book_answer(out[count], at_s)
                 count += 1
     return count

@@ -124,7 +124,7 @@ def _said_in(fleet: Fleet, history: int, tokens: int) -> int:
 
 
 @inner_inlined
-def _key_of(fleet: Fleet, s: Any, position: int, block_size: int) -> int:
+def key_of(fleet: Fleet, s: Any, position: int, block_size: int) -> int:
     """Return the key of block number `position` of a request, inside or on its way."""
     c = fleet.classes[s["class_index"]]
     if s["chain"] >= 0:
@@ -156,7 +156,7 @@ def look_up(fleet: Fleet, replica: int, request: Any, cached: Any) -> None:
     block_size = pool["block_size"]
     found = 0
     while found < (request["prompt_tokens"] - 1) // block_size:
-        key = _key_of(fleet, request, found, block_size)
+        key = key_of(fleet, request, found, block_size)
         place = 0
         while place <= pool["tiers"] and find(fleet.caches, cache + place, key) < 0:
             place += 1
@@ -174,7 +174,7 @@ def match(fleet: Fleet, slot: int, replica: int, most: int) -> int:
     s = fleet.slots[slot]
     block_size = fleet.pools[fleet.replicas[replica]["pool"]]["block_size"]
     for position in range(most):
-        entry = find(fleet.caches, cache, _key_of(fleet, s, position, block_size))
+        entry = find(fleet.caches, cache, key_of(fleet, s, position, block_size))
         if entry < 0:
             return position
         fleet.found[position] = entry
@@ -213,7 +213,7 @@ def share_blocks(fleet: Fleet, slot: int, replica: int, full: int) -> None:
     block_size = fleet.pools[fleet.replicas[replica]["pool"]]["block_size"]
     spare = 0
     for position in range(s["shared"], full):
-        key = _key_of(fleet, s, position, block_size)
+        key = key_of(fleet, s, position, block_size)
         entry = find(fleet.caches, cache, key)
         if entry < 0:
             enter(fleet.caches, cache, key)
@@ -235,7 +235,7 @@ def release_blocks(fleet: Fleet, slot: int, replica: int, blocks: int, shared: i
         block_size = fleet.pools[fleet.replicas[replica]["pool"]]["block_size"]
         c = fleet.classes[s["class_index"]]
         for position in range(shared - 1, -1, -1):
-            entry = find(fleet.caches, cache, _key_of(fleet, s, position, block_size))
+            entry = find(fleet.caches, cache, key_of(fleet, s, position, block_size))
             freed += fleet.caches.entries[entry]["references"] == 1
             after = ORDINARY
             if kv_after == KV_KEEP:
@@ -255,7 +255,7 @@ def fetch_from_tiers(fleet: Fleet, slot: int, replica: int, matched: int, most: 
     s = fleet.slots[slot]
     ready_s = now
     for position in range(matched, most):
-        key = _key_of(fleet, s, position, pool["block_size"])
+        key = key_of(fleet, s, position, pool["block_size"])
         tier = 0
         while tier < pool["tiers"] and find(fleet.caches, first_tier + tier, key) < 0:
             tier += 1

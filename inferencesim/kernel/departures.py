@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from inferencesim.jit import inner
 from inferencesim.kernel.batch import leave_running
 from inferencesim.kernel.decode import interrupt
+from inferencesim.kernel.providers import end_outside
 from inferencesim.kernel.queue import count_waiting, first_waiting, leave, unlink_waiting
 from inferencesim.kernel.steps import disturb
-from inferencesim.kernel.tables import HOLD, IDLE, OPEN, WAITING
+from inferencesim.kernel.tables import HOLD, IDLE, OPEN, OUTSIDE, WAITING
 
 if TYPE_CHECKING:
     from inferencesim.kernel.forming import Schedulers
@@ -21,6 +22,10 @@ def give_up(fleet: Fleet, schedulers: Schedulers, slot: int, outcome: int, now: 
     """Let a request leave with an outcome: at once, or at the end of the step under way if it is in one."""
     s = fleet.slots[slot]
     if s["abort"] != OPEN:
+        return
+    if s["phase"] == OUTSIDE:
+        end_outside(fleet, slot, False, now)
+        leave(fleet, slot, outcome, now)
         return
     replica, source = s["at"], s["source"]
     if s["phase"] == WAITING:

@@ -80,6 +80,13 @@ def record_gap(fleet: Fleet, class_index: int, gap_s: float) -> None:
     fleet.gaps[class_index, bin_of(gap_s)] += 1.0
 
 
+@inner_inlined
+def record_provided(fleet: Fleet, class_index: int, gaps: int, gap_s: float) -> None:
+    """Count the gaps between the tokens of a provider's answer; 0 seconds where it comes as a whole."""
+    if gaps > 0:
+        fleet.gaps[class_index, bin_of(gap_s) if gap_s > 0.0 else 0] += gaps
+
+
 @inner
 def record_gaps(fleet: Fleet, replica: int, steps: int, step_s: float) -> None:
     """Count the gaps before the tokens of so many decode steps."""

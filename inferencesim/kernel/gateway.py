@@ -12,6 +12,7 @@ from inferencesim.kernel.decode import count_service, steps_done
 from inferencesim.kernel.graph_tables import NOT_JUDGED
 from inferencesim.kernel.graphs import call_enters, node_key, owner_key
 from inferencesim.kernel.heap import add_timer
+from inferencesim.kernel.providers import is_within_limits, reserved_tokens, send_outside
 from inferencesim.kernel.queue import count_coming, first_waiting, leave, queue_up, take_slot
 from inferencesim.kernel.sample import is_kept, task_key
 from inferencesim.kernel.steps import disturb
@@ -24,6 +25,7 @@ from inferencesim.kernel.tables import (
     OPEN,
     OTHER_MODEL,
     QUEUE_FULL,
+    RATE_LIMITED,
     REJECTED,
     TIMED_OUT,
     WAITING,
@@ -52,27 +54,27 @@ class Gateway(NamedTuple):
     loops: Records  #: LOOP[C]
     graphs: Graphs  #: tasks
     asking: Records  #: ARRIVAL[1]: the request of whoever asks now
-    verdicts: Integers  #: constraints settled once per class and pool, (C, P)
+    verdicts: Integers  #: constraints settled once per class and candidate: pools, then providers, (C, P + Q)
     rows: Integers  #: which of a pool's models serves a class, as a row of the variants, (C, P); −1: none
     schedulers: Schedulers  #: batching policies and orders
-    pool_traits: Records  #: TRAITS[P]
+    pool_traits: Records  #: TRAITS[P + Q]
     replica_traits: Records  #: TRAITS[R]
-    pool_cached: Records  #: CACHED[P], filled where placement reads caches
+    pool_cached: Records  #: CACHED[P + Q], of pools filled where placement reads caches
     replica_cached: Records  #: CACHED[R], likewise
-    pool_eligible: NDArray[np.uint8]  #: work space, P
+    pool_eligible: NDArray[np.uint8]  #: work space, P + Q
     replica_eligible: NDArray[np.uint8]  #: all one, R
     placement_parameters: Floats
     balancing_parameters: Floats
     memory: Integers  #: of the policies: row 0 for placement, then a row per pool for balancing
     replica_scores: Floats  #: work space, R
     decisions: Records  #: DECISION
-    decision_verdicts: NDArray[np.uint8]  #: (decisions, P)
-    decision_scores: Floats  #: (decisions, P)
-    decision_predictions: Floats  #: (decisions, P · PREDICTED)
+    decision_verdicts: NDArray[np.uint8]  #: (decisions, P + Q)
+    decision_scores: Floats  #: (decisions, P + Q)
+    decision_predictions: Floats  #: (decisions, (P + Q) · PREDICTED)
     reads_caches: Integers  #: whether placement does, and balancing
     seed: int
     kept_below: int  #: decisions are kept of the tasks below this; see :mod:`.sample`
-    predict: int  #: 1 to keep with each what is predicted of the pools
+    predict: int  #: 1 to keep with each what is predicted of the candidates
 
 
 @inner_inlined
@@ -112,8 +114,8 @@ def keeps(gateway: Gateway, arrival: Any) -> bool:
 
 
 @inner
-def filter_pools(fleet: Fleet, gateway: Gateway, arrival: Any) -> int:
-    """Give each pool its verdict for a request, in the decision under way; return how many are eligible."""
+def filter_candidates(fleet: Fleet, gateway: Gateway, arrival: Any) -> int:
+    """Give each candidate its verdict for a request, in the decision under way; return how many are eligible."""
     row = fleet.clock[0]["decision_count"]
     total = arrival["prompt_tokens"] + arrival["output_tokens"]
     eligible = 0
@@ -132,9 +134,42 @@ def filter_pools(fleet: Fleet, gateway: Gateway, arrival: Any) -> int:
         gateway.decision_scores[row, pool] = np.nan
         gateway.pool_eligible[pool] = verdict == ELIGIBLE
         eligible += verdict == ELIGIBLE
+    for provider in range(fleet.providers.size):
+        candidate = fleet.pools.size + provider
+        verdict = gateway.verdicts[arrival["class_index"], candidate]
+        if verdict == ELIGIBLE:
+            verdict = _provider_verdict(fleet, gateway, arrival, provider)
+        gateway.decision_verdicts[row, candidate] = verdict
+        gateway.decision_scores[row, candidate] = np.nan
+        gateway.pool_eligible[candidate] = verdict == ELIGIBLE
+        eligible += verdict == ELIGIBLE
     if gateway.predict:
         gateway.decision_predictions[row, :] = np.nan
     return eligible
+
+
+@inner
+def _provider_verdict(fleet: Fleet, gateway: Gateway, arrival: Any, provider: int) -> int:
+    """Return the verdict on a provider that the class of a request may use."""
+    p = fleet.providers[provider]
+    level = gateway.graphs.curves[arrival["class_index"], fleet.pools.size + provider]["level"]
+    if arrival["level"] >= 0 and level != arrival["level"]:
+        return OTHER_MODEL
+    if arrival["prompt_tokens"] + arrival["output_tokens"] > p["context_limit"]:
+        return CONTEXT_TOO_LONG
+    tokens = reserved_tokens(arrival["prompt_tokens"], _predicted_tokens(fleet, arrival))
+    if not is_within_limits(fleet, provider, float(tokens), fleet.clock[0]["now_s"]):
+        p["rate_limited"] += 1
+        return RATE_LIMITED
+    return ELIGIBLE
+
+
+@inner_inlined
+def _predicted_tokens(fleet: Fleet, arrival: Any) -> float:
+    """Return the output that is predicted of a request: its own prediction, or the mean of its class."""
+    if np.isnan(arrival["predicted_tokens"]):
+        return float(fleet.classes[arrival["class_index"]]["expected_output_tokens"])
+    return float(arrival["predicted_tokens"])
 
 
 @inner
@@ -160,7 +195,7 @@ def look_into_all_caches(fleet: Fleet, gateway: Gateway, arrival: Any) -> None:
 
 @inner_inlined
 def pool_candidates(fleet: Fleet, gateway: Gateway) -> Candidates:
-    """Return the pools as candidates; :func:`filter_pools` has set which are eligible."""
+    """Return pools and providers as candidates; :func:`filter_candidates` has set which are eligible."""
     return Candidates(gateway.pool_eligible, fleet.seen_pools, gateway.pool_traits, gateway.pool_cached, fleet.latency)
 
 
@@ -179,12 +214,14 @@ def replica_candidates(fleet: Fleet, gateway: Gateway, pool: int) -> Candidates:
 
 
 @inner
-def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -> None:
-    """Record the decision and hand the request to replica `place` of `pool` (pool −1: reject it)."""
+def admit(fleet: Fleet, gateway: Gateway, arrival: Any, candidate: int, place: int) -> None:
+    """Record the decision and hand the request to replica `place` of a pool, or to a provider (−1: reject it)."""
     clock = fleet.clock[0]
     now = clock["now_s"]
     row = clock["decision_count"]
-    replica = -1
+    pool, provider, replica = candidate, -1, -1
+    if candidate >= fleet.pools.size:
+        pool, provider = -1, candidate - fleet.pools.size
     if pool >= 0:
         replica = fleet.pools[pool]["first_replica"] + place
     kept = keeps(gateway, arrival)
@@ -194,6 +231,7 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
         decision["time_s"] = now
         decision["class_index"] = arrival["class_index"]
         decision["pool"] = pool
+        decision["provider"] = provider
         decision["replica"] = replica
         decision["snapshot_age_s"] = now - clock["snapshot_s"] if clock["snapshot_interval_s"] > 0.0 else 0.0
     slot = take_slot(fleet)
@@ -209,9 +247,7 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
     s["node"] = arrival["node"]
     s["attempt"] = arrival["attempt"]
     s["answer"] = NOT_JUDGED
-    s["predicted_tokens"] = arrival["predicted_tokens"]
-    if np.isnan(s["predicted_tokens"]):
-        s["predicted_tokens"] = fleet.classes[arrival["class_index"]]["expected_output_tokens"]
+    s["predicted_tokens"] = _predicted_tokens(fleet, arrival)
     s["prefix"] = arrival["prefix"]
     s["history"] = arrival["history"]
     s["chain"] = arrival["chain"]
@@ -219,6 +255,7 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
     s["media_units"] = arrival["media_units"]
     s["media_s"] = arrival["media_s"]
     s["pool"] = pool
+    s["provider"] = provider
     s["replica"] = replica
     s["prefill_replica"] = -1
     s["outcome"] = OPEN
@@ -258,17 +295,20 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, pool: int, place: int) -
     clock["inside"] += 1
     if kept:
         clock["decision_count"] += 1
-    if pool < 0:
-        for each in range(fleet.pools.size):
+    if candidate < 0:
+        for each in range(gateway.pool_eligible.size):
             # Codes are in the order of the filters: the highest is the last hurdle it met anywhere.
             s["reason"] = max(s["reason"], gateway.decision_verdicts[row, each])
         leave(fleet, slot, REJECTED, now)
         return
-    fleet.pools[pool]["arrived"] += 1
     if arrival["patience_s"] < np.inf:
         add_timer(fleet, now + arrival["patience_s"], TIMED_OUT, arrival["request_id"], slot)
     if arrival["cancel_after_s"] < np.inf:
         add_timer(fleet, now + arrival["cancel_after_s"], CANCELLED, arrival["request_id"], slot)
+    if provider >= 0:
+        send_outside(fleet, slot, provider, now)
+        return
+    fleet.pools[pool]["arrived"] += 1
     at = replica
     if fleet.pools[pool]["prefill_pool"] >= 0 and _is_long(fleet, slot, replica):
         at = _least_to_prefill(fleet, fleet.pools[pool]["prefill_pool"])

@@ -180,7 +180,7 @@ def _take_answer(fleet: Fleet, gateway: Gateway, record: Any, at_s: float) -> No
         return
     at_s += follow_up["check_s"]
     n["tries"] += 1
-    level = max(n["level"], graphs.curves[n["index"], record["pool"]]["level"])
+    level = max(n["level"], graphs.curves[n["index"], _answered_by(gateway, record)]["level"])
     if n["tries"] <= follow_up["retries"]:
         task["retries"] += 1
         _ask_again(fleet, gateway, node, at_s)
@@ -220,6 +220,12 @@ def _ask_again(fleet: Fleet, gateway: Gateway, node: int, at_s: float) -> None:
     add_timer(fleet, at_s, CALL_DUE, node, -1)
 
 
+@inner_inlined
+def _answered_by(gateway: Gateway, record: Any) -> int:
+    """Return the candidate that answered a request: a pool, or a provider, which come after them."""
+    return int(record["pool"] if record["provider"] < 0 else gateway.rows.shape[1] + record["provider"])
+
+
 @inner
 def judge(gateway: Gateway, record: Any) -> int:
     """Return how good an answer is: by luck of the call's own, the same for every model that might have given it."""
@@ -227,7 +233,7 @@ def judge(gateway: Gateway, record: Any) -> int:
     n = graphs.nodes[node]
     if math.isnan(n["difficulty"]):
         return NOT_JUDGED
-    curve = graphs.curves[n["index"], record["pool"]]
+    curve = graphs.curves[n["index"], _answered_by(gateway, record)]
     share = curve["ceiling"] / (1.0 + math.exp((n["difficulty"] - curve["ability"]) / curve["slope"]))
     key = mix(node_key(gateway, node), _LUCK + record["attempt"])
     if mix(key, 1) / 2147483648.0 < share:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferencesim.jit import inner, inner_inlined
-from inferencesim.kernel.tables import ASK, CALL_DUE, LOADED, NODE_DONE, NODE_FAILED, TASK_LATE
+from inferencesim.kernel.tables import ASK, CALL_DUE, LOADED, NODE_DONE, NODE_FAILED, PROVIDED, TASK_LATE
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet
@@ -95,7 +95,7 @@ def unschedule(fleet: Fleet, replica: int) -> None:
 @inner_inlined
 def _rank(kind: int) -> int:
     """Return the order of timers at one instant; see :mod:`inferencesim.kernel.play`."""
-    if kind == LOADED:
+    if kind in (LOADED, PROVIDED):
         return 0
     if kind in (NODE_DONE, NODE_FAILED):
         return 2

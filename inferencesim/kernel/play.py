@@ -5,11 +5,13 @@ only when something outside has to be done: a table is full, or the turns drawn
 for a closed-loop client are used.
 
 Events at one instant happen in this order: ends of segments (by replica
-number), KV that comes over a link, clients leaving (both by request number), steps of tasks that end (by node), tasks
-that time out, tasks that begin, a refresh of the snapshot, arrivals (closed-loop clients first, by class and number,
-then calls of tasks by node, then the stream in its order). A client that does not think asks at the instant of its
-answer, hence after the next batch has been formed. What SimPy has at that instant comes after
-all of these.
+number), KV that comes over a link and answers of providers that are complete,
+clients leaving (all by request number), steps of tasks that end (by node), tasks
+that time out, tasks that begin, a refresh of the snapshot, arrivals (closed-loop
+clients first, by class and number, then calls of tasks by node, then the stream
+in its order). A client that does not think asks at the instant of its answer,
+hence after the next batch has been formed. What SimPy has at that instant comes
+after all of these.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from inferencesim.kernel.departures import give_up
 from inferencesim.kernel.gateway import (
     Gateway,
     admit,
-    filter_pools,
+    filter_candidates,
     keeps,
     look_into_all_caches,
     look_into_caches,
@@ -35,8 +37,21 @@ from inferencesim.kernel.gateway import (
 )
 from inferencesim.kernel.graphs import begin_task, task_timer
 from inferencesim.kernel.heap import drop_first_timer, first_replica
+from inferencesim.kernel.providers import end_outside
+from inferencesim.kernel.queue import leave
 from inferencesim.kernel.steps import begin_segment, disturb, end_segment
-from inferencesim.kernel.tables import CANCELLED, LOADED, LOADING, OPEN, TIMED_OUT, Fleet, Records
+from inferencesim.kernel.tables import (
+    CANCELLED,
+    COMPLETED,
+    LOADED,
+    LOADING,
+    OPEN,
+    OUTSIDE,
+    PROVIDED,
+    TIMED_OUT,
+    Fleet,
+    Records,
+)
 from inferencesim.kernel.views import inside_pool
 
 if TYPE_CHECKING:
@@ -72,6 +87,17 @@ def _kv_comes(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
 
 
 @inner
+def _answer_is_complete(fleet: Fleet, now: float) -> None:
+    """Handle the first timer: a provider has answered, unless the client has left."""
+    timer = fleet.timers[0]
+    request_id, slot = timer["number"], timer["slot"]
+    drop_first_timer(fleet)
+    if fleet.slots[slot]["request_id"] == request_id:
+        end_outside(fleet, slot, True, now)
+        leave(fleet, slot, COMPLETED, now)
+
+
+@inner
 def _client_leaves(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
     """Handle the first timer: its client leaves, unless the request has left or (a timeout) has its first token."""
     timer = fleet.timers[0]
@@ -81,6 +107,8 @@ def _client_leaves(fleet: Fleet, schedulers: Schedulers, now: float) -> None:
     if s["request_id"] != request_id:
         return
     if outcome == TIMED_OUT and not np.isnan(s["first_token_s"]):
+        return
+    if outcome == TIMED_OUT and s["phase"] == OUTSIDE and s["first_due_s"] <= now:
         return
     give_up(fleet, schedulers, slot, outcome, now)
 
@@ -116,7 +144,7 @@ def play(
                 return TURNS_USED
         if clock["done_count"] + fleet.seats.shape[1] + 1 + clock["most_at_once"] > fleet.done.size:
             return TABLE_FULL
-        if clock["timer_count"] + fleet.seats.shape[1] + 2 + clock["most_at_once"] > fleet.timers.size:
+        if clock["timer_count"] + fleet.seats.shape[1] + 3 + clock["most_at_once"] > fleet.timers.size:
             return SLOTS_FULL
         segment_s = np.inf
         if clock["heap_count"] > 0:
@@ -150,6 +178,8 @@ def play(
             kind = fleet.timers[0]["kind"]
             if kind == LOADED:
                 _kv_comes(fleet, gateway.schedulers, timer_s)
+            elif kind == PROVIDED:
+                _answer_is_complete(fleet, timer_s)
             elif kind in (TIMED_OUT, CANCELLED):
                 _client_leaves(fleet, gateway.schedulers, timer_s)
             else:
@@ -198,7 +228,7 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, predict: A
     """Take in the arrival that is due; return False if a policy chose what it may not."""
     clock = fleet.clock[0]
     arrival = next_arrival(fleet, gateway)
-    if filter_pools(fleet, gateway, arrival) == 0:
+    if filter_candidates(fleet, gateway, arrival) == 0:
         pass_arrival(fleet, gateway)
         admit(fleet, gateway, arrival, -1, -1)
         return True
@@ -211,10 +241,10 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, predict: A
         predictions = gateway.decision_predictions[row]
         predict(request, pools, predictions, gateway.placement_parameters, gateway.memory[0])
     pool = place(request, pools, scores, gateway.placement_parameters, gateway.memory[0])
-    if pool < 0 or pool >= fleet.pools.size or gateway.pool_eligible[pool] == 0:
+    if pool < 0 or pool >= gateway.pool_eligible.size or gateway.pool_eligible[pool] == 0:
         return False
     chosen = 0
-    if fleet.pools[pool]["replicas"] > 1:
+    if pool < fleet.pools.size and fleet.pools[pool]["replicas"] > 1:
         if gateway.reads_caches[1] and not gateway.reads_caches[0]:
             look_into_caches(fleet, gateway, arrival, pool)
         candidates = replica_candidates(fleet, gateway, pool)
@@ -234,17 +264,17 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, predict: A
 
 @inner
 def open_arrival(fleet: Fleet, gateway: Gateway) -> tuple[int, Request]:
-    """Filter the pools for the arrival that is due; return how many are eligible, and the router's view of it."""
+    """Filter the candidates for the arrival that is due; return how many are eligible, and the router's view of it."""
     arrival = next_arrival(fleet, gateway)
-    eligible = filter_pools(fleet, gateway, arrival)
+    eligible = filter_candidates(fleet, gateway, arrival)
     if gateway.reads_caches[0] or gateway.reads_caches[1]:
         look_into_all_caches(fleet, gateway, arrival)
     return eligible, request_view(fleet, gateway, arrival, fleet.clock[0]["now_s"])
 
 
 @inner
-def close_arrival(fleet: Fleet, gateway: Gateway, pool: int, place: int) -> None:
-    """Admit the arrival that is due to replica `place` of `pool` (−1: reject it), and pass on to the next."""
+def close_arrival(fleet: Fleet, gateway: Gateway, candidate: int, place: int) -> None:
+    """Admit the arrival that is due to replica `place` of a pool, or to a provider (−1: reject it), and pass on."""
     arrival = next_arrival(fleet, gateway)
     pass_arrival(fleet, gateway)
-    admit(fleet, gateway, arrival, pool, place)
+    admit(fleet, gateway, arrival, candidate, place)

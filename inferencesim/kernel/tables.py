@@ -28,28 +28,32 @@ Integers = NDArray[np.int64]
 OPEN, COMPLETED, REJECTED, TIMED_OUT, CANCELLED = range(5)
 OUTCOMES = ("open", "completed", "rejected", "timed_out", "cancelled")
 
-#: Why a candidate pool was, or was not, eligible for a request. Codes are stored in the decisions table.
+#: Why a candidate, a pool or a provider, was or was not eligible. Codes are stored in the decisions table.
 (
     ELIGIBLE,
     PREFILLS_ONLY,
     MODEL_NOT_SERVED,
     NOT_CAPABLE,
+    PROVIDER_REFUSED,
     PRECISION_TOO_LOW,
     OUTSIDE_RESIDENCY,
     OTHER_MODEL,
     CONTEXT_TOO_LONG,
     QUEUE_FULL,
-) = range(9)
+    RATE_LIMITED,
+) = range(11)
 VERDICTS = (
     "eligible",
     "prefills_only",
     "model_not_served",
     "not_capable",
+    "provider_refused",
     "precision_too_low",
     "outside_residency",
     "other_model",
     "context_too_long",
     "queue_full",
+    "rate_limited",
 )
 
 #: What a request is, and what its record says of it.
@@ -91,13 +95,14 @@ ARRIVAL = np.dtype(
 RECORD = np.dtype(
     [
         *_ASKED,
-        ("pool", np.int64),  # the router's choice
+        ("pool", np.int64),  # the router's choice; −1: a provider, or none
+        ("provider", np.int64),  # likewise; −1: a pool, or none
         ("replica", np.int64),
         ("prefill_replica", np.int64),  # where it is prefilled, if elsewhere; else −1
         ("outcome", np.int64),
         ("reason", np.int64),
         ("answer", np.int64),  # how good it was, as in :data:`.graph_tables.ANSWERS`
-        ("scheduled_s", np.float64),  # first scheduled in a step
+        ("scheduled_s", np.float64),  # first scheduled in a step; NaN at a provider, which does not say
         ("first_token_s", np.float64),
         ("finished_s", np.float64),  # last token, or the moment it left without
         ("generated_tokens", np.int64),
@@ -107,7 +112,8 @@ RECORD = np.dtype(
         ("energy_j", np.float64),  # its share of the energy of those steps
         ("prefill_busy_s", np.float64),  # likewise, at `prefill_replica`
         ("prefill_energy_j", np.float64),
-        # Where the time went; with the way to the client and back they sum to the E2E.
+        # Where the time went; with the way to the client and back they sum to the E2E. At a provider, all until the
+        # first token is waiting.
         ("waiting_s", np.float64),
         ("prefill_s", np.float64),
         ("decode_s", np.float64),
@@ -148,11 +154,14 @@ REQUEST = np.dtype(
         ("phase", np.int64),
         ("abort", np.int64),  # outcome to leave with at the end of the step under way, or OPEN
         ("left_s", np.float64),  # when the client left
+        ("first_due_s", np.float64),  # at a provider: when its first token comes,
+        ("token_s", np.float64),  # and seconds per token after that
     ]
 )
 
-#: Phases of a slot. A loading request has seat and blocks and waits for KV; one that is ready joins the next batch.
-FREE, WAITING, LOADING, READY, PREFILLING, DECODING = range(6)
+#: Phases of a slot. A loading request has seat and blocks and waits for KV; one that is ready joins the next batch; one
+#: outside is at a provider.
+FREE, WAITING, LOADING, READY, PREFILLING, DECODING, OUTSIDE = range(7)
 
 #: How soon the answers of a class are wanted.
 INTERACTIVE, STANDARD, RELAXED = range(3)
@@ -290,6 +299,23 @@ POOL = np.dtype(
     ]
 )
 
+#: An outside provider, as the kernel needs it.
+PROVIDER = np.dtype(
+    [
+        ("requests_per_minute", np.float64),  # limits; infinite: none
+        ("tokens_per_minute", np.float64),
+        ("request_level", np.float64),  # what the buckets held when they were last taken from
+        ("token_level", np.float64),
+        ("refilled_s", np.float64),  # when that was
+        ("context_limit", np.int64),  # longest prompt + output
+        ("prompt_cache", np.int64),  # whether it has one
+        ("seats", np.float64),  # requests in flight that routers take to be all it has room for
+        ("arrived", np.int64),
+        ("completed", np.int64),
+        ("rate_limited", np.int64),  # requests it was ruled out for by its limits
+    ]
+)
+
 #: A moment at which something happens to a request, a client or a task; the timers form a heap.
 TIMER = np.dtype(
     [
@@ -299,9 +325,10 @@ TIMER = np.dtype(
         ("slot", np.int64),  # of the request
     ]
 )
-#: Of a timer: a request's KV has come; a client asks; a node of a task calls, is done, has failed; a task times out.
+#: Of a timer: a request's KV has come; a client asks; a node of a task calls, is done, has failed; a task times out;
+#: a provider's answer is complete.
 LOADED = OPEN
-ASK, CALL_DUE, NODE_DONE, NODE_FAILED, TASK_LATE = range(len(OUTCOMES), len(OUTCOMES) + 5)
+ASK, CALL_DUE, NODE_DONE, NODE_FAILED, TASK_LATE, PROVIDED = range(len(OUTCOMES), len(OUTCOMES) + 6)
 
 #: A client of a closed loop.
 CLIENT = np.dtype(
@@ -340,29 +367,30 @@ LOOP = np.dtype(
     ]
 )
 
-#: A placement decision; verdicts and scores per pool stand in arrays beside it.
+#: A placement decision; verdicts and scores per candidate stand in arrays beside it.
 DECISION = np.dtype(
     [
         ("request_id", np.int64),
         ("time_s", np.float64),
         ("class_index", np.int64),
         ("pool", np.int64),
+        ("provider", np.int64),
         ("replica", np.int64),
         ("snapshot_age_s", np.float64),
     ]
 )
 
-#: What is predicted of a candidate pool, where decisions keep it: these for the first pool, then for the next.
+#: What is predicted of a candidate, where decisions keep it: these for the first one, then for the next.
 PREDICTED = ("ttft_s", "tpot_s", "cost_usd")
 
-#: What routing looks at, per candidate: a replica, or a pool.
+#: What routing looks at, per candidate: a replica, a pool, or a provider, whose requests in flight are running.
 LOAD = np.dtype(
     [
         ("waiting", np.int64),  # requests not yet scheduled, those on their way from a prefill pool included
         ("running", np.int64),  # requests in prefill or decode
         ("waiting_tokens", np.int64),  # tokens still to prefill, of waiting and of running requests
-        ("context_tokens", np.float64),  # tokens in KV of decoding sequences
-        ("kv_usage", np.float64),  # share of KV blocks in use
+        ("context_tokens", np.float64),  # tokens in KV of decoding sequences; sent to a provider, output as predicted
+        ("kv_usage", np.float64),  # share of KV blocks in use; of the room a provider is taken to have
     ]
 )
 
@@ -400,13 +428,15 @@ SEAT = np.dtype([("slot", np.int64), ("finish_at", np.int64)])
 
 @by_reference
 class Fleet(NamedTuple):
-    """All tables of a fleet of `R` replicas in `P` pools."""
+    """All tables of a fleet of `R` replicas in `P` pools, and of `Q` outside providers."""
 
     clock: Records  #: CLOCK[1]
     slots: Records  #: REQUEST, grown as needed
     slot_words: Integers  #: the same memory in words of eight bytes, a row per slot
     replicas: Records  #: REPLICA[R]
     pools: Records  #: POOL[P]
+    providers: Records  #: PROVIDER[Q]
+    provider_draws: Floats  #: quantiles of seconds to the first token and of tokens per second, (Q, 2, draws)
     classes: Records  #: CLASS[C]
     variants: Records  #: VARIANT, a row per model of each pool
     tiers: Records  #: TIER, (variants, most tiers)
@@ -414,16 +444,16 @@ class Fleet(NamedTuple):
     lanes: Records  #: LANE, (R, most lanes)
     seats: Records  #: SEAT of each running request in order of admission, (R, widest batch)
     residues: Integers  #: decoding sequences by KV length modulo block size, (R, largest block)
-    caches: Caches  #: prefix caches: of each replica its own, then its tiers', (R · (1 + most tiers))
+    caches: Caches  #: prefix caches: of each replica its own, then its tiers', R · (1 + most tiers); of each provider
     block_hashes: Integers  #: of all requests that have any
     lineage: Records  #: LINEAGE of the histories of tasks
     found: Integers  #: work space: entries of the cache, as long as the longest prompt has blocks
-    latency: LatencyModels  #: step times of each pool, [P]
+    latency: LatencyModels  #: step times of each variant
     timers: Records  #: TIMER, a heap
     live: Records  #: LOAD[R], exact
-    live_pools: Records  #: LOAD[P], exact
+    live_pools: Records  #: LOAD[P + Q], exact
     seen: Records  #: LOAD[R], as old as the snapshot
-    seen_pools: Records  #: LOAD[P], likewise
+    seen_pools: Records  #: LOAD[P + Q], likewise
     done: Records  #: RECORD: those that left since the last flush
     done_words: Integers  #: the same memory in words
     counts: Records  #: COUNTS, of all steps since the start, (R)

@@ -1,8 +1,9 @@
 """What a policy sees: the request, and the candidates it may choose from.
 
 Both are tuples of plain numbers and arrays, the same for compiled and for plain
-Python policies. At the upper level (placement) the candidates are pools, at the
-lower (balancing) the replicas of the chosen pool, so one policy serves both.
+Python policies. At the upper level (placement) the candidates are pools and then
+outside providers, at the lower (balancing) the replicas of the chosen pool, so one
+policy serves both.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Request(NamedTuple):
 #: What does not change during a run, per candidate.
 TRAITS = np.dtype(
     [
-        ("identity", np.int64),  # unique among all pools and replicas of the fleet
+        ("identity", np.int64),  # unique among all pools, replicas and providers of the fleet
         ("deployment", np.int64),  # row of the latency models
         ("replicas", np.int64),  # engine instances behind the candidate
         ("seats", np.int64),  # sequences one of them runs together at most
@@ -53,6 +54,12 @@ TRAITS = np.dtype(
         ("usd_per_s", np.float64),  # price of one of them, with power at its mean where that is paid apart
         ("interactive_ttft_s", np.float64),  # the tightest promise of interactive work that it can keep, infinite: none
         ("interactive_tpot_s", np.float64),
+        # Of an outside provider, which is one replica with room for as many as its limits let be in flight:
+        ("outside", np.int64),  # 1: it is one; 0 of pools and replicas, to which nothing below applies
+        ("ttft_s", np.float64),  # means
+        ("tpot_s", np.float64),
+        ("usd_per_prompt_token", np.float64),
+        ("usd_per_output_token", np.float64),
     ]
 )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from inferencesim.deployment.latency import LatencyModels, alone_seconds, latency_of
 from inferencesim.jit import compiled
+from inferencesim.kernel.tables import COMPLETED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,12 +28,51 @@ class Promises:
 
 
 @dataclass(frozen=True)
+class TokenPrices:
+    """What outside providers charge, as arrays of shape (providers,), US dollars per token.
+
+    Attributes
+    ----------
+    names : tuple of str
+    prompt, cached, output : ndarray of float64
+        Of a prompt token, of one found in the provider's prompt cache, of one generated.
+    whole : ndarray of bool
+        Only answers that were completed are paid for.
+    """
+
+    names: tuple[str, ...]
+    prompt: NDArray[np.float64]
+    cached: NDArray[np.float64]
+    output: NDArray[np.float64]
+    whole: NDArray[np.bool_]
+
+    def is_billed(self, requests: Columns) -> NDArray[np.bool_]:
+        """Tell which requests a provider charges for: all it was sent, but for answers not whole that must be."""
+        provider = requests["provider"]
+        billed: NDArray[np.bool_] = provider >= 0
+        if billed.any():
+            billed &= ~self.whole[provider] | (requests["outcome"] == COMPLETED)
+        return billed
+
+    def usd(self, requests: Columns) -> NDArray[np.float64]:
+        """Return what providers charge for each request: its prompt once sent, and the tokens made so far."""
+        usd = np.zeros(requests.size)
+        billed = np.flatnonzero(self.is_billed(requests))
+        at = requests["provider"][billed]
+        cached = requests["cached_tokens"][billed]
+        usd[billed] = (requests["prompt_tokens"][billed] - cached) * self.prompt[at] + cached * self.cached[at]
+        usd[billed] += requests["generated_tokens"][billed] * self.output[at]
+        return usd
+
+
+@dataclass(frozen=True)
 class Book:
     """Names, promises and prices.
 
     Attributes
     ----------
     classes, pools : tuple of str
+    providers : TokenPrices
     pool_of : ndarray of int64, shape (replicas,)
         The pool of each replica.
     promises : Promises
@@ -49,6 +89,7 @@ class Book:
 
     classes: tuple[str, ...]
     pools: tuple[str, ...]
+    providers: TokenPrices
     pool_of: NDArray[np.int64]
     promises: Promises
     reference_pool: NDArray[np.int64]
@@ -57,14 +98,20 @@ class Book:
     usd_per_s: NDArray[np.float64]
     usd_per_j: NDArray[np.float64]
 
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """What a request can be placed in: pools, then providers."""
+        return (*self.pools, *self.providers.names)
+
     def attributed_usd(self, requests: Columns) -> NDArray[np.float64]:
-        """Return the price of each request's share of busy time and step energy, at the rates of where it was spent."""
+        """Return the price of each request: its share of busy time and step energy where spent, or its tokens."""
         here, there = np.maximum(requests["pool"], 0), np.maximum(requests["prefill_pool"], 0)
         usd: NDArray[np.float64] = (
             requests["busy_s"] * self.usd_per_s[here]
             + requests["energy_j"] * self.usd_per_j[here]
             + requests["prefill_busy_s"] * self.usd_per_s[there]
             + requests["prefill_energy_j"] * self.usd_per_j[there]
+            + self.providers.usd(requests)
         )
         return usd
 

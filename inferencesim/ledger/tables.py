@@ -51,6 +51,7 @@ def request_table(requests: Columns, book: Book, tasks: TaskLedger, verdicts: ND
         "media_s": rare(media_s),
         "real_time_factor": rare(times["e2e_s"] / media_s),
         "pool": named(pool, book.pools, ~placed),
+        "provider": named(np.maximum(requests["provider"], 0), book.providers.names, requests["provider"] < 0),
         "replica": pa.array(requests["replica"], mask=~placed),
         "prefill_pool": named(np.maximum(prefill_pool, 0), book.pools, ~elsewhere),
         "prefill_replica": pa.array(requests["prefill_replica"], mask=~elsewhere),
@@ -61,9 +62,10 @@ def request_table(requests: Columns, book: Book, tasks: TaskLedger, verdicts: ND
         "promise_kept": pa.array(verdicts == PROMISE_KEPT, mask=verdicts == PROMISE_OPEN),
         "preemptions": pa.array(requests["preemptions"]),
         "busy_s": pa.array(requests["busy_s"]),
-        "energy_j": pa.array(requests["energy_j"]),
+        "energy_j": pa.array(requests["energy_j"], mask=requests["provider"] >= 0),
         "prefill_busy_s": pa.array(requests["prefill_busy_s"]),
         "prefill_energy_j": pa.array(requests["prefill_energy_j"]),
+        "provider_cost_usd": maybe(np.where(requests["provider"] >= 0, book.providers.usd(requests), np.nan)),
         "attributed_cost_usd": pa.array(book.attributed_usd(requests)),
     }
     return versioned(columns)
@@ -89,22 +91,23 @@ def decision_table(
     book: Book,
     predictions: NDArray[np.float64] | None = None,
 ) -> pa.Table:
-    """Return the decisions table: one row per request, one verdict, one score and, if kept, predictions per pool."""
+    """Return the decisions table: a row per request; a verdict, a score and, if kept, predictions per candidate."""
     placed = decisions["pool"] >= 0
     columns = {
         "request_id": pa.array(decisions["request_id"]),
         "time_s": pa.array(decisions["time_s"]),
         "class": named(decisions["class_index"], book.classes),
         "pool": named(np.maximum(decisions["pool"], 0), book.pools, ~placed),
+        "provider": named(np.maximum(decisions["provider"], 0), book.providers.names, decisions["provider"] < 0),
         "replica": pa.array(decisions["replica"], mask=~placed),
         "snapshot_age_s": pa.array(decisions["snapshot_age_s"]),
     }
-    for index, name in enumerate(book.pools):
+    for index, name in enumerate(book.candidates):
         columns[f"verdict_{name}"] = named(verdicts[:, index], VERDICTS)
-    for index, name in enumerate(book.pools):
+    for index, name in enumerate(book.candidates):
         columns[f"score_{name}"] = maybe(np.ascontiguousarray(scores[:, index]))
     if predictions is not None:
-        for index, name in enumerate(book.pools):
+        for index, name in enumerate(book.candidates):
             for place, quantity in enumerate(PREDICTED, len(PREDICTED) * index):
                 columns[f"predicted_{quantity}_{name}"] = maybe(np.ascontiguousarray(predictions[:, place]))
     return versioned(columns)

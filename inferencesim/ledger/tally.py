@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from inferencesim.ledger.book import Book
     from inferencesim.ledger.columns import Columns
 
-#: A request in the tally: 85 bytes.
+#: A request in the tally: 87 bytes.
 TALLY = np.dtype(
     [
         ("class_index", np.int16),
         ("pool", np.int16),
+        ("provider", np.int16),
         ("prefill_pool", np.int16),  # where it was prefilled, if in another pool; else −1
         ("outcome", np.int8),
         ("reason", np.int8),
@@ -45,6 +46,7 @@ TALLY = np.dtype(
 _COPIED = (
     "class_index",
     "pool",
+    "provider",
     "prefill_pool",
     "outcome",
     "reason",

@@ -33,6 +33,7 @@ _BY = {
     "preemption": "it lost its KV to others and had to get it back",
     "decode": "it was decoded in a batch with others",
     "hardware": "this hardware would be too slow for it even alone",
+    "provider": "an outside provider took that long",
 }
 
 
@@ -109,14 +110,20 @@ def explanation_text(told: Explanation) -> list[RenderableType]:
     parts += [Text(each) for each in (_served(told.happened), _time(told.happened)) if each]
     parts += [Text(each) for each in _kept(told.asked, told.happened)]
     parts.append(_verdict(told.happened))
-    if told.happened.pool is not None:
-        parts.append(
-            Text(
-                f"It cost {usd(told.happened.cost_usd)} and took {joules(told.happened.energy_j)}: its share of its "
-                "replica's busy time and energy."
-            )
-        )
+    if cost := _cost(told.happened):
+        parts.append(Text(cost))
     return parts
+
+
+def _cost(happened: Happened) -> str:
+    if happened.provider is not None:
+        return f"Its provider billed {usd(happened.cost_usd)}; how much energy it took, nobody says."
+    if happened.pool is None:
+        return ""
+    return (
+        f"It cost {usd(happened.cost_usd)} and took {joules(happened.energy_j)}: its share of its replica's busy time "
+        "and energy."
+    )
 
 
 def _asked(asked: Asked) -> str:
@@ -146,46 +153,66 @@ def _asked(asked: Asked) -> str:
 def _candidate_table(decided: Decided) -> Table:
     foreseen = any(each.predicted is not None for each in decided.candidates)
     columns = ["score"] + ["predicted TTFT", "TPOT", "USD"] * foreseen
-    table = new_table("Candidates", "pool", "verdict", "in words", *columns, left=3)
+    table = new_table("Candidates", _kinds(decided), "verdict", "in words", *columns, left=3)
     for each in decided.candidates:
         verdict = each.verdict.replace("_", " ")
         cells = ["" if each.score is None else f"{each.score:,.9g}"]
         if each.predicted is not None:
             cells += [seconds(each.predicted.ttft_s), seconds(each.predicted.tpot_s), usd(each.predicted.cost_usd)]
-        table.add_row(each.pool, f"{verdict}, chosen" if each.pool == decided.pool else verdict, each.why, *cells)
+        table.add_row(each.name, f"{verdict}, chosen" if each.name == _placed(decided) else verdict, each.why, *cells)
     return table
+
+
+def _kinds(decided: Decided) -> str:
+    """Return what a request might have been placed in, in words."""
+    return "pool or provider" if any(each.outside for each in decided.candidates) else "pool"
+
+
+def _placed(decided: Decided) -> str | None:
+    """Return the name of the pool or provider that was chosen."""
+    return decided.pool if decided.provider is None else decided.provider
 
 
 def _alternative(decided: Decided) -> str:
     """Say what the cheapest other candidate was predicted to cost, and to promise."""
-    predicted = {each.pool: each.predicted for each in decided.candidates if each.predicted is not None}
-    own = predicted.pop(decided.pool or "", None)
+    predicted = {each.name: each.predicted for each in decided.candidates if each.predicted is not None}
+    outside = {each.name for each in decided.candidates if each.outside}
+    own = predicted.pop(_placed(decided) or "", None)
     if own is None:
         return ""
     if not predicted:
-        return f"Predicted then, at the margin: {usd(own.cost_usd)}. No other pool was eligible."
+        return f"Predicted then, at the margin: {usd(own.cost_usd)}. No other {_kinds(decided)} was eligible."
     name, other = min(predicted.items(), key=lambda each: each[1].cost_usd)
+    where = f"at the cheapest other eligible provider, {name}"
+    if name not in outside:
+        where = f"in the cheapest other eligible pool, {name}"
     return (
-        f"Predicted then, at the margin: {usd(own.cost_usd)}, and {usd(other.cost_usd)} in the cheapest other eligible "
-        f"pool, {name} (TTFT {seconds(other.ttft_s)}, TPOT {seconds(other.tpot_s)})."
+        f"Predicted then, at the margin: {usd(own.cost_usd)}, and {usd(other.cost_usd)} {where} "
+        f"(TTFT {seconds(other.ttft_s)}, TPOT {seconds(other.tpot_s)})."
     )
 
 
 def _chosen(decided: Decided) -> str:
-    if decided.pool is None:
-        return "No pool could take it, so nobody was asked."
+    chosen = _placed(decided)
+    if chosen is None:
+        return f"No {_kinds(decided)} could take it, so nobody was asked."
     age = "just then"
     if decided.snapshot_age_s > 0.0:
         age = f"{seconds(decided.snapshot_age_s)} before"
-    scores = {each.pool: each.score for each in decided.candidates if each.score is not None}
-    best = scores and scores.get(decided.pool) == max(scores.values())
+    scores = {each.name: each.score for each in decided.candidates if each.score is not None}
+    highest = ", whose score is the highest" if scores and scores.get(chosen) == max(scores.values()) else ""
+    if decided.provider is not None:
+        return f"Policy {decided.placement} chose provider {chosen}{highest}. It saw the load as it was {age}."
     return (
-        f"Policy {decided.placement} chose pool {decided.pool}{', whose score is the highest' if best else ''}, "
-        f"and {decided.balancing} its replica {decided.replica}. They saw the load as it was {age}."
+        f"Policy {decided.placement} chose pool {chosen}{highest}, and {decided.balancing} its replica "
+        f"{decided.replica}. They saw the load as it was {age}."
     )
 
 
 def _served(happened: Happened) -> str:
+    if happened.provider is not None:
+        precision = happened.precision or "a precision it does not state"
+        return f"Provider {happened.provider} answered as {happened.model} would, in {precision}."
     if happened.pool is None:
         return ""
     where = f" Its prompt was read in pool {happened.prefill_pool}." if happened.prefill_pool is not None else ""
@@ -194,7 +221,7 @@ def _served(happened: Happened) -> str:
 
 def _time(happened: Happened) -> str:
     """Say where the time went, in the order in which it is spent; what it was spared is left out."""
-    if happened.pool is None:
+    if happened.pool is None and happened.provider is None:
         return ""
     spent = happened.spent
     cached = f" ({happened.cached_tokens:,} tokens came from a cache)" if happened.cached_tokens else ""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from inferencesim.results.difference import Difference
-    from inferencesim.results.records import PoolSummary, Statistics, Summary, TimeParts, Verdict
+    from inferencesim.results.records import PoolSummary, ProviderSummary, Statistics, Summary, TimeParts, Verdict
 
 _COLOUR = {"stable": "green", "unstable": "bold red", "shedding": "yellow", "empty": "yellow"}
 
@@ -26,6 +26,11 @@ _CLASS_LINES: tuple[tuple[str, Callable[[Statistics], str]], ...] = (
     ("TTFT p50", lambda one: seconds(one.ttft_s.p50)),
     ("TTFT p99", lambda one: seconds(one.ttft_s.p99)),
     ("ITL p99", lambda one: seconds(one.itl_s.p99)),
+)
+_PROVIDER_LINES: tuple[tuple[str, Callable[[ProviderSummary], str]], ...] = (
+    ("requests sent", lambda one: count(one.arrived)),
+    ("ruled out by limits", lambda one: count(one.rate_limited)),
+    ("cost", lambda one: usd(one.cost_usd)),
 )
 _TIME_PARTS: tuple[tuple[str, Callable[[TimeParts], float | None]], ...] = (
     ("queue", lambda parts: parts.waiting_s),
@@ -106,6 +111,8 @@ def summary_tables(summary: Summary) -> list[RenderableType]:
     parts += [_pool_table(summary), _inside_table(summary)]
     if summary.tools:
         parts.append(_tools_table(summary))
+    if summary.providers:
+        parts += [_provider_table(summary), *_break_even(summary)]
     parts.append(_error_table(summary))
     reasons = [
         f"{each.name}: " + ", ".join(f"{reason.requests:,} {reason.reason}" for reason in each.rejections)
@@ -139,6 +146,8 @@ def _fleet_table(summary: Summary) -> Table:
         ("at the site", joules(fleet.site_energy_j)),
         ("CO2e", grams(fleet.carbon_g)),
     ]
+    if summary.providers:
+        cells.append(("of it to providers", usd(fleet.provider_usd)))
     for start in range(0, len(cells), 3):
         table.add_row(*(text for cell in cells[start : start + 3] for text in cell))
     return table
@@ -270,6 +279,38 @@ def _inside_table(summary: Summary) -> Table:
     return table
 
 
+def _provider_table(summary: Summary) -> Table:
+    table = new_table(
+        "Outside providers (their energy and CO2e are unknown, and in no figure here)", "provider", "model", "tier",
+        "sent", "answered", "ruled out by limits", "prompt tokens", "of them cached", "output tokens", "cost",
+        "per M tokens", left=3,
+    )  # fmt: skip
+    for each in summary.providers:
+        table.add_row(
+            each.name, each.model, each.tier, count(each.arrived), count(each.completed), count(each.rate_limited),
+            count(each.prompt_tokens), count(each.cached_tokens), count(each.output_tokens), usd(each.cost_usd),
+            usd(each.usd_per_million_tokens),
+        )  # fmt: skip
+    return table
+
+
+def _break_even(summary: Summary) -> list[RenderableType]:
+    """Return the table of owned pools against providers of their model; nothing if there are none."""
+    if not summary.break_even:
+        return []
+    table = new_table(
+        "Break-even, for the tokens each pool completed", "pool", "provider", "owned USD/M tokens",
+        "provider USD/M tokens", "utilisation", "both equal at", left=2,
+    )  # fmt: skip
+    for each in summary.break_even:
+        equal = each.break_even_utilisation
+        table.add_row(
+            each.pool, each.provider, usd(each.pool_usd_per_million_tokens), usd(each.provider_usd_per_million_tokens),
+            share(each.utilisation), "no utilisation" if equal is not None and equal > 1.0 else share(equal),
+        )  # fmt: skip
+    return [table]
+
+
 def _error_table(summary: Summary) -> Table:
     table = new_table("", "expected error of TPOT", "pools", left=2)
     for error in dict.fromkeys(pool.expected_error for pool in summary.pools):
@@ -328,7 +369,16 @@ def side_by_side(summaries: Sequence[Summary]) -> list[RenderableType]:
         for label, show in _POOL_LINES:
             cells = ["" if one is None else show(one) for one in pool]
             add(pools, f"{name}  {label}", cells, ends=label == _POOL_LINES[-1][0])
-    return [fleet, classes, pools]
+    tables: list[RenderableType] = [fleet, classes, pools]
+    if any(each.providers for each in summaries):
+        outside = new_table("Outside providers", "", *names)
+        for name in dict.fromkeys(one.name for each in summaries for one in each.providers):
+            providers = [next((one for one in each.providers if one.name == name), None) for each in summaries]
+            for label, show_one in _PROVIDER_LINES:
+                cells = ["" if one is None else show_one(one) for one in providers]
+                add(outside, f"{name}  {label}", cells, ends=label == _PROVIDER_LINES[-1][0])
+        tables.append(outside)
+    return tables
 
 
 def difference_table(found: Difference, *, everything: bool = False) -> list[RenderableType]:

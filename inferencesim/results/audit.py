@@ -15,7 +15,7 @@ from inferencesim.results.constraints import check_constraints
 from inferencesim.results.coverage import all_there, coverage_of
 from inferencesim.results.findings import Audit, CauseCount, ClassPromises, Constraint
 from inferencesim.scenario.scenario import Scenario
-from inferencesim.simulation.plan import Plan, plan_pools, settled
+from inferencesim.simulation.plan import Plan, plan_pools, plan_providers, settled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _WORST = 3
 
-#: Columns an audit needs, numbers and others; of decisions also each pool's verdict.
+#: Columns an audit needs, numbers and others; of decisions also each candidate's verdict.
 _NUMBERS = {
     "requests": (
         *("request_id", "task", "replica", "prompt_tokens", "output_tokens", "arrived_s", "finished_s", "queue_time_s"),
@@ -34,8 +34,8 @@ _NUMBERS = {
     "decisions": ("request_id", "replica", "time_s"),
 }
 _OTHERS = {
-    "requests": ("class", "pool", "prefill_pool", "outcome", "reason", "promise_kept"),
-    "decisions": ("class", "pool"),
+    "requests": ("class", "pool", "provider", "prefill_pool", "outcome", "reason", "promise_kept"),
+    "decisions": ("class", "pool", "provider"),
 }
 
 
@@ -112,16 +112,18 @@ def _readable(run: Run, name: str, unproven: list[str]) -> pd.DataFrame | None:
         return None
     if frame is None:
         return None
-    unusable = unusable_columns(name, frame, [pool["name"] for pool in run.manifest.scenario["pools"]])
+    scenario = run.manifest.scenario
+    names = [each["name"] for each in (*scenario["pools"], *scenario.get("providers", ()))]
+    unusable = unusable_columns(name, frame, names)
     if unusable:
         unproven.append(f"The {name} have no usable {', '.join(unusable)}, so nothing can be proven from them.")
         return None
     return frame
 
 
-def unusable_columns(name: str, frame: pd.DataFrame, pools: list[str]) -> list[str]:
+def unusable_columns(name: str, frame: pd.DataFrame, candidates: list[str]) -> list[str]:
     """Return the columns that a table lacks, or has no numbers in, as one of another version would."""
-    verdicts = [f"verdict_{pool}" for pool in pools] if name == "decisions" else []
+    verdicts = [f"verdict_{each}" for each in candidates] if name == "decisions" else []
     numbers = [column for column in _NUMBERS[name] if column not in frame or not is_numeric_dtype(frame[column])]
     return numbers + [column for column in (*_OTHERS[name], *verdicts) if column not in frame]
 
@@ -146,7 +148,7 @@ def plan_of(manifest: Manifest) -> Plan:
         If a file it names is gone, or this version reads it otherwise.
     """
     scenario = scenario_of(manifest)
-    return settled(scenario, plan_pools(scenario))
+    return settled(scenario, plan_pools(scenario), plan_providers(scenario))
 
 
 def broken_promises(requests: pd.DataFrame, plan: Plan, end_s: float) -> tuple[ClassPromises, ...]:

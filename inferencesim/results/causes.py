@@ -18,7 +18,8 @@ part                    excess
 ======================  ======================================================================
 
 The largest names the cause. Where the time alone breaks the promise already, with
-the way to the client and back, the cause is the ``hardware``, whatever else happened.
+the way to the client and back, the cause is the ``hardware``, whatever else happened. What an
+outside ``provider`` did with the time of a request it was sent, nobody can tell.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ PROMISES = ("ttft", "tpot", "e2e", "deadline", "slowdown")
 #: What a request's time can go on.
 PARTS = ("queue", "prefill", "transfer", "preemption", "decode")
 HARDWARE = "hardware"
+PROVIDER = "provider"
 
 _UNSERVED = ("rejected", "timed_out", "cancelled")
 
@@ -122,6 +124,7 @@ def causes(broken: pd.DataFrame, plan: Plan, end_s: float) -> pd.DataFrame:
     severity[unserved] = spent[unserved]
 
     by = _largest_excess(broken, what, plan)
+    by[broken["provider"].notna().to_numpy()] = PROVIDER
     rejected = what == "rejected"
     by[rejected] = broken["reason"].astype(object).to_numpy()[rejected]
     by[what == "cancelled"] = None

@@ -21,11 +21,14 @@ from inferencesim.kernel.tables import (
     OUTSIDE_RESIDENCY,
     PRECISION_TOO_LOW,
     PREFILLS_ONLY,
+    PROVIDER_REFUSED,
     QUEUE_FULL,
+    RATE_LIMITED,
     VERDICTS,
 )
 from inferencesim.results.causes import PROMISES, codes, overshoots
 from inferencesim.results.findings import Constraint
+from inferencesim.scenario.providers import Limits
 from inferencesim.simulation.plan import verdict
 
 if TYPE_CHECKING:
@@ -39,15 +42,16 @@ _EXAMPLES = 5
 _STATEMENTS = {
     OUTSIDE_RESIDENCY: "no request outside its residency zone",
     PRECISION_TOO_LOW: "no request below the precision it tolerates",
-    MODEL_NOT_SERVED: "no request in a pool that does not serve its model",
+    MODEL_NOT_SERVED: "no request where its model is not served",
     NOT_CAPABLE: "no request on a model that cannot do its kind of work",
     CONTEXT_TOO_LONG: "no request where prompt and output together do not fit",
     PREFILLS_ONLY: "no request placed in a pool that only prefills for others",
+    PROVIDER_REFUSED: "no request at an outside provider that its class refuses",
 }
 _ELSEWHERE = "no request prefilled but in its pool, or where that has its prompts prefilled"
-_NAMES = "every row names a class, a pool and a replica of the scenario"
+_NAMES = "every row names a class, a pool and a replica, or a provider, of the scenario"
 _MATCH = "requests and decisions match one to one"
-_CHOSEN = "every request went to a pool that its decision calls eligible, or none was"
+_CHOSEN = "every request went where its decision calls it eligible, or nothing was"
 _VERDICTS = "recorded verdicts are those that the scenario gives"
 _PROMISES = "recorded promises are kept or broken as the recorded times say"
 
@@ -62,23 +66,33 @@ class _Rows:
     Attributes
     ----------
     frame : DataFrame
-    classes, pools : ndarray of int64
-        −1 for what the scenario does not have; of pools also for what was placed nowhere.
+    classes, candidates : ndarray of int64
+        −1 for what the scenario does not have; of candidates, pools and then providers, also for what was placed
+        nowhere, or in both.
     """
 
     frame: pd.DataFrame
     classes: NDArray[np.int64]
-    pools: NDArray[np.int64]
+    candidates: NDArray[np.int64]
 
     @classmethod
     def of(cls, frame: pd.DataFrame, plan: Plan) -> _Rows:
         """Return the rows of a table."""
-        return cls(frame, codes(frame["class"], _classes(plan)), codes(frame["pool"], _pools(plan)))
+        pools, providers = codes(frame["pool"], _pools(plan)), codes(frame["provider"], _providers(plan))
+        candidates = np.where(providers >= 0, len(plan.pools) + providers, pools)
+        candidates[frame["pool"].notna() & frame["provider"].notna()] = -1
+        return cls(frame, codes(frame["class"], _classes(plan)), candidates)
+
+    @property
+    def placed(self) -> NDArray[np.bool_]:
+        """Whether a row says that it was placed somewhere."""
+        said: NDArray[np.bool_] = (self.frame["pool"].notna() | self.frame["provider"].notna()).to_numpy()
+        return said
 
     @property
     def known(self) -> NDArray[np.bool_]:
         """Whether a row was placed somewhere, and names nothing that does not exist."""
-        return (self.classes >= 0) & (self.pools >= 0)
+        return (self.classes >= 0) & (self.candidates >= 0)
 
     def finding(self, name: str, statement: str, rows: int, broken: NDArray[np.bool_], why: str = "") -> Constraint:
         """Return what was found of a constraint, given the rows that break it."""
@@ -129,7 +143,7 @@ def _placed(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> list[Cons
     found = []
     rows = decided if asked is None else asked
     own = np.array([verdict(each, pool) for each in plan.scenario.workload for pool in plan.pools], np.int64)
-    own = own.reshape(plan.verdicts.shape)
+    own = own.reshape(len(plan.scenario.workload), len(plan.pools))
     for code, statement in _STATEMENTS.items():
         name = VERDICTS[code]
         if code == CONTEXT_TOO_LONG:
@@ -139,7 +153,7 @@ def _placed(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> list[Cons
             continue
         known = np.flatnonzero(rows.known)
         broken = np.zeros(len(rows.frame), np.bool_)
-        broken[known] = plan.verdicts[rows.classes[known], rows.pools[known]] == code
+        broken[known] = plan.verdicts[rows.classes[known], rows.candidates[known]] == code
         if asked is not None:
             helper = codes(asked.frame["prefill_pool"], _pools(plan))
             helped = np.flatnonzero((helper >= 0) & (asked.classes >= 0))
@@ -149,9 +163,12 @@ def _placed(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> list[Cons
 
 
 def _went(rows: _Rows, broken: NDArray[np.bool_]) -> str:
-    """Name the pools that took what they may not."""
-    where = rows.frame.loc[broken, ["class", "pool"]].drop_duplicates()
-    return "; ".join(f"{name} in pool {pool}" for name, pool in where.astype(str).itertuples(index=False, name=None))
+    """Name the pools and providers that took what they may not."""
+    where = rows.frame.loc[broken, ["class", "pool", "provider"]].drop_duplicates()
+    return "; ".join(
+        f"{name} in pool {pool}" if pd.isna(provider) else f"{name} at provider {provider}"
+        for name, pool, provider in where.itertuples(index=False, name=None)
+    )
 
 
 def _context(plan: Plan, asked: _Rows | None) -> Constraint:
@@ -160,14 +177,16 @@ def _context(plan: Plan, asked: _Rows | None) -> Constraint:
         return _unproven(name, statement, f"{_NO_REQUESTS}, and decisions do not say how long they were")
     known = np.flatnonzero(asked.known)
     broken = np.zeros(len(asked.frame), np.bool_)
-    broken[known] = _total(asked)[known] > _limits(plan)[asked.classes[known], asked.pools[known]]
+    broken[known] = _total(asked)[known] > _limits(plan)[asked.classes[known], asked.candidates[known]]
     return asked.finding(name, statement, known.size, broken, _went(asked, broken))
 
 
 def _limits(plan: Plan) -> NDArray[np.int64]:
-    """Return the longest prompt + output of each class in each pool; of one it may not use, no limit."""
+    """Return the longest prompt + output of each class at each candidate; of one it may not use, no limit."""
     limits = np.array(plan.context_limits, np.int64)[plan.rows]
-    return np.where(plan.rows >= 0, limits, np.iinfo(np.int64).max)
+    outside = np.array([provider.context_limit for provider in plan.providers], np.int64)
+    limits = np.hstack([limits, np.broadcast_to(outside, (len(limits), outside.size))])
+    return np.where(plan.verdicts == ELIGIBLE, limits, np.iinfo(np.int64).max)
 
 
 def _total(asked: _Rows) -> NDArray[np.int64]:
@@ -183,7 +202,8 @@ def _prefilled(plan: Plan, asked: _Rows | None) -> Constraint:
     of_pool = np.array([-1 if helper is None else names.index(helper) for helper in helpers] + [-1])
     elsewhere = asked.frame["prefill_pool"].notna().to_numpy()
     helper = codes(asked.frame["prefill_pool"], names)
-    broken = elsewhere & ((helper < 0) | (helper != of_pool[asked.pools]))
+    pools = np.where(asked.candidates < len(names), asked.candidates, -1)
+    broken = elsewhere & ((helper < 0) | (helper != of_pool[pools]))
     return asked.finding("prefill_pool", _ELSEWHERE, int(elsewhere.sum()), broken, _went(asked, broken))
 
 
@@ -193,11 +213,14 @@ def _names(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constraint
         return _unproven("names", _NAMES, f"{_NO_REQUESTS}, nor were decisions")
     ends = np.cumsum([pool.replicas for pool in plan.pools])
     starts = np.concatenate([[0], ends])
-    placed = rows.frame["pool"].notna().to_numpy()
     replica = rows.frame["replica"].to_numpy(np.float64, na_value=np.nan)
-    inside = (replica >= starts[rows.pools]) & (replica < ends[rows.pools])
-    broken = (rows.classes < 0) | np.where(placed, (rows.pools < 0) | ~inside, ~np.isnan(replica))
-    return rows.finding("names", _NAMES, len(rows.frame), broken, "a class, pool or replica is not the scenario's")
+    pools = np.where(rows.candidates < len(plan.pools), rows.candidates, -1)
+    inside = (replica >= starts[pools]) & (replica < ends[pools])
+    misplaced = np.where(pools >= 0, ~inside, ~np.isnan(replica))
+    broken = (rows.classes < 0) | misplaced | (rows.placed & (rows.candidates < 0))
+    return rows.finding(
+        "names", _NAMES, len(rows.frame), broken, "a class, pool, provider or replica is not the scenario's"
+    )
 
 
 def _match(asked: _Rows | None, decided: _Rows | None, *, ended: bool) -> Constraint:
@@ -208,7 +231,7 @@ def _match(asked: _Rows | None, decided: _Rows | None, *, ended: bool) -> Constr
     how: Literal["outer", "inner"] = "outer" if ended else "inner"
     pair = one.merge(other, on="request_id", how=how, suffixes=("", "_decided"), indicator=True)
     broken = (pair["_merge"] != "both").to_numpy() | pair["request_id"].duplicated(keep=False).to_numpy()
-    for name in ("class", "pool", "replica", "time_s"):
+    for name in ("class", "candidate", "replica", "time_s"):
         broken |= (pair[name] != pair[f"{name}_decided"]).to_numpy()
     both = _Rows(pair, np.zeros(0, np.int64), np.zeros(0, np.int64))
     why = "a request without its decision, a decision without its request, or two that contradict each other"
@@ -222,7 +245,7 @@ def _as_numbers(rows: _Rows, time: str) -> pd.DataFrame:
     numbers = {
         "request_id": rows.frame["request_id"],
         "class": rows.classes,
-        "pool": rows.pools,
+        "candidate": rows.candidates,
         "replica": rows.frame["replica"].to_numpy(np.float64, na_value=-1.0),
         "time_s": rows.frame[time],
     }
@@ -233,15 +256,14 @@ def _chosen(plan: Plan, decided: _Rows | None) -> Constraint:
     if decided is None:
         return _unproven("eligible", _CHOSEN, _NO_DECISIONS)
     said = _recorded_verdicts(plan, decided.frame)
-    placed = decided.frame["pool"].notna().to_numpy()
     rows = np.arange(len(decided.frame))
-    chosen = said[rows, np.maximum(decided.pools, 0)] == ELIGIBLE
-    broken = np.where(placed, ~chosen | (decided.pools < 0), (said == ELIGIBLE).any(axis=1))
+    chosen = said[rows, np.maximum(decided.candidates, 0)] == ELIGIBLE
+    broken = np.where(decided.placed, ~chosen | (decided.candidates < 0), (said == ELIGIBLE).any(axis=1))
     return decided.finding("eligible", _CHOSEN, rows.size, broken, _went(decided, broken))
 
 
 def _recorded(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constraint:
-    """Check recorded verdicts against those settled anew; only how full a queue was is taken from the record."""
+    """Check recorded verdicts against those settled anew; only how full queues and buckets were is the record's."""
     if asked is None or decided is None:
         return _unproven("verdicts", _VERDICTS, _NO_REQUESTS if asked is None else _NO_DECISIONS)
     lengths = pd.Series(_total(asked), index=asked.frame["request_id"])
@@ -253,17 +275,25 @@ def _recorded(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constra
     if judged.any():
         long = total[:, None] > _limits(plan)[decided.classes]
         expected = np.where((expected == ELIGIBLE) & long, CONTEXT_TOO_LONG, expected)
-    bounded = np.array([pool.spec.queue_limit is not None for pool in plan.pools])
-    full = (said == QUEUE_FULL) & (expected == ELIGIBLE) & bounded
+    full_when = [_when_full(plan, candidate) for candidate in range(len(plan.candidates))]
+    full = (said == np.array(full_when)) & (expected == ELIGIBLE)
     differs = (said != expected) & ~full & judged[:, None]
-    pools = [_pools(plan)[index] for index in np.flatnonzero(differs.any(axis=0))]
+    names = [plan.candidates[index] for index in np.flatnonzero(differs.any(axis=0))]
     broken = differs.any(axis=1)
-    return decided.finding("verdicts", _VERDICTS, int(judged.sum()), broken, f"on {', '.join(pools)}")
+    return decided.finding("verdicts", _VERDICTS, int(judged.sum()), broken, f"on {', '.join(names)}")
+
+
+def _when_full(plan: Plan, candidate: int) -> int:
+    """Return the verdict of a candidate that has no room at the moment; ELIGIBLE of one that always has."""
+    if candidate < len(plan.pools):
+        return ELIGIBLE if plan.pools[candidate].spec.queue_limit is None else QUEUE_FULL
+    limits = plan.providers[candidate - len(plan.pools)].spec.limits
+    return ELIGIBLE if limits == Limits() else RATE_LIMITED
 
 
 def _recorded_verdicts(plan: Plan, decisions: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the codes that decisions hold, shape (decisions, pools); −1 for what is no verdict."""
-    return np.stack([codes(decisions[f"verdict_{name}"], VERDICTS) for name in _pools(plan)], axis=1)
+    """Return the codes that decisions hold, shape (decisions, candidates); −1 for what is no verdict."""
+    return np.stack([codes(decisions[f"verdict_{name}"], VERDICTS) for name in plan.candidates], axis=1)
 
 
 def _promised(plan: Plan, asked: _Rows | None, end_s: float | None) -> Constraint:
@@ -296,3 +326,7 @@ def _classes(plan: Plan) -> tuple[str, ...]:
 
 def _pools(plan: Plan) -> tuple[str, ...]:
     return tuple(pool.name for pool in plan.pools)
+
+
+def _providers(plan: Plan) -> tuple[str, ...]:
+    return tuple(provider.name for provider in plan.providers)

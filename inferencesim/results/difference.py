@@ -65,7 +65,11 @@ class Difference(Record):
 def difference(a: Summary, b: Summary, *, a_name: str = "a", b_name: str = "b") -> Difference:
     """Compare two summaries: the fleet, then classes and pools by name, in the order of `a`."""
     rows = [*_rows("fleet", a.fleet, b.fleet)]
-    for kind, first, second in (("class", a.classes, b.classes), ("pool", a.pools, b.pools)):
+    for kind, first, second in (
+        ("class", a.classes, b.classes),
+        ("pool", a.pools, b.pools),
+        ("provider", a.providers, b.providers),
+    ):
         in_a = {each.name: each for each in first}
         in_b = {each.name: each for each in second}
         for name in [*in_a, *(name for name in in_b if name not in in_a)]:

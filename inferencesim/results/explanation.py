@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from inferencesim.results.manifest import PoolProfile
     from inferencesim.results.run import Run
     from inferencesim.scenario.fleet import Pool
+    from inferencesim.scenario.providers import Provider
+    from inferencesim.scenario.scenario import Scenario
     from inferencesim.scenario.workload import WorkloadClass
 
 
@@ -59,7 +61,7 @@ def explain(run: Run, request_id: int) -> Explanation:
     return Explanation(
         request_id=request_id,
         asked=_asked(row, asked),
-        decided=_decided(run, row, asked, scenario.pools),
+        decided=_decided(run, row, asked, scenario),
         happened=_happened(run, row, requests),
     )
 
@@ -115,56 +117,77 @@ def _asked(row: pd.Series[Any], asked: WorkloadClass) -> Asked:
     )
 
 
-def _decided(run: Run, row: pd.Series[Any], asked: WorkloadClass, pools: list[Pool]) -> Decided | None:
+def _decided(run: Run, row: pd.Series[Any], asked: WorkloadClass, scenario: Scenario) -> Decided | None:
     """Return the decision on a request, if it was recorded."""
     decision = _row_of(run.decisions, int(row["request_id"]))
     if decision is None:
         return None
     profiles = {profile.pool: profile for profile in run.manifest.profiles}
+    words = {pool.name: _words_of_pool(row, asked, pool, profiles[pool.name]) for pool in scenario.pools}
+    outside = {each.name: _words_of_provider(row, asked, each) for each in scenario.providers}
     return Decided(
         placement=run.manifest.placement,
         balancing=run.manifest.balancing,
         snapshot_age_s=float(decision["snapshot_age_s"]),
-        candidates=tuple(_candidate(decision, row, asked, pool, profiles[pool.name]) for pool in pools),
+        candidates=tuple(_candidate(decision, name, why, name in outside) for name, why in (words | outside).items()),
         pool=_text(decision["pool"]),
+        provider=_text(decision["provider"]),
         replica=_whole(decision["replica"]),
     )
 
 
-def _candidate(
-    decision: pd.Series[Any], row: pd.Series[Any], asked: WorkloadClass, pool: Pool, profile: PoolProfile
-) -> Candidate:
-    verdict = str(decision[f"verdict_{pool.name}"])
+def _candidate(decision: pd.Series[Any], name: str, words: dict[str, str], outside: bool) -> Candidate:
+    verdict = str(decision[f"verdict_{name}"])
     return Candidate(
-        pool=pool.name,
+        name=name,
+        outside=outside,
         verdict=verdict,
-        why=_in_words(verdict, row, asked, pool, profile),
-        score=_number(decision[f"score_{pool.name}"]) if verdict == VERDICTS[ELIGIBLE] else None,
-        predicted=_predicted(decision, pool.name),
+        why=words.get(verdict, verdict),
+        score=_number(decision[f"score_{name}"]) if verdict == VERDICTS[ELIGIBLE] else None,
+        predicted=_predicted(decision, name),
     )
 
 
-def _predicted(decision: pd.Series[Any], pool: str) -> Predicted | None:
-    """Return what was predicted of a pool, if it was recorded."""
-    found = {name: _number(decision.get(f"predicted_{name}_{pool}")) for name in PREDICTED}
+def _predicted(decision: pd.Series[Any], candidate: str) -> Predicted | None:
+    """Return what was predicted of a candidate, if it was recorded."""
+    found = {name: _number(decision.get(f"predicted_{name}_{candidate}")) for name in PREDICTED}
     return None if None in found.values() else Predicted.model_validate(found)
 
 
-def _in_words(verdict: str, row: pd.Series[Any], asked: WorkloadClass, pool: Pool, profile: PoolProfile) -> str:
-    """Return a verdict on a pool in words."""
+def _words_of_pool(row: pd.Series[Any], asked: WorkloadClass, pool: Pool, profile: PoolProfile) -> dict[str, str]:
+    """Return each verdict on a pool in words."""
     serves = " and ".join([profile.model, *pool.also_serves])
-    zones = " or ".join(asked.residency or ())
-    words = {
-        "eligible": "may serve it",
+    return _words(serves, row, asked, profile.precision, pool.site) | {
         "prefills_only": "only reads prompts for another pool",
-        "model_not_served": f"serves {serves}, and the class asks for {' or '.join(asked.accepted_models)}",
-        "not_capable": f"serves {serves}, which cannot do work of kind {asked.kind}",
-        "precision_too_low": f"runs in {profile.precision}, and the class tolerates nothing below {asked.precision}",
-        "outside_residency": f"stands in {pool.site}, and the data must stay in {zones}",
-        "context_too_long": f"has no room for {row['prompt_tokens'] + row['output_tokens']:,} tokens of context",
         "queue_full": f"had {pool.queue_limit} requests waiting, as many as it takes",
     }
-    return words.get(verdict, verdict)
+
+
+def _words_of_provider(row: pd.Series[Any], asked: WorkloadClass, provider: Provider) -> dict[str, str]:
+    """Return each verdict on a provider in words."""
+    limits = {
+        "requests": provider.limits.requests_per_minute,
+        "tokens": provider.limits.tokens_per_minute,
+    }
+    per_minute = " and ".join(f"{limit:,.0f} {name}" for name, limit in limits.items() if limit is not None)
+    words = _words(provider.model, row, asked, provider.precision or "a precision nobody knows", provider.site)
+    return words | {
+        "provider_refused": "is an outside provider, which the class refuses",
+        "rate_limited": f"takes {per_minute} a minute, and would have answered 429",
+    }
+
+
+def _words(serves: str, row: pd.Series[Any], asked: WorkloadClass, precision: str, site: str) -> dict[str, str]:
+    """Return the verdicts that pools and providers share in words."""
+    zones = " or ".join(asked.residency or ())
+    return {
+        "eligible": "may serve it",
+        "model_not_served": f"serves {serves}, and the class asks for {' or '.join(asked.accepted_models)}",
+        "not_capable": f"serves {serves}, which cannot do work of kind {asked.kind}",
+        "precision_too_low": f"runs in {precision}, and the class tolerates nothing below {asked.precision}",
+        "outside_residency": f"stands in {site}, and the data must stay in {zones}",
+        "context_too_long": f"has no room for {row['prompt_tokens'] + row['output_tokens']:,} tokens of context",
+    }
 
 
 def _happened(run: Run, row: pd.Series[Any], requests: pd.DataFrame) -> Happened:
@@ -175,6 +198,7 @@ def _happened(run: Run, row: pd.Series[Any], requests: pd.DataFrame) -> Happened
         promise_kept=kept,
         cause=_cause(run, requests[requests["request_id"] == row["request_id"]].head(1)) if kept is False else None,
         pool=_text(row["pool"]),
+        provider=_text(row["provider"]),
         hardware=_text(row["hardware"]),
         model=_text(row["model"]),
         precision=_text(row["precision"]),
@@ -198,7 +222,7 @@ def _happened(run: Run, row: pd.Series[Any], requests: pd.DataFrame) -> Happened
             decode_s=float(row["decode_s"]),
         ),
         cost_usd=float(row["attributed_cost_usd"]),
-        energy_j=float(row["energy_j"] + row["prefill_energy_j"]),
+        energy_j=_number(row["energy_j"] + row["prefill_energy_j"]),
     )
 
 

@@ -90,7 +90,8 @@ class Cause(Record):
         ``slowdown``.
     by : str or None
         The reason of a rejection; else where the time went: ``queue``, ``prefill``, ``transfer``, ``preemption``,
-        ``decode``, or ``hardware`` where even a request alone is too slow. None if nobody can tell.
+        ``decode``, or ``hardware`` where even a request alone is too slow; ``provider`` where one had it. None if
+        nobody can tell.
     """
 
     what: str
@@ -192,7 +193,7 @@ class Asked(Record):
 
 
 class Predicted(Record):
-    """What was predicted of a request in one pool when it was placed; the cost is marginal, without idle time."""
+    """What was predicted of a request at one candidate when it was placed; the cost is marginal, without idle time."""
 
     ttft_s: float
     tpot_s: float
@@ -200,11 +201,13 @@ class Predicted(Record):
 
 
 class Candidate(Record):
-    """One pool, as the decision saw it.
+    """One pool or outside provider, as the decision saw it.
 
     Attributes
     ----------
-    pool : str
+    name : str
+    outside : bool
+        Whether it is a provider.
     verdict : str
     why : str
         The verdict in words.
@@ -214,7 +217,8 @@ class Candidate(Record):
         None where it was not eligible, or predictions were not recorded.
     """
 
-    pool: str
+    name: str
+    outside: bool
     verdict: str
     why: str
     score: float | None
@@ -227,12 +231,12 @@ class Decided(Record):
     Attributes
     ----------
     placement, balancing : str
-        Policies: which pool, and which of its replicas.
+        Policies: which pool or provider, and which of the pool's replicas.
     snapshot_age_s : float
         How old the load was that they saw.
     candidates : tuple of Candidate
-    pool : str or None
-        None of a request that no pool could take.
+    pool, provider : str or None
+        Both None of a request that nobody could take.
     replica : int or None
     """
 
@@ -241,6 +245,7 @@ class Decided(Record):
     snapshot_age_s: float
     candidates: tuple[Candidate, ...]
     pool: str | None
+    provider: str | None
     replica: int | None
 
 
@@ -266,8 +271,8 @@ class Happened(Record):
         None while it is open.
     cause : Cause or None
         Why a promise was not kept.
-    pool, hardware, model, precision : str or None
-        Who served it.
+    pool, provider, hardware, model, precision : str or None
+        Who served it; of a provider the hardware is unknown, and often the precision.
     replica : int or None
     prefill_pool : str or None
         Where its prompt was read, if elsewhere.
@@ -276,8 +281,10 @@ class Happened(Record):
         Times on the simulation's clock.
     queue_time_s, ttft_s, tpot_s, e2e_s : float or None
     spent : Spent
-    cost_usd, energy_j : float
-        Its share of its replicas' busy time and energy.
+    cost_usd : float
+        Its share of its replicas' busy time, or what a provider bills.
+    energy_j : float or None
+        Its share of the energy of its replicas' steps; null of a provider's: unknown.
     """
 
     outcome: str
@@ -285,6 +292,7 @@ class Happened(Record):
     promise_kept: bool | None
     cause: Cause | None
     pool: str | None
+    provider: str | None
     hardware: str | None
     model: str | None
     precision: str | None
@@ -302,7 +310,7 @@ class Happened(Record):
     e2e_s: float | None
     spent: Spent
     cost_usd: float
-    energy_j: float
+    energy_j: float | None
 
 
 class Explanation(Record):

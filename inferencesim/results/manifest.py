@@ -13,6 +13,7 @@ from inferencesim.results.records import Record
 
 if TYPE_CHECKING:
     from inferencesim.simulation.plan import Plan, PoolPlan
+    from inferencesim.simulation.providers import ProviderPlan
 
 #: Version of the run folder's layout.
 MANIFEST_SCHEMA = 1
@@ -43,6 +44,32 @@ class PoolProfile(Record):
     precision: str
     calibration_digest: str | None
     expected_error: str
+
+
+class ProviderProfile(Record):
+    """What stood behind the names of one provider.
+
+    Attributes
+    ----------
+    provider, model : str
+    model_digest : str
+        SHA-256 of the model's canonical JSON.
+    precision : str or None
+        None: unknown.
+    offer, price_source : str or None
+        The shipped list price, where and when it was read; None where the scenario states a price.
+    usd_per_prompt_token, usd_per_cached_token, usd_per_output_token : float
+    """
+
+    provider: str
+    model: str
+    model_digest: str
+    precision: str | None
+    offer: str | None
+    price_source: str | None
+    usd_per_prompt_token: float
+    usd_per_cached_token: float
+    usd_per_output_token: float
 
 
 class TableParts(Record):
@@ -96,6 +123,7 @@ class Manifest(Record):
     versions : dict of str to str
         Of Python and of the packages that take part, those whose policies do included.
     profiles : tuple of PoolProfile
+    providers : tuple of ProviderProfile
     placement, balancing : str
     oracle : bool
     tables : tuple of TableParts
@@ -112,6 +140,7 @@ class Manifest(Record):
     seed: int
     versions: dict[str, str]
     profiles: tuple[PoolProfile, ...]
+    providers: tuple[ProviderProfile, ...]
     placement: str
     balancing: str
     oracle: bool
@@ -136,6 +165,7 @@ def make_manifest(plan: Plan) -> Manifest:
         seed=scenario.seed,
         versions=package_versions() | foreign_packages(plan),
         profiles=tuple(_profile(pool) for pool in plan.pools),
+        providers=tuple(_provider(each) for each in plan.providers),
         placement=placement,
         balancing=balancing,
         oracle=policies_of(plan).oracle,
@@ -159,6 +189,23 @@ def _profile(pool: PoolPlan) -> PoolProfile:
         precision=describe_precision(deployment.precision),
         calibration_digest=None if calibration is None else document_digest(calibration),
         expected_error=deployment.expected_error,
+    )
+
+
+def _provider(provider: ProviderPlan) -> ProviderProfile:
+    from inferencesim.models.catalog import model_digest
+
+    offer = provider.offer
+    return ProviderProfile(
+        provider=provider.name,
+        model=provider.model.id,
+        model_digest=model_digest(provider.model),
+        precision=provider.spec.precision,
+        offer=None if offer is None else offer.id,
+        price_source=None if offer is None else f"{offer.source}, read {offer.date}",
+        usd_per_prompt_token=provider.usd_per_prompt_token,
+        usd_per_cached_token=provider.usd_per_cached_token,
+        usd_per_output_token=provider.usd_per_output_token,
     )
 
 

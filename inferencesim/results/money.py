@@ -3,7 +3,8 @@
 Each pool is owned for the whole window. Its busy time is shared over the
 classes in proportion to the busy seconds attributed to their requests, its step
 energy in proportion to their joules, both of what they used within the window;
-idle time is a row of its own.
+idle time is a row of its own. Outside providers are paid per token, by the
+class whose tokens they are.
 """
 
 from __future__ import annotations
@@ -192,9 +193,10 @@ def people_rows(result: Result) -> tuple[LedgerRow, ...]:
 
 @dataclass(frozen=True)
 class ClassCost:
-    """What somebody is charged: busy rows, and idle time in proportion to them."""
+    """What somebody is charged: busy rows, idle time in proportion to them, and what providers billed."""
 
     cost_usd: float
+    provider_usd: float
     energy_j: float
     site_energy_j: float
     carbon_g: float
@@ -228,21 +230,47 @@ def accounts(result: Result) -> tuple[PoolAccount, ...]:
     return tuple(found)
 
 
-def class_cost(name: str, ledger: Sequence[LedgerRow]) -> ClassCost:
-    """Return what a class costs, of the ledger of the pools; see :func:`_cost`. Classes sum to all pools."""
-    return _cost(ledger, [row for row in ledger if row.class_name == name])
+def provider_rows(result: Result) -> list[LedgerRow]:
+    """Return the ledger's rows of providers: what each billed for each class within the window."""
+    earlier, later = result.bills
+    billed = later.usd - earlier.usd
+    tokens = later.prompt_tokens + later.output_tokens - earlier.prompt_tokens - earlier.output_tokens
+    return [
+        LedgerRow(
+            pool=None,
+            provider=provider.name,
+            class_name=name,
+            task_class=task_class,
+            busy_usd=0.0,
+            idle_usd=0.0,
+            energy_usd=0.0,
+            provider_usd=float(billed[row, owner, column]),
+            energy_j=None,
+            site_energy_j=None,
+            carbon_g=None,
+        )
+        for row, provider in enumerate(result.plan.providers)
+        for owner, task_class in enumerate((None, *result.tasks.names.classes))
+        for column, name in enumerate(result.book.classes)
+        if tokens[row, owner, column] > 0
+    ]
+
+
+def class_cost(name: str, *ledgers: Sequence[LedgerRow]) -> ClassCost:
+    """Return what a class costs, of the ledgers of pools and of providers; see :func:`_cost`. Classes sum to these."""
+    return total_cost(_cost(rows, [row for row in rows if row.class_name == name]) for rows in ledgers)
 
 
 def task_cost(name: str, *ledgers: Sequence[LedgerRow]) -> ClassCost:
-    """Return what a class of tasks costs, of the ledgers of pools, of tools and of people; see :func:`_cost`."""
+    """Return what a class of tasks costs, of the ledgers of pools, providers, tools and people; see :func:`_cost`."""
     return total_cost(_cost(rows, [row for row in rows if row.task_class == name]) for rows in ledgers)
 
 
 def total_cost(parts: Iterable[ClassCost | LedgerRow]) -> ClassCost:
-    """Return the sum of costs."""
+    """Return the sum of costs; the unknown energy and carbon of providers is in none."""
     listed = list(parts)
     return ClassCost(
-        **{each.name: math.fsum(getattr(part, each.name) for part in listed) for each in fields(ClassCost)}
+        **{each.name: math.fsum(getattr(part, each.name) or 0.0 for part in listed) for each in fields(ClassCost)}
     )
 
 

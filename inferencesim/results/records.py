@@ -131,7 +131,8 @@ class ToFinish(Record):
     replica_s : float
         Replicas' time that takes.
     cost_usd : float
-        Its price, with power at its mean where that is paid apart; idle time is none of it.
+        Its price, with power at its mean where that is paid apart, and what providers have yet to bill; idle time is
+        none of it.
     """
 
     requests: int
@@ -175,12 +176,15 @@ class Statistics(Record):
     preemptions : int
     cost_usd : float
         Of the window; idle time included.
+    provider_usd : float
+        Of it, what outside providers billed for tokens of the window.
     cost_per_completed_request_usd : float or None
         cost_usd / completed_in_window.
     energy_j, site_energy_j : float
-        Joules of the machines in the window, idle time included, and those × PUE.
+        Joules of the machines in the window, idle time included, and those × PUE. What providers use is unknown, and
+        not among it.
     energy_per_completed_request_j : float or None
-        energy_j / completed_in_window.
+        energy_j / completed_in_window; null where providers completed any of them.
     carbon_g : float
         Grams of CO2 equivalent of site_energy_j.
     rejections : tuple of Reason
@@ -214,6 +218,7 @@ class Statistics(Record):
     output_tokens_per_s: float
     preemptions: int
     cost_usd: float
+    provider_usd: float
     cost_per_completed_request_usd: float | None
     energy_j: float
     site_energy_j: float
@@ -227,7 +232,8 @@ class ClassSummary(Statistics):
     """One class of work.
 
     `cost_usd`, energy and carbon are the class's busy share of each pool plus,
-    in the same proportion, a share of the idle time of the pools it used.
+    in the same proportion, a share of the idle time of the pools it used; to the
+    money comes what providers billed for it.
     """
 
     name: str
@@ -333,35 +339,111 @@ class PoolSummary(Record):
     carbon_g: float
 
 
-class LedgerRow(Record):
-    """Money and energy of one class in one pool, of what tasks used of tools, or of idle time (class and task null).
-
-    Rows of a pool sum to the pool's totals; those of all pools, tools and people to the fleet's.
+class ProviderSummary(Record):
+    """One outside provider in the window.
 
     Attributes
     ----------
-    pool : str
-        A pool, a pool of tools, or ``people``.
+    name, model, site, tier : str
+    offer : str or None
+        The shipped list price; null where the scenario states its own.
+    precision : str or None
+        Null where it is unknown.
+    arrived, completed : int
+        Requests sent there, and answered there, within the window.
+    rate_limited : int
+        Requests that its limits ruled it out for, each of which would have met a 429; sent elsewhere, or rejected.
+    prompt_tokens, cached_tokens, output_tokens : int
+        Billed in the window: sent, of them found in its prompt cache, and made.
+    cost_usd : float
+    usd_per_million_tokens : float or None
+        cost_usd over prompt and output tokens.
+    energy_j, carbon_g : None
+        Unknown: no provider says.
+    """
+
+    name: str
+    offer: str | None
+    model: str
+    precision: str | None
+    site: str
+    tier: str
+    arrived: int
+    completed: int
+    rate_limited: int
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_usd: float
+    usd_per_million_tokens: float | None
+    energy_j: None = None
+    carbon_g: None = None
+
+
+class BreakEven(Record):
+    """One owned pool against one provider of its model, for the tokens that the pool completed in the window.
+
+    Attributes
+    ----------
+    pool, provider : str
+    utilisation : float
+        Of the pool, as measured.
+    pool_usd_per_million_tokens : float or None
+        All that the pool cost over prompt and output tokens completed there; null without any.
+    provider_usd_per_million_tokens : float or None
+        What the provider would bill for the very same tokens, none of them cached; null likewise.
+    break_even_utilisation : float or None
+        At which both are equal if tokens grow in proportion to utilisation; above 1, not even a pool that is always
+        busy gets there. Null without tokens, or where a token's electricity alone costs more.
+    """
+
+    pool: str
+    provider: str
+    utilisation: float
+    pool_usd_per_million_tokens: float | None
+    provider_usd_per_million_tokens: float | None
+    break_even_utilisation: float | None
+
+
+class LedgerRow(Record):
+    """Money and energy of one class in one pool or at one provider, of what tasks used of tools, or of idle time.
+
+    Idle time has neither class nor task. Rows of a pool sum to the pool's totals, those of a provider to its; those of
+    all pools, providers, tools and people to the fleet's.
+
+    Attributes
+    ----------
+    pool : str or None
+        A pool, a pool of tools, or ``people``; null of a provider.
+    provider : str or None
     class_name : str or None
         ``class`` in JSON; null for tools.
     task_class : str or None
         The tasks that asked; null where requests came by themselves.
+    busy_usd, idle_usd, energy_usd : float
+        Of what is owned.
+    provider_usd : float
+        Of a provider.
+    energy_j, site_energy_j, carbon_g : float or None
+        Null of a provider: unknown.
     """
 
-    pool: str
+    pool: str | None
+    provider: str | None = None
     class_name: Annotated[str | None, Field(alias="class")]
     task_class: str | None = None
     busy_usd: float
     idle_usd: float
     energy_usd: float
-    energy_j: float
-    site_energy_j: float
-    carbon_g: float
+    provider_usd: float = 0.0
+    energy_j: float | None
+    site_energy_j: float | None
+    carbon_g: float | None
 
     @property
     def cost_usd(self) -> float:
         """All money of the row."""
-        return self.busy_usd + self.idle_usd + self.energy_usd
+        return self.busy_usd + self.idle_usd + self.energy_usd + self.provider_usd
 
     @property
     def is_idle(self) -> bool:
@@ -548,6 +630,9 @@ class Summary(Record):
     tasks : tuple of TaskSummary
     task_conservation : TaskConservation
     tools : tuple of ToolsSummary
+    providers : tuple of ProviderSummary
+    break_even : tuple of BreakEven
+        Every pool against every provider of its model.
     ledger : tuple of LedgerRow
     malformed_trace_rows : int
         Rows of traces that were left out.
@@ -569,5 +654,7 @@ class Summary(Record):
     tasks: tuple[TaskSummary, ...] = ()
     task_conservation: TaskConservation
     tools: tuple[ToolsSummary, ...] = ()
+    providers: tuple[ProviderSummary, ...]
+    break_even: tuple[BreakEven, ...]
     ledger: tuple[LedgerRow, ...]
     malformed_trace_rows: int

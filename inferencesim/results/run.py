@@ -91,15 +91,18 @@ class Run:
 
     @functools.cached_property
     def requests(self) -> pd.DataFrame:
-        """One row per request that was kept, with hardware, model and precision of the pool that served it."""
+        """One row per request that was kept, with hardware, model and precision of who served it."""
         import pandas as pd
 
         frame = self._frame("requests")
         profiles = self.manifest.profiles
         if "pool" in frame:
+            outside = self.manifest.providers
+            served = frame["pool"].astype(object).fillna(frame["provider"].astype(object))
             for column in ("hardware", "model", "precision"):
                 names = {profile.pool: getattr(profile, column) for profile in profiles}
-                frame[column] = pd.Categorical(frame["pool"].astype(object).map(names))
+                names |= {each.provider: getattr(each, column, None) for each in outside}
+                frame[column] = pd.Categorical(served.map(names))
         return frame
 
     @functools.cached_property

@@ -11,14 +11,24 @@ from inferencesim.documents import document_digest
 from inferencesim.kernel.tables import CANCELLED, COMPLETED, OPEN, REJECTED, TIMED_OUT, VERDICTS
 from inferencesim.ledger.columns import TIME_PARTS
 from inferencesim.ledger.promises import PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN
+from inferencesim.results.break_even import break_evens
 from inferencesim.results.distributions import distribution, gap_distribution, per
-from inferencesim.results.money import accounts, class_cost, people_rows, task_cost, tool_accounts, total_cost
+from inferencesim.results.money import (
+    accounts,
+    class_cost,
+    people_rows,
+    provider_rows,
+    task_cost,
+    tool_accounts,
+    total_cost,
+)
 from inferencesim.results.policies import policies_of
 from inferencesim.results.records import (
     ClassSummary,
     Conservation,
     FleetSummary,
     PoolSummary,
+    ProviderSummary,
     Reason,
     Summary,
     TimeParts,
@@ -58,8 +68,8 @@ def summarise(result: Result) -> Summary:
     tools = tool_accounts(result)
     of_tools = tuple(row for account in tools for row in account.rows(task_classes))
     promising = np.array([promises(each.promise) for each in scenario.workload], dtype=np.bool_)
-    people = people_rows(result)
-    whole = total_cost((*ledger, *of_tools, *people))
+    people, billed = people_rows(result), provider_rows(result)
+    whole = total_cost((*ledger, *billed, *of_tools, *people))
     window = Window(from_s=start.at_s, to_s=stop.at_s, end_s=result.end.at_s)
     caches = any(pool.spec.prefix_cache for pool in result.plan.pools)
     policies = policies_of(result.plan)
@@ -71,7 +81,7 @@ def summarise(result: Result) -> Summary:
                 requests[requests["class_index"] == index],
                 promising,
                 window,
-                class_cost(name, ledger),
+                class_cost(name, ledger, billed),
                 result.gaps[index],
                 caches,
             ),
@@ -97,10 +107,14 @@ def summarise(result: Result) -> Summary:
         ),
         classes=tuple(each_class),
         pools=tuple(_pool(index, account, result) for index, account in enumerate(pools)),
-        tasks=summarise_tasks(result, window, [task_cost(name, ledger, of_tools, people) for name in task_classes]),
+        providers=tuple(_provider(index, result) for index in range(len(result.plan.providers))),
+        break_even=break_evens(result, pools),
+        tasks=summarise_tasks(
+            result, window, [task_cost(name, ledger, billed, of_tools, people) for name in task_classes]
+        ),
         task_conservation=task_conservation(result.tasks, result.end.tasks_begun),
         tools=tuple(summarise_tools(account, of_tools) for account in tools),
-        ledger=(*ledger, *of_tools, *people),
+        ledger=(*ledger, *billed, *of_tools, *people),
         malformed_trace_rows=len(result.malformed),
     )
 
@@ -138,6 +152,7 @@ def _statistics(
     still_open = int((verdict == PROMISE_OPEN).sum())
     finished = (requests["outcome"] == COMPLETED) & (left_s >= window.from_s) & (left_s < window.to_s)
     completed_in_window = int(finished.sum())
+    outside = bool((requests["provider"][finished] >= 0).any())
     reasons = np.bincount(of["reason"][outcome == REJECTED], minlength=len(VERDICTS))
     return {
         "arrived": of.size,
@@ -165,10 +180,11 @@ def _statistics(
         "output_tokens_per_s": float(requests["generated_tokens"][finished].sum(dtype=np.int64)) / window.length_s,
         "preemptions": int(of["preemptions"].sum(dtype=np.int64)),
         "cost_usd": cost.cost_usd,
+        "provider_usd": cost.provider_usd,
         "cost_per_completed_request_usd": per(cost.cost_usd, completed_in_window),
         "energy_j": cost.energy_j,
         "site_energy_j": cost.site_energy_j,
-        "energy_per_completed_request_j": per(cost.energy_j, completed_in_window),
+        "energy_per_completed_request_j": None if outside else per(cost.energy_j, completed_in_window),
         "carbon_g": cost.carbon_g,
         "rejections": tuple(
             Reason(reason=VERDICTS[code], requests=int(reasons[code]))
@@ -271,6 +287,33 @@ def _pool(index: int, account: PoolAccount, result: Result) -> PoolSummary:
         energy_j=joules,
         site_energy_j=joules * pool.pue,
         carbon_g=account.carbon_g(joules),
+    )
+
+
+def _provider(index: int, result: Result) -> ProviderSummary:
+    provider, (start, stop), (earlier, later) = result.plan.providers[index], result.window, result.bills
+    sent = result.requests[result.requests["provider"] == index]
+
+    def billed(what: str) -> int:
+        return int((getattr(later, what) - getattr(earlier, what))[index].sum())
+
+    cost = float((later.usd - earlier.usd)[index].sum())
+    prompt, output = billed("prompt_tokens"), billed("output_tokens")
+    return ProviderSummary(
+        name=provider.name,
+        offer=None if provider.offer is None else provider.offer.id,
+        model=provider.model.id,
+        precision=provider.spec.precision,
+        site=provider.site.id,
+        tier=provider.spec.tier,
+        arrived=int(_within(sent["arrived_s"], start, stop).sum()),
+        completed=int((_within(sent["left_s"], start, stop) & (sent["outcome"] == COMPLETED)).sum()),
+        rate_limited=int(stop.rate_limited[index] - start.rate_limited[index]),
+        prompt_tokens=prompt,
+        cached_tokens=billed("cached_tokens"),
+        output_tokens=output,
+        cost_usd=cost,
+        usd_per_million_tokens=per(cost * 1e6, prompt + output),
     )
 
 

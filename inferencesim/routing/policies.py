@@ -20,6 +20,9 @@ from inferencesim.routing.scoring import INFEASIBLE, highest, inside
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Floats, Integers
 
+#: What is added to the score of an outside provider that is to be used only where no pool keeps the promise.
+OVERFLOW = -1e5
+
 
 @compiled
 def _eligible(candidates: Candidates, rank: int, count: int) -> int:
@@ -197,8 +200,10 @@ def predicted_latency(
 
 @policy(
     "cheapest_feasible",
-    "lowest marginal cost among those predicted to keep the promise with a margin; else the least bad miss",
+    "lowest marginal cost among those predicted to keep the promise with a margin; else the least bad miss; "
+    "providers: 1 like any other, 2 where no pool keeps the promise (overflow), 0 where no pool is eligible",
     margin=0.5,
+    providers=1.0,
 )
 def cheapest_feasible(
     request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
@@ -206,13 +211,29 @@ def cheapest_feasible(
     """Choose the cheapest candidate whose predictions stay below `margin` × promise.
 
     The score is −USD; where the promise would be missed it is INFEASIBLE − the
-    ratio of prediction to promise.
+    ratio of prediction to promise. With `providers` 2 an outside provider that
+    keeps the promise stands between the two, at OVERFLOW − USD; with 0 none is
+    looked at while a pool is eligible.
     """
+    without = parameters[1] <= 0.0 and _is_pool_eligible(candidates)
     for i in range(scores.size):
+        if candidates.traits[i]["outside"] and without:
+            continue
         predicted = predict(request, candidates, i)
         ratio = promise_ratio(request, predicted)
         scores[i] = -predicted.cost_usd if ratio <= parameters[0] else INFEASIBLE - ratio
+        if candidates.traits[i]["outside"] and parameters[1] >= 2.0 and ratio <= parameters[0]:
+            scores[i] += OVERFLOW
     return highest(candidates, scores)
+
+
+@compiled
+def _is_pool_eligible(candidates: Candidates) -> bool:
+    """Tell whether a candidate that is no outside provider is eligible."""
+    pools = 0
+    for i in range(candidates.eligible.size):
+        pools += candidates.eligible[i] * (1 - candidates.traits[i]["outside"])
+    return pools > 0
 
 
 @compiled

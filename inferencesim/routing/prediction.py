@@ -41,8 +41,15 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     prefill that keeps such a batch full, over the tokens which drafts (at the
     pool's acceptance) let expect of a step. The marginal cost is its share of the
     replica's time: its own prefill, and one seat of each decode step.
+
+    Of an outside provider the means of its latencies are predicted, which do not
+    depend on its load, and the price of its tokens, nothing found in its cache.
     """
     load, traits = candidates.load, candidates.traits
+    if traits[i]["outside"]:
+        usd = request.prompt_tokens * traits[i]["usd_per_prompt_token"]
+        usd += request.expected_output_tokens * traits[i]["usd_per_output_token"]
+        return Prediction(traits[i]["ttft_s"], traits[i]["tpot_s"], usd)
     model = latency_of(candidates.latency, traits[i]["deployment"])
     replicas = float(traits[i]["replicas"])
     running = load[i]["running"] / replicas

@@ -1,4 +1,4 @@
-"""Distributions of lengths: of tokens, and of times."""
+"""Distributions of lengths: of tokens, of times, and of rates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeAlias, T
 
 from pydantic import Field, Tag, model_validator
 
-from inferencesim.scenario.base import Fraction, Part, Time, Tokens
+from inferencesim.scenario.base import Fraction, Part, Rate, Time, Tokens
 from inferencesim.scenario.unions import named, refuse, tag
 
 #: Standard normal quantile at 95 %, which turns median and p95 of a lognormal into its sigma.
@@ -116,12 +116,13 @@ class RegisteredDistribution(Part):
 _DISTRIBUTIONS = ("fixed", "uniform", "lognormal", "histogram")
 
 Lengths: TypeAlias = Fixed[float] | Uniform[float] | Lognormal[float] | Histogram[float] | RegisteredDistribution
-"""Any length distribution, of tokens (in tokens) or of times (in seconds)."""
+"""Any length distribution, of tokens (in tokens), of times (in seconds) or of rates (per second)."""
 
 if TYPE_CHECKING:
     TokenLengths: TypeAlias = Lengths
     ShareLengths: TypeAlias = Lengths
     TimeLengths: TypeAlias = Lengths
+    RateLengths: TypeAlias = Lengths
 else:
 
     def _lengths(quantity: Any) -> Any:
@@ -139,3 +140,4 @@ else:
     TokenLengths = _lengths(Tokens)
     ShareLengths = _lengths(Fraction)
     TimeLengths = _lengths(Time)
+    RateLengths = _lengths(Rate)

@@ -11,6 +11,7 @@ from inferencesim.scenario.arrivals import ByTasks
 from inferencesim.scenario.base import Part, PositiveTime, SampledShare, Time
 from inferencesim.scenario.economics import Economics
 from inferencesim.scenario.fleet import Pool
+from inferencesim.scenario.providers import Provider
 from inferencesim.scenario.routing import Routing
 from inferencesim.scenario.tasks import Call, TaskClass, Tool, Tools, walk
 from inferencesim.scenario.unions import refuse
@@ -79,6 +80,7 @@ class Scenario(Part):
     warm_up: Time = 0.0
     drain: Time = 600.0
     pools: Annotated[list[Pool], Field(min_length=1)]
+    providers: list[Provider] = Field(default_factory=list)
     workload: list[WorkloadClass] = Field(default_factory=list)
     tasks: list[TaskClass] = Field(default_factory=list)
     tools: list[Tools] = Field(default_factory=list)
@@ -97,11 +99,12 @@ class Scenario(Part):
             raise ValueError(msg)
         pools, workload = [pool.name for pool in self.pools], [each.name for each in self.workload]
         tasks, tools = [each.name for each in self.tasks], [each.name for each in self.tools]
+        providers = [each.name for each in self.providers]
         for kind, names in (
-            ("pools", pools),
+            ("pools and providers", pools + providers),
             ("workload", workload),
             ("workload and tasks", workload + tasks),
-            ("pools and tools", pools + tools),
+            ("pools, providers and tools", pools + providers + tools),
         ):
             doubled = sorted({name for name in names if names.count(name) > 1})
             if doubled:

@@ -249,6 +249,8 @@ class WorkloadClass(Part):
     acceptance : float or None
         Probability that a drafted token is accepted under speculative decoding, given that those before it were;
         None is the pool's.
+    providers : str
+        ``refused`` keeps its requests from outside providers.
     priority : int
         The lower, the sooner, where batching orders by it.
     retry : Retry or None
@@ -282,6 +284,7 @@ class WorkloadClass(Part):
     models: Annotated[tuple[str, ...], Field(min_length=1)]
     precision: Literal["fp4", "int4", "fp8", "int8", "bf16"] | None = None
     residency: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    providers: Literal["allowed", "refused"] = "allowed"
     tags: Tags = Tags()
     priority: Annotated[int, Field(gt=-(2**31), lt=2**31)] = 0
     promise: Promise = Promise()

@@ -34,6 +34,7 @@ from inferencesim.kernel.play import (
 from inferencesim.kernel.sample import are_kept
 from inferencesim.kernel.tables import OPEN, REQUEST
 from inferencesim.kernel.views import inside_pool
+from inferencesim.ledger.bills import Bills
 from inferencesim.ledger.charges import Charges
 from inferencesim.ledger.columns import Columns
 from inferencesim.ledger.tables import decision_table, request_table
@@ -85,6 +86,8 @@ class Result:
         What each class had been charged at start and end of the window.
     tasks : TaskLedger
         Every task, what became of it, and what it cost.
+    bills : tuple of Bills
+        What providers had billed then.
     gaps : ndarray of float64, shape (classes, bins)
         Gaps between tokens of the window, in the bins of :mod:`inferencesim.kernel.gaps`.
     samples : Samples
@@ -109,6 +112,7 @@ class Result:
     window: tuple[Mark, Mark]
     charges: tuple[Charges, Charges]
     tasks: TaskLedger
+    bills: tuple[Bills, Bills]
     gaps: np.ndarray
     samples: Samples
     end: Mark
@@ -164,9 +168,10 @@ class Simulation:
         self._tally = Tally()
         self._tasks = task_ledger(plan, self.gateway.graphs, graphs.labels)
         self._charged = Charges(len(self.book.pools), len(self.book.classes), len(task_classes(scenario)))
+        self._billed = Bills(self.book.providers, len(self.book.classes), len(task_classes(scenario)))
         self._series: list[Mark] = []
         self._window_start = self._mark_now(0.0)
-        self._charged_before = self._charges(0.0)
+        self._charged_before, self._billed_before = self._accounts(0.0)
         self._gaps_before = self.fleet.gaps.copy()
         self._samples = Samples(len(plan.pools))
         self._reached_s = -1.0
@@ -195,7 +200,7 @@ class Simulation:
         env.process(self._sample(horizon))
         self._run_until(horizon)
         window = (self._window_start, self._mark_now(horizon))
-        charges = (self._charged_before, self._charges(horizon))
+        charged, billed = self._accounts(horizon)
         gaps = self.fleet.gaps - self._gaps_before
         last = horizon + scenario.drain
         if self._is_busy:
@@ -209,7 +214,8 @@ class Simulation:
             book=self.book,
             requests=self._tally.rows(),
             window=window,
-            charges=charges,
+            charges=(self._charged_before, charged),
+            bills=(self._billed_before, billed),
             tasks=self._tasks,
             gaps=gaps,
             samples=self._samples,
@@ -279,7 +285,7 @@ class Simulation:
             self._predictions.choose(request, pools, predictions, self._predictions.parameters, gateway.memory[0])
         pool = self._choose(self._placement, request, pools, scores, gateway.memory[0])
         place = 0
-        if fleet.pools[pool]["replicas"] > 1:
+        if pool < fleet.pools.size and fleet.pools[pool]["replicas"] > 1:
             candidates = jit.plain(replica_candidates)(fleet, gateway, pool)
             scratch = gateway.replica_scores[: candidates.eligible.size]
             place = self._choose(
@@ -345,6 +351,7 @@ class Simulation:
         requests = self._columns(records)
         verdicts = self._tally.add(requests, self.book, end_s)
         self._charged.add(requests)
+        self._billed.add(requests)
         self._tasks.charge(requests, self.book)
         recording = self.plan.scenario.recording
         if recording.evidence == "off":
@@ -387,13 +394,15 @@ class Simulation:
         still_inside(self.fleet, at_s, inside)
         return inside
 
-    def _charges(self, at_s: float) -> Charges:
-        """Return what each class has been charged up to `at_s`."""
-        charges = self._charged.copy()
+    def _accounts(self, at_s: float) -> tuple[Charges, Bills]:
+        """Return what each class has been charged, and providers have billed, up to `at_s`."""
+        charges, bills = self._charged.copy(), self._billed.copy()
         left = self.fleet.done[: int(self.fleet.clock["done_count"][0])]
         for records in (left, as_records(self._inside(at_s))):
-            charges.add(self._columns(records))
-        return charges
+            requests = self._columns(records)
+            charges.add(requests)
+            bills.add(requests)
+        return charges, bills
 
     def _book_open(self, end_s: float) -> Unfinished | None:
         """Book the requests and tasks still inside when the simulation stops; return what is left to do of requests."""
@@ -412,7 +421,7 @@ class Simulation:
         """Take the counters at the start of the measurement window."""
         yield self.env.timeout(moment)
         self._window_start = self._mark_now(moment)
-        self._charged_before = self._charges(moment)
+        self._charged_before, self._billed_before = self._accounts(moment)
         self._gaps_before = self.fleet.gaps.copy()
 
     def _sample(self, horizon: float) -> simpy.events.ProcessGenerator:

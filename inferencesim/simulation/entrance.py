@@ -15,7 +15,7 @@ from inferencesim.simulation.clients import new_clients
 from inferencesim.simulation.schedulers import schedulers_of
 from inferencesim.simulation.state import CHUNK_ROWS
 from inferencesim.simulation.tasks import kernel_graphs
-from inferencesim.simulation.traits import pool_traits
+from inferencesim.simulation.traits import placement_traits
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Records
@@ -36,7 +36,9 @@ def new_gateway(
     """Lay out the way in: load, classes, policies' memory and the record of decisions."""
     scenario = plan.scenario
     pools, replicas = len(plan.pools), plan.replicas
-    of_pools = pool_traits(plan, means)
+    candidates = len(plan.candidates)
+    traits = placement_traits(plan, means)
+    of_pools = traits[:pools]
     replica_traits = np.repeat(of_pools, of_pools["replicas"])
     replica_traits["identity"] = pools + np.arange(replicas)
     replica_traits["target_rate"] /= replica_traits["replicas"]
@@ -55,20 +57,20 @@ def new_gateway(
         verdicts=plan.verdicts,
         rows=plan.rows,
         schedulers=schedulers_of(plan),
-        pool_traits=of_pools,
+        pool_traits=traits,
         replica_traits=replica_traits,
-        pool_cached=np.zeros(pools, CACHED),
+        pool_cached=np.zeros(candidates, CACHED),
         replica_cached=np.zeros(replicas, CACHED),
-        pool_eligible=np.zeros(pools, np.uint8),
+        pool_eligible=np.zeros(candidates, np.uint8),
         replica_eligible=np.ones(replicas, np.uint8),
         placement_parameters=placement.parameters,
         balancing_parameters=balancing.parameters,
         memory=np.zeros((pools + 1, MEMORY_SIZE), np.int64),
         replica_scores=np.full(replicas, np.nan),
         decisions=np.zeros(rows, DECISION),
-        decision_verdicts=np.zeros((rows, pools), np.uint8),
-        decision_scores=np.full((rows, pools), np.nan),
-        decision_predictions=np.full((predicted, len(PREDICTED) * pools), np.nan),
+        decision_verdicts=np.zeros((rows, candidates), np.uint8),
+        decision_scores=np.full((rows, candidates), np.nan),
+        decision_predictions=np.full((predicted, len(PREDICTED) * candidates), np.nan),
         reads_caches=np.array([placement.reads_caches, balancing.reads_caches], np.int64),
         seed=scenario.seed & 0x7FFFFFFF,
         kept_below=kept_below(recording.kept_share),

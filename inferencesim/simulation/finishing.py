@@ -9,6 +9,8 @@ over the replicas that run any, and the tokens they hold in KV (half of what the
   its tokens are made in the present batch; those who run now are in one that shrinks as one after the other ends;
 - and the time costs what a replica costs, power at its mean included where it is paid apart.
 
+What an outside provider has yet to make costs its price; of answers that are paid for as a whole, the prompt too.
+
 Prompts that a cache will be found to hold, KV that is yet to be lost to others, and media that an encoder has yet to
 read are not foreseen.
 """
@@ -16,7 +18,7 @@ read are not foreseen.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,6 +66,7 @@ def unfinished(fleet: Fleet, gateway: Gateway, inside: Records) -> Unfinished:
         REQUEST of all that are inside, with what they did so far booked.
     """
     classes, traits = fleet.classes.size, gateway.pool_traits
+    outside, inside = inside[inside["provider"] >= 0], inside[inside["provider"] < 0]
     of_class, pool = inside["class_index"], inside["pool"]
     here = fleet.replicas["pool"][inside["at"]]
     prompt = np.maximum(inside["target"] - inside["progress"], 0)
@@ -82,16 +85,28 @@ def unfinished(fleet: Fleet, gateway: Gateway, inside: Records) -> Unfinished:
         decode_s[unsaid] = batch.output_s(unsaid, further)
     usd = prefill_s * traits["usd_per_s"][here] + decode_s * traits["usd_per_s"][pool]
 
-    def by_class(values: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.asarray(np.bincount(of_class, values, classes), np.float64)
+    unheard, unmade = _left_outside(outside)
+    at = traits[fleet.pools.size + outside["provider"]]
+    # Whose tokens take no time comes as a whole, and is not paid for until then.
+    billed = unheard * (outside["token_s"] == 0.0) * at["usd_per_prompt_token"] + unmade * at["usd_per_output_token"]
+
+    def by_class(values: NDArray[Any], of_providers: NDArray[Any]) -> NDArray[np.float64]:
+        sums = np.bincount(of_class, values, classes) + np.bincount(outside["class_index"], of_providers, classes)
+        return np.asarray(sums, np.float64)
 
     return Unfinished(
-        requests=np.bincount(of_class, minlength=classes),
-        prompt_tokens=by_class(prompt).astype(np.int64),
-        output_tokens=by_class(output).astype(np.int64),
-        replica_s=by_class(prefill_s + decode_s),
-        usd=by_class(usd),
+        requests=by_class(np.ones(inside.size), np.ones(outside.size)).astype(np.int64),
+        prompt_tokens=by_class(prompt, unheard).astype(np.int64),
+        output_tokens=by_class(output, unmade).astype(np.int64),
+        replica_s=by_class(prefill_s + decode_s, np.zeros(outside.size)),
+        usd=by_class(usd, billed),
     )
+
+
+def _left_outside(outside: Records) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the tokens that providers have yet to read, as far as one can tell, and to make."""
+    made = outside["generated_tokens"]
+    return np.where(made == 0, outside["prompt_tokens"], 0), outside["output_tokens"] - made
 
 
 class _Batch:

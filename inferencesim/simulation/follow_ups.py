@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferencesim.kernel.graph_tables import CURVE, FOLLOW_UP
+from inferencesim.kernel.tables import ELIGIBLE
 from inferencesim.models.quality import default_curve, in_precision
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from inferencesim.kernel.tables import Records
+    from inferencesim.models.spec import ModelSpec
     from inferencesim.scenario.answers import Curve
+    from inferencesim.scenario.fleet import PrecisionName
     from inferencesim.scenario.workload import WorkloadClass
     from inferencesim.simulation.plan import Plan
+    from inferencesim.simulation.providers import ProviderPlan
 
 
 def ladder(plan: Plan, index: int) -> list[str]:
-    """Return those of a class's models that some pool it may use serves, in the order of its list."""
+    """Return those of a class's models that some pool or provider it may use serves, in the order of its list."""
     served = {plan.deployments[row].model.id for row in plan.rows[index].tolist() if row >= 0}
+    served |= {provider.model.id for _, provider in _providers(plan, index)}
     return [name for name in plan.scenario.workload[index].accepted_models if name in served]
 
 
@@ -45,23 +52,39 @@ def follow_ups(plan: Plan) -> Records:
 
 
 def curves(plan: Plan) -> Records:
-    """Return the CURVE of every class and pool; level −1 where a pool does not serve the class."""
-    table = np.zeros(plan.rows.shape, CURVE)
+    """Return the CURVE of every class and candidate; level −1 of one that does not serve the class.
+
+    A provider of unknown precision is taken to run in full precision.
+    """
+    table = np.zeros(plan.verdicts.shape, CURVE)
     table["level"] = -1
     for index, each in enumerate(plan.scenario.workload):
         levels = ladder(plan, index)
         for column, row in enumerate(plan.rows[index].tolist()):
             if row < 0:
                 continue
-            deployment, entry = plan.deployments[row], table[index, column]
-            entry["level"] = levels.index(deployment.model.id)
-            curve = in_precision(_curve(each, plan, row), deployment.precision.weights)
-            entry["ability"], entry["slope"], entry["ceiling"] = curve.ability, curve.slope, curve.ceiling
+            deployment = plan.deployments[row]
+            _enter(table[index, column], each, deployment.model, deployment.precision.weights, levels)
+        for column, provider in _providers(plan, index):
+            _enter(table[index, column], each, provider.model, provider.spec.precision or "bf16", levels)
     return table
 
 
-def _curve(each: WorkloadClass, plan: Plan, row: int) -> Curve:
-    """Return a class's curve of a deployed model, in full precision."""
-    model = plan.deployments[row].model
+def _providers(plan: Plan, index: int) -> Iterator[tuple[int, ProviderPlan]]:
+    """Yield the providers a class may use, each with its column among the candidates."""
+    for column, provider in enumerate(plan.providers, len(plan.pools)):
+        if plan.verdicts[index, column] == ELIGIBLE:
+            yield column, provider
+
+
+def _enter(entry: Records, each: WorkloadClass, model: ModelSpec, precision: PrecisionName, levels: list[str]) -> None:
+    """Fill in the CURVE of a class's answers by one model, in a precision."""
+    entry["level"] = levels.index(model.id)
+    curve = in_precision(_curve(each, model), precision)
+    entry["ability"], entry["slope"], entry["ceiling"] = curve.ability, curve.slope, curve.ceiling
+
+
+def _curve(each: WorkloadClass, model: ModelSpec) -> Curve:
+    """Return a class's curve of a model, in full precision."""
     stated = {} if each.answers is None else each.answers.curves
     return stated[model.id] if model.id in stated else default_curve(model)

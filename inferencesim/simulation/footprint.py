@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inferencesim.simulation.traits import pool_traits, reference_pools
+from inferencesim.simulation.traits import placement_traits, reference_pools
 
 if TYPE_CHECKING:
     from inferencesim.simulation.plan import Plan
@@ -36,7 +36,7 @@ class Footprint:
 
 def footprints(plan: Plan, means: ClassMeans) -> tuple[Footprint, ...]:
     """Return the footprint of each class of a scenario."""
-    pools = reference_pools(plan, pool_traits(plan, means))
+    pools = reference_pools(plan, placement_traits(plan, means))
     return tuple(_footprint(plan, means, index, int(pool)) for index, pool in enumerate(pools))
 
 

@@ -49,6 +49,8 @@ class Mark:
         The same of the tools that have ended, by who used them.
     people_usd : ndarray of float64, shape (classes of tasks,)
         Paid to people since the start.
+    rate_limited : ndarray of int64, shape (providers,)
+        Requests that a provider's limits ruled it out for, since the start.
     """
 
     at_s: float
@@ -71,6 +73,7 @@ class Mark:
     core_s: np.ndarray
     tool_use: np.ndarray
     people_usd: np.ndarray
+    rate_limited: np.ndarray
 
 
 class Samples:
@@ -101,7 +104,8 @@ def take_mark(fleet: Fleet, graphs: Graphs, at_s: float) -> Mark:
         return np.add.reduceat(values, pools["first_replica"])
 
     # Of each replica the cache of its device comes first, then those of its tiers.
-    idle = fleet.caches.caches["idle"][:: 1 + fleet.tiers.shape[1]]
+    stride = 1 + fleet.tiers.shape[1]
+    idle = fleet.caches.caches["idle"][: stride * replicas.size : stride]
     return Mark(
         at_s=at_s,
         busy_s=np.array(busy_s),
@@ -117,13 +121,14 @@ def take_mark(fleet: Fleet, graphs: Graphs, at_s: float) -> Mark:
         counts=by_pool(counts),
         counted_s=by_pool(seconds),
         waiting=fleet.pools["queued"].copy(),
-        running=fleet.live_pools["running"].copy(),
-        kv_usage=fleet.live_pools["kv_usage"].copy(),
+        running=fleet.live_pools["running"][: pools.size].copy(),
+        kv_usage=fleet.live_pools["kv_usage"][: pools.size].copy(),
         cached_share=by_pool(idle) / pools["capacity"],
         tasks_begun=int(fleet.clock["next_task"][0]),
         core_s=graphs.tools["core_s"] + graphs.tools["busy"] * (at_s - graphs.tools["since_s"]),
         tool_use=graphs.tool_use.copy(),
         people_usd=graphs.people_usd.copy(),
+        rate_limited=fleet.providers["rate_limited"].copy(),
     )
 
 

@@ -30,6 +30,7 @@ from inferencesim.models.catalog import load_model
 from inferencesim.routing.policy import find
 from inferencesim.scenario.arrivals import TraceArrivals
 from inferencesim.scenario.workload import CAPABILITY, PRECISION_ORDER
+from inferencesim.simulation.providers import ProviderPlan, plan_provider, provider_verdict
 from inferencesim.simulation.tasks import plan_tools
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ class Plan:
     ----------
     scenario : Scenario
     pools : tuple of PoolPlan
-    verdicts : ndarray of int64, shape (classes, pools)
+    providers : tuple of ProviderPlan
+    verdicts : ndarray of int64, shape (classes, pools + providers)
         Filters settled once: codes of :data:`inferencesim.kernel.tables.VERDICTS`.
     rows : ndarray of int64, shape (classes, pools)
         Which deployment of a pool serves a class, counted over the variants of all pools; −1: none.
@@ -122,9 +124,15 @@ class Plan:
 
     scenario: Scenario
     pools: tuple[PoolPlan, ...]
+    providers: tuple[ProviderPlan, ...]
     verdicts: NDArray[np.int64]
     rows: NDArray[np.int64]
     tools: tuple[ToolsPlan, ...] = ()
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Names of what a request can be placed in: pools, then providers."""
+        return (*(pool.name for pool in self.pools), *(provider.name for provider in self.providers))
 
     @property
     def replicas(self) -> int:
@@ -155,9 +163,9 @@ def make_plan(scenario: Scenario) -> Plan:
     InputError
         For the first name that does not exist or model that does not fit.
     """
-    pools = plan_pools(scenario)
+    pools, providers = plan_pools(scenario), plan_providers(scenario)
     for index, each in enumerate(scenario.workload):
-        _check_class(each, pools, f"workload[{index}]")
+        _check_class(each, pools, providers, f"workload[{index}]")
     for level, choice in (
         ("placement", scenario.routing.placement),
         ("balancing", scenario.routing.balancing),
@@ -166,7 +174,7 @@ def make_plan(scenario: Scenario) -> Plan:
     for index, pool in enumerate(pools):
         _check_batching(pool, f"pools[{index}].batching")
         _check_prefill_pool(pool, pools, f"pools[{index}].prefill_in.pool")
-    return settled(scenario, pools)
+    return settled(scenario, pools, providers)
 
 
 def plan_pools(scenario: Scenario) -> tuple[PoolPlan, ...]:
@@ -180,12 +188,24 @@ def plan_pools(scenario: Scenario) -> tuple[PoolPlan, ...]:
     return tuple(_plan_pool(scenario, spec, f"pools[{i}]") for i, spec in enumerate(scenario.pools))
 
 
-def settled(scenario: Scenario, pools: tuple[PoolPlan, ...]) -> Plan:
+def plan_providers(scenario: Scenario) -> tuple[ProviderPlan, ...]:
+    """Resolve the names of a scenario's providers.
+
+    Raises
+    ------
+    InputError
+        For the first name that does not exist, or tier that an offer does not list.
+    """
+    return tuple(plan_provider(spec, f"providers[{i}]") for i, spec in enumerate(scenario.providers))
+
+
+def settled(scenario: Scenario, pools: tuple[PoolPlan, ...], providers: tuple[ProviderPlan, ...]) -> Plan:
     """Return the plan with the constraints settled that depend on class and pool only."""
     named = {pool.name: pool for pool in pools}
     helpers = {pool.spec.prefill_in.pool for pool in pools if pool.spec.prefill_in is not None}
     shape = (len(scenario.workload), len(pools))
     verdicts, rows = np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
+    outside = np.zeros((len(scenario.workload), len(providers)), np.int64)
     for index, each in enumerate(scenario.workload):
         first = 0
         for column, pool in enumerate(pools):
@@ -197,7 +217,8 @@ def settled(scenario: Scenario, pools: tuple[PoolPlan, ...]) -> Plan:
             if code == ELIGIBLE:
                 rows[index, column] = first + _chosen(each, pool)
             first += len(pool.variants)
-    return Plan(scenario, pools, verdicts, rows, plan_tools(scenario))
+        outside[index] = [provider_verdict(each, provider) for provider in providers]
+    return Plan(scenario, pools, providers, np.hstack([verdicts, outside]), rows, plan_tools(scenario))
 
 
 def _check_batching(pool: PoolPlan, where: str) -> None:
@@ -258,16 +279,19 @@ def _plan_pool(scenario: Scenario, spec: Pool, where: str) -> PoolPlan:
     )
 
 
-def _check_class(each: WorkloadClass, pools: tuple[PoolPlan, ...], where: str) -> None:
+def _check_class(
+    each: WorkloadClass, pools: tuple[PoolPlan, ...], providers: tuple[ProviderPlan, ...], where: str
+) -> None:
     served = {deployment.model.id for pool in pools for deployment in pool.variants}
+    served |= {provider.model.id for provider in providers}
     for index, name in enumerate(each.models):
         if name not in served:
             load_model(name, f"{where}.models[{index}]")
     if not served.intersection(each.accepted_models):
         raise InputError(
             f"{where}.models",
-            f"no pool serves {' or '.join(each.accepted_models)}",
-            f"Pools serve: {', '.join(sorted(served))}.",
+            f"{'nobody' if providers else 'no pool'} serves {' or '.join(each.accepted_models)}",
+            f"{'Pools and providers' if providers else 'Pools'} serve: {', '.join(sorted(served))}.",
         )
     zones = {load_site(name, where).zone for name in site_names()}
     for index, zone in enumerate(each.residency or ()):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferencesim.deployment.latency import latency_models
-from inferencesim.ledger.book import Book, Promises
+from inferencesim.ledger.book import Book, Promises, TokenPrices
 from inferencesim.ledger.tasks import TaskLedger, TaskNames
 from inferencesim.routing.policy import bind
 from inferencesim.simulation.traits import reference_pools
@@ -55,6 +55,13 @@ def make_book(plan: Plan, traits: Records) -> Book:
     return Book(
         classes=tuple(each.name for each in plan.scenario.workload),
         pools=tuple(pool.name for pool in plan.pools),
+        providers=TokenPrices(
+            names=tuple(each.name for each in plan.providers),
+            prompt=np.array([each.usd_per_prompt_token for each in plan.providers]),
+            cached=np.array([each.usd_per_cached_token for each in plan.providers]),
+            output=np.array([each.usd_per_output_token for each in plan.providers]),
+            whole=np.array([each.answers_whole for each in plan.providers], dtype=np.bool_),
+        ),
         pool_of=np.repeat(np.arange(len(plan.pools)), [pool.replicas for pool in plan.pools]),
         promises=Promises(
             limits([each.ttft for each in promises]),

@@ -34,9 +34,10 @@ from inferencesim.kernel.tables import (
 from inferencesim.ledger.columns import fill
 from inferencesim.scenario.workload import SENSITIVITIES
 from inferencesim.simulation.clients import first_asks
+from inferencesim.simulation.providers import prompt_cache_blocks, provider_draws, provider_table
 from inferencesim.simulation.schedulers import functions_of
 from inferencesim.simulation.tasks import most_at_once
-from inferencesim.simulation.traits import pool_traits, reference_pools
+from inferencesim.simulation.traits import placement_traits, reference_pools
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +73,8 @@ def new_fleet(plan: Plan, load: Requests, graphs: Graphs, means: ClassMeans, *, 
     widest = max(pool.spec.batching.max_sequences for pool in plan.pools)
     largest_block = max(pool.spec.batching.block_size for pool in plan.pools)
     variants, tiers = _variants(plan)
-    classes = _classes(plan, load, means)
+    traits = placement_traits(plan, means)
+    classes = _classes(plan, load, means, traits)
     tenants = int(classes["tenant"].max(initial=0)) + 1
     clock = np.zeros(1, CLOCK)
     clock["snapshot_interval_s"] = plan.scenario.routing.snapshot_age
@@ -87,7 +89,7 @@ def new_fleet(plan: Plan, load: Requests, graphs: Graphs, means: ClassMeans, *, 
     replica_table["row"] = first_rows[replica_table["pool"]]
     lanes = np.zeros((replicas, tenants if pool_table["fair"].any() else 1), LANE)
     lanes["head"] = lanes["tail"] = -1
-    live, live_pools = np.zeros(replicas, LOAD), np.zeros(pools, LOAD)
+    live, live_pools = np.zeros(replicas, LOAD), np.zeros(len(plan.candidates), LOAD)
     aged = plan.scenario.routing.snapshot_age > 0.0
     # Records are written whole: nothing reads what was there before.
     done = np.empty(done_rows + widest + 1 + int(clock["most_at_once"][0]), RECORD)
@@ -97,6 +99,8 @@ def new_fleet(plan: Plan, load: Requests, graphs: Graphs, means: ClassMeans, *, 
         slot_words=np.zeros((0, 0), np.int64),
         replicas=replica_table,
         pools=pool_table,
+        providers=provider_table(traits[pools:], plan.providers),
+        provider_draws=provider_draws(plan.providers),
         classes=classes,
         variants=variants,
         tiers=tiers,
@@ -180,7 +184,7 @@ def _variants(plan: Plan) -> tuple[Records, Records]:
 
 
 def _caches(plan: Plan, most_tiers: int) -> Caches:
-    """Return the prefix caches: a replica's device, then its tiers; those that are not used hold nothing."""
+    """Return the prefix caches: a replica's device, then its tiers; then providers'; those not used hold nothing."""
     capacities = []
     for index, pool in enumerate(plan.pools):
         blocks = [0] * (1 + most_tiers)
@@ -196,6 +200,7 @@ def _caches(plan: Plan, most_tiers: int) -> Caches:
                     "Give it more capacity, or leave it out.",
                 )
         capacities += blocks * pool.replicas
+    capacities += [prompt_cache_blocks(provider) for provider in plan.providers]
     if sum(capacities) > _MOST_CACHED_BLOCKS:
         raise InputError(
             "pools",
@@ -212,10 +217,10 @@ def _longest_prompt(plan: Plan) -> int:
     )
 
 
-def _classes(plan: Plan, load: Requests, means: ClassMeans) -> Records:
+def _classes(plan: Plan, load: Requests, means: ClassMeans, traits: Records) -> Records:
     """Return what the kernel knows of the classes."""
     classes = np.zeros(len(plan.scenario.workload), CLASS)
-    reference = reference_pools(plan, pool_traits(plan, means))
+    reference = reference_pools(plan, traits)
     tenants = sorted({each.tags.tenant or each.name for each in plan.scenario.workload})
     for index, each in enumerate(plan.scenario.workload):
         promise = each.promise

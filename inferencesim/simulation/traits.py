@@ -12,6 +12,7 @@ from inferencesim.kernel.graph_tables import CALL
 from inferencesim.kernel.tables import ELIGIBLE
 from inferencesim.kernel.views import TRAITS
 from inferencesim.scenario.arrivals import Closed
+from inferencesim.simulation.providers import fill_traits
 from inferencesim.workload.closed import mean_lengths
 from inferencesim.workload.lengths import mean
 
@@ -64,21 +65,17 @@ def reference_pools(plan: Plan, traits: Records) -> NDArray[np.int64]:
     """Return each class's fastest eligible pool, where its uncontended runs are imagined; −1 without any."""
     reference = np.full(len(plan.scenario.workload), -1, dtype=np.int64)
     for index in range(reference.size):
-        eligible = np.flatnonzero(plan.verdicts[index] == ELIGIBLE)
+        eligible = np.flatnonzero(plan.verdicts[index, : len(plan.pools)] == ELIGIBLE)
         if eligible.size:
             reference[index] = eligible[np.argmax(traits["speed"][eligible])]
     return reference
 
 
-def pool_traits(plan: Plan, means: ClassMeans) -> Records:
-    """Return the TRAITS of all pools, for the mix of requests that each may be given."""
-    traits = np.zeros(len(plan.pools), TRAITS)
+def placement_traits(plan: Plan, means: ClassMeans) -> Records:
+    """Return the TRAITS of all pools, then of all providers, for the mix of requests that each may be given."""
+    traits = np.zeros(len(plan.candidates), TRAITS)
     for index, pool in enumerate(plan.pools):
-        weight = np.where(plan.verdicts[:, index] == ELIGIBLE, means.rate, 0.0)
-        prompt, output = 1024.0, 256.0  # of a pool that serves nobody, which no router will ask for
-        if weight.sum() > 0.0:
-            prompt = float(np.average(means.prompt_tokens, weights=weight))
-            output = max(1.0, float(np.average(means.output_tokens, weights=weight)))
+        prompt, output = _mean_lengths(plan, means, index)
         deployment = pool.deployment
         row = traits[index]
         row["identity"] = index
@@ -93,7 +90,19 @@ def pool_traits(plan: Plan, means: ClassMeans) -> Records:
         row["speed"] = deployment.lone_tokens_per_s(prompt)
         row["usd_per_s"] = pool.usd_per_s
         row["interactive_ttft_s"], row["interactive_tpot_s"] = _interactive_promises(plan, means, index)
+    for index, provider in enumerate(plan.providers, len(plan.pools)):
+        # Replicas are numbered between pools and providers.
+        fill_traits(traits[index], provider, plan.replicas + index, *_mean_lengths(plan, means, index))
     return traits
+
+
+def _mean_lengths(plan: Plan, means: ClassMeans, candidate: int) -> tuple[float, float]:
+    """Return the mean prompt and output of the requests a candidate may be given."""
+    weight = np.where(plan.verdicts[:, candidate] == ELIGIBLE, means.rate, 0.0)
+    if weight.sum() <= 0.0:
+        return 1024.0, 256.0  # of one that serves nobody, which no router will ask for
+    prompt = float(np.average(means.prompt_tokens, weights=weight))
+    return prompt, max(1.0, float(np.average(means.output_tokens, weights=weight)))
 
 
 def _interactive_promises(plan: Plan, means: ClassMeans, pool: int) -> tuple[float, float]:

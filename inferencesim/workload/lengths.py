@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -26,6 +27,9 @@ class LengthDistribution(Protocol):
 
 #: Length distributions of other packages.
 DISTRIBUTIONS: Registry[LengthDistribution] = Registry("length distribution", "inferencesim.length_distributions")
+
+#: Draws from a distribution of another package that stand for it where its quantiles are asked for.
+_SAMPLE = 2**16
 
 
 def sample(spec: Lengths, n: int, generator: np.random.Generator, where: str = "distribution") -> NDArray[np.int64]:
@@ -73,26 +77,68 @@ def _sample(spec: Lengths, n: int, generator: np.random.Generator, where: str) -
     if isinstance(spec, Fixed):
         return np.full(n, float(spec.value))
     if isinstance(spec, Uniform):
-        return spec.low + generator.random(n) * (spec.high - spec.low)
+        return _uniform_at(spec, generator.random(n))
     if isinstance(spec, Lognormal):
-        drawn = np.exp(math.log(spec.median) + spec.log_sigma * generator.standard_normal(n))
-        if spec.min is not None or spec.max is not None:
-            drawn = np.clip(drawn, spec.min, spec.max)
-        return drawn
+        return _lognormal_at(spec, generator.standard_normal(n))
     if isinstance(spec, Histogram):
-        cumulative = np.concatenate(([0.0], np.cumsum(spec.weights)))
-        cumulative /= cumulative[-1]
-        uniform = generator.random(n)
-        # The last bin with weight closes the range, even if later ones weigh nothing.
-        last = int(np.flatnonzero(spec.weights)[-1])
-        bins = np.minimum(np.searchsorted(cumulative, uniform, side="right") - 1, last)
-        if spec.values is not None:
-            return np.asarray(spec.values, dtype=np.float64)[bins]
-        edges = np.asarray(spec.edges, dtype=np.float64)
-        within = (uniform - cumulative[bins]) / (cumulative[bins + 1] - cumulative[bins])
-        return np.asarray(edges[bins] + within * (edges[bins + 1] - edges[bins]))
+        return _histogram_at(spec, generator.random(n))
     entry = DISTRIBUTIONS.get(spec.distribution, where)
     return np.asarray(entry.sample(spec.parameters, n, generator), dtype=np.float64)
+
+
+def quantiles(spec: Lengths, shares: NDArray[np.float64], where: str = "distribution") -> NDArray[np.float64]:
+    """Return the inverse of a distribution's cumulative share, in the unit of `spec`, at `shares` in (0, 1).
+
+    Exact, but for a distribution of another package: there the quantiles of a fixed sample of it.
+
+    Raises
+    ------
+    InputError
+        If no distribution of that name is registered, at `where`.
+    """
+    if isinstance(spec, Fixed):
+        return np.full(shares.size, float(spec.value))
+    if isinstance(spec, Uniform):
+        return _uniform_at(spec, shares)
+    if isinstance(spec, Lognormal):
+        return _lognormal_at(spec, np.array([NormalDist().inv_cdf(share) for share in shares]))
+    if isinstance(spec, Histogram):
+        return _histogram_at(_ascending(spec), shares)
+    drawn = _sample(spec, _SAMPLE, np.random.Generator(np.random.PCG64(0)), where)
+    return np.asarray(np.quantile(drawn, shares), dtype=np.float64)
+
+
+def _uniform_at(spec: Uniform[float], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    return spec.low + shares * (spec.high - spec.low)
+
+
+def _lognormal_at(spec: Lognormal[float], normal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values at standard normal deviates."""
+    values = np.exp(math.log(spec.median) + spec.log_sigma * normal)
+    if spec.min is not None or spec.max is not None:
+        values = np.clip(values, spec.min, spec.max)
+    return values
+
+
+def _ascending(spec: Histogram[float]) -> Histogram[float]:
+    """Return a histogram whose values, if it has any, ascend."""
+    if spec.values is None:
+        return spec
+    values, weights = zip(*sorted(zip(spec.values, spec.weights, strict=True)), strict=True)
+    return spec.model_copy(update={"values": values, "weights": weights})
+
+
+def _histogram_at(spec: Histogram[float], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    cumulative = np.concatenate(([0.0], np.cumsum(spec.weights)))
+    cumulative /= cumulative[-1]
+    # The last bin with weight closes the range, even if later ones weigh nothing.
+    last = int(np.flatnonzero(spec.weights)[-1])
+    bins = np.minimum(np.searchsorted(cumulative, shares, side="right") - 1, last)
+    if spec.values is not None:
+        return np.asarray(spec.values, dtype=np.float64)[bins]
+    edges = np.asarray(spec.edges, dtype=np.float64)
+    within = (shares - cumulative[bins]) / (cumulative[bins + 1] - cumulative[bins])
+    return np.asarray(edges[bins] + within * (edges[bins + 1] - edges[bins]))
 
 
 def mean(spec: Lengths) -> float:

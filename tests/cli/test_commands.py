@@ -55,6 +55,49 @@ def document(result):
     return json.loads(result.stdout)
 
 
+OUTSIDE = {
+    "name": "api",
+    "offer": "openai/gpt-4.1-mini",
+    "model": model(),
+    "limits": {"requests_per_minute": 60},
+}
+
+
+class TestProviders:
+    def test_are_listed_with_date_and_price(self):
+        printed = invoke("providers", "list").stdout
+        assert "openai/gpt-4.1-mini" in printed
+        found = {each["id"]: each for each in document(invoke("providers", "list", "--format", "json"))}
+        assert found["openai/gpt-4.1-mini"]["date"] == "2026-08-21"
+        assert found["openai/gpt-4.1-mini"]["prices"]["standard"]["output"] == pytest.approx(1.6e-6)
+
+    def test_are_shown_with_their_sources(self):
+        printed = invoke("providers", "show", "anthropic/claude-sonnet-5").stdout
+        for word in ("Portkey", "secondary", "assumption", "batch", "introductory"):
+            assert word in printed
+        found = document(invoke("providers", "show", "openai/o3", "--format", "json"))
+        assert [each["tier"] for each in found["tiers"]] == ["standard", "batch", "flex", "priority"]
+
+    def test_a_misspelt_offer_is_named_with_the_nearest(self):
+        assert "Did you mean 'openai/o4-mini'" in invoke("providers", "show", "openai/o4-min", code=2).output
+
+    def test_a_scenario_with_one_is_checked_played_and_shown(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "outside.yaml").write_text(yaml.safe_dump(TREE | {"providers": [OUTSIDE]}))
+        checked = document(invoke("validate", "outside.yaml", "--format", "json"))
+        assert checked["providers"][0]["output"] == pytest.approx(1.6e-6)
+        assert "openai/gpt-4.1-mini" in invoke("validate", "outside.yaml").stdout
+        random = ("--set", "routing.placement=random")
+        dearer = ("--set", "providers.api.tier=priority")
+        shown = invoke("run", "outside.yaml", *random, *dearer, "--out", "run").stdout
+        for word in ("Outside providers", "unknown", "Break-even", "of it to providers"):
+            assert word in shown
+        (api,) = Run.load(tmp_path / "run").summary.providers
+        assert api.tier == "priority"
+        assert api.rate_limited > 0
+        assert invoke("audit", "run").exit_code == 0
+
+
 class TestRun:
     def test_prints_tables_and_says_where_the_run_is(self, tiny, tmp_path):
         result = invoke("run", tiny)

@@ -95,6 +95,25 @@ def scenarios():
         "all features": all_features(),
         "open": open_loop(),
         "predicted": open_loop(placement="predicted_latency", balancing="power_of_two", snapshot_age=0.05),
+        "outside": scenario(
+            [pool(kv_blocks=20)],
+            [
+                work("small", 150.0, MIXED, MIXED, timeout=0.1, shared_prefix={"tokens": 1500}),
+                work("asks", prompt=MIXED, output=MIXED) | {"arrivals": closed(4, 0.01)},
+            ],
+            providers=[
+                {
+                    "name": "api",
+                    "model": model(),
+                    "price": {"input": "$1/Mtok", "output": "$4/Mtok"},
+                    "limits": {"requests_per_minute": 600, "tokens_per_minute": 30_000},
+                    "ttft": {"distribution": "lognormal", "median": 0.05, "p95": 0.2},
+                    "prompt_cache": 10_000,
+                }
+            ],
+            horizon=0.25,
+            recording={"series_interval": 0.05, "predictions": True},
+        ),
         "closed": scenario(
             [pool(kv_blocks=20)],
             [work(prompt=MIXED, output=MIXED) | {"arrivals": closed(4, 0.01)}],

@@ -15,7 +15,7 @@ from inferencesim.errors import InputError
 from inferencesim.results.audit import audit, plan_of
 from inferencesim.results.manifest import make_manifest
 from inferencesim.scenario.loading import load_scenario, scenario_names
-from inferencesim.simulation.plan import plan_pools, settled
+from inferencesim.simulation.plan import plan_pools, plan_providers, settled
 
 COARSE = {"weights": "fp8", "activations": "bf16"}
 
@@ -100,7 +100,7 @@ def test_shipped_scenarios_hold(name, tmp_path):
 @pytest.mark.parametrize("name", scenario_names())
 def test_every_shipped_scenario_can_be_resolved_from_its_manifest(name):
     described = load_scenario(name)
-    plan = settled(described, plan_pools(described))
+    plan = settled(described, plan_pools(described), plan_providers(described))
     again = plan_of(make_manifest(plan))
     assert again.scenario == described
     assert (again.verdicts == plan.verdicts).all()

@@ -50,6 +50,7 @@ def crafted(**said):
         "preempted_s": 0.0,
         "network_s": 0.0,
         "pool": "a",
+        "provider": None,
         "prefill_pool": None,
         "outcome": "completed",
         "reason": None,
@@ -134,6 +135,9 @@ class TestWhereTheTimeWent:
         # Alone, 799 further tokens take 1.2 s or more of these 1.9: that is the request's own doing.
         spent = {"decode_s": 1.9, "waiting_s": 1.0, "queue_time_s": 1.0}
         assert cause(plan, output_tokens=800, e2e_s=3.5, **spent) == ("e2e", "queue")
+
+    def test_what_a_provider_did_with_the_time_nobody_can_tell(self, plan):
+        assert cause(plan, ttft_s=3.0, waiting_s=3.0, pool=None, provider="api") == ("ttft", "provider")
 
     def test_what_is_too_slow_alone_is_the_hardware(self, plan):
         assert cause(plan, **{"class": "hurried"}, queue_time_s=0.9, waiting_s=0.9) == ("ttft", "hardware")

@@ -68,7 +68,8 @@ def request(class_index, pool_index, arrived_s, left_s, busy_s, energy_j, outcom
     row = np.zeros(1, CHARGED)
     row["class_index"], row["pool"], row["outcome"], row["promise"] = class_index, pool_index, outcome, promise
     row["arrived_s"], row["left_s"], row["busy_s"], row["energy_j"] = arrived_s, left_s, busy_s, energy_j
-    row["prompt_tokens"], row["generated_tokens"], row["prefill_pool"], row["owner"] = 100, 10, -1, -1
+    row["prompt_tokens"], row["generated_tokens"] = 100, 10
+    row["provider"] = row["owner"] = row["prefill_pool"] = -1
     for name in ("queue_time_s", "ttft_s", "tpot_s", "e2e_s"):
         row[name] = 0.5
     return row

@@ -94,6 +94,11 @@ def candidates(
             "usd_per_s": deployment.usd_per_s,
             "interactive_ttft_s": INFINITY,
             "interactive_tpot_s": INFINITY,
+            "outside": 0,
+            "ttft_s": 0.0,
+            "tpot_s": 0.0,
+            "usd_per_prompt_token": 0.0,
+            "usd_per_output_token": 0.0,
         }
         for name, value in row.items():
             table[i][name] = traits[name][i] if name in traits else value

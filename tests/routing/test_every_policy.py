@@ -38,7 +38,7 @@ REQUESTS = st.builds(
 
 @st.composite
 def fleets(draw: st.DrawFn) -> Candidates:
-    """One to twenty candidates, at least one of them eligible."""
+    """One to twenty candidates, pools and outside providers, at least one of them eligible."""
     loads = draw(st.lists(LOADS, min_size=1, max_size=20))
     n = len(loads)
     eligible = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
@@ -48,12 +48,18 @@ def fleets(draw: st.DrawFn) -> Candidates:
     cached = draw(st.lists(CACHED, min_size=n, max_size=n))
     deployments = [replica_of(name) for name in hardware]
     interactive = draw(st.lists(PROMISES, min_size=2 * n, max_size=2 * n))
+    outside = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
     return candidates(
         loads,
         deployments,
         eligible=eligible,
         cached=cached,
-        replicas=replicas,
+        replicas=[1 if at else number for at, number in zip(outside, replicas, strict=True)],
+        outside=outside,
+        ttft_s=draw(st.lists(st.floats(0.0, 1000.0), min_size=n, max_size=n)),
+        tpot_s=draw(st.lists(st.floats(0.0, 1.0), min_size=n, max_size=n)),
+        usd_per_prompt_token=draw(st.lists(st.floats(0.0, 1e-4), min_size=n, max_size=n)),
+        usd_per_output_token=draw(st.lists(st.floats(0.0, 1e-4), min_size=n, max_size=n)),
         interactive_ttft_s=interactive[:n],
         interactive_tpot_s=interactive[n:],
     )

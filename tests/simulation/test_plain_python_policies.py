@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle.small import closed, pool, run, scenario, work
+from oracle.small import closed, model, pool, run, scenario, work
 
 from inferencesim.errors import InputError
 from inferencesim.policy import Policy
@@ -39,6 +39,14 @@ def described(**routing):
             work("either", 100.0, MIXED, MIXED, models=["small-model", "windowed-model"]),
             # Clients that are gone before they are served: their timers come due while the policies decide.
             work("agent", prompt=MIXED, output=MIXED, cancellation=GONE) | {"arrivals": closed(5, requests=40)},
+        ],
+        providers=[
+            {
+                "name": "api",
+                "model": model(),
+                "price": {"input": "$1/Mtok", "output": "$4/Mtok"},
+                "limits": {"requests_per_minute": 60},
+            }
         ],
         horizon=1.0,
         routing=routing,
@@ -126,5 +134,5 @@ def test_a_policy_remembers_between_calls(register):
     register("count", count, compiled=False)
     done = run(described(placement="count", balancing="least_outstanding"))
     made = done.frame("decisions")
-    placed = made[made["pool"].notna()]
+    placed = made[made["pool"].notna() | made["provider"].notna()]
     assert placed["score_a"].tolist() == list(range(1, len(placed) + 1))

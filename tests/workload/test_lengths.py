@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from inferencesim.errors import InputError
 from inferencesim.scenario.lengths import TimeLengths, TokenLengths
-from inferencesim.workload.lengths import DISTRIBUTIONS, mean, sample, sample_seconds
+from inferencesim.workload.lengths import DISTRIBUTIONS, mean, quantiles, sample, sample_seconds
 from inferencesim.workload.streams import stream
 
 TOKENS = TypeAdapter(TokenLengths)
@@ -121,3 +121,40 @@ def test_an_unregistered_distribution_is_an_error_at_its_place():
     spec = TOKENS.validate_python({"distribution": "zipf", "parameters": {}})
     with pytest.raises(InputError, match="workload\\[0\\]: unknown length distribution 'zipf'"):
         sample(spec, 1, stream(1), "workload[0]")
+
+
+@given(specs)
+def test_quantiles_ascend_and_have_the_mean(spec):
+    parsed = TIMES.validate_python(spec)
+    values = quantiles(parsed, (np.arange(4096) + 0.5) / 4096)
+    assert (np.diff(values) >= 0).all()
+    # The last quantile stands for a tail without end: up to 2 % of the mean of the widest lognormal.
+    assert values.mean() == pytest.approx(mean(parsed), rel=0.03)
+
+
+def test_quantiles_of_known_distributions():
+    shares = np.array([0.25, 0.5, 0.95])
+    lognormal = TIMES.validate_python({"distribution": "lognormal", "median": 2.0, "p95": 8.0, "max": 7.0})
+    np.testing.assert_allclose(quantiles(lognormal, shares)[1:], [2.0, 7.0])
+    uniform = TIMES.validate_python({"distribution": "uniform", "low": 1.0, "high": 5.0})
+    np.testing.assert_allclose(quantiles(uniform, shares), [2.0, 3.0, 4.8])
+    steps = TIMES.validate_python({"distribution": "histogram", "values": [1.0, 9.0], "weights": [0.5, 0.5]})
+    np.testing.assert_allclose(quantiles(steps, shares), [1.0, 9.0, 9.0])
+
+
+def test_another_package_s_distribution_has_quantiles_by_a_sample_of_it():
+    class Exponential:
+        def sample(self, parameters, n, generator):
+            return generator.exponential(parameters["mean"], n)
+
+        def mean(self, parameters):
+            return parameters["mean"]
+
+    DISTRIBUTIONS.register("exponential of a test")(Exponential())
+    try:
+        parsed = TIMES.validate_python({"distribution": "exponential of a test", "parameters": {"mean": 3.0}})
+        found = quantiles(parsed, np.array([0.5, 0.9]))
+        np.testing.assert_allclose(found, -3.0 * np.log([0.5, 0.1]), rtol=0.03)
+        np.testing.assert_array_equal(found, quantiles(parsed, np.array([0.5, 0.9])))
+    finally:
+        del DISTRIBUTIONS._entries["exponential of a test"]
