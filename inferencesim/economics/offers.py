@@ -11,8 +11,8 @@ from pydantic import Field
 
 from inferencesim.documents import read_document
 from inferencesim.errors import InputError, did_you_mean
-from inferencesim.hardware.quantity import Provenance, Ratio
-from inferencesim.scenario.base import Part
+from inferencesim.hardware.quantity import Ratio
+from inferencesim.scenario.base import Part, Provenance
 from inferencesim.scenario.lengths import RateLengths, TimeLengths
 from inferencesim.scenario.providers import Price, Tier
 from inferencesim.units import to_si
