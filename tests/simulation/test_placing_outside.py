@@ -8,6 +8,7 @@ from oracle.small import model, pool, run, scenario, work
 
 from inferencesim.errors import InputError
 from inferencesim.kernel.tables import VERDICTS
+from inferencesim.results.summarise import summarise
 from inferencesim.simulation.plan import make_plan
 from inferencesim.simulation.providers import NOTIONAL_IN_FLIGHT
 
@@ -171,3 +172,51 @@ class TestWhatAScenarioSays:
         medians = [np.median(each.draws[0]) for each in plans]
         assert medians[1] < medians[0] < medians[2] < medians[3]
         assert np.isinf(plans[3].draws[1]).all()
+
+
+class TestTasks:
+    """Calls of tasks that providers answer, where no pool serves their model."""
+
+    def played(self, at=None, steps=None, each=None, **said):
+        call = work("c", prompt=20, output=11, **(each or {})) | {"arrivals": {"process": "tasks"}}
+        task = {
+            "name": "t",
+            "arrivals": {"process": "poisson", "rate": 5.0},
+            "steps": steps or [{"call": "c"}, {"wait": 0.5}, {"call": "c"}],
+            **said,
+        }
+        nobody = pool("idle", serves="windowed-model")
+        return run(scenario([nobody], [call], tasks=[task], providers=[provider(**(at or {}))], horizon=3.0))
+
+    def test_a_task_takes_as_long_and_costs_as_much_as_its_calls(self):
+        played = self.played()
+        tasks, requests = played.frame("tasks"), played.requests
+        assert set(tasks["outcome"]) == {"completed"}
+        assert set(requests["provider"]) == {"api"}
+        assert tasks["task_latency_s"].to_numpy() == pytest.approx(2 * 2.0 + 0.5)
+        cost = requests.groupby("task")["provider_cost_usd"].sum()
+        assert tasks.set_index("task")["attributed_cost_usd"].sort_index().tolist() == pytest.approx(cost.tolist())
+
+    def test_the_ledger_says_which_tasks_a_provider_worked_for(self):
+        played = self.played()
+        summary = summarise(played.result)
+        (row,) = [row for row in summary.ledger if row.provider is not None]
+        assert (row.class_name, row.task_class) == ("c", "t")
+        (task,) = summary.tasks
+        assert task.cost_usd == pytest.approx(row.provider_usd)
+        assert sum(each.cost_usd for each in summary.ledger) == pytest.approx(summary.fleet.cost_usd)
+
+    def test_a_task_that_gives_up_takes_its_calls_from_the_provider(self):
+        played = self.played(steps=[{"call": "c"}], timeout=1.5)
+        assert set(played.frame("tasks")["outcome"]) == {"timed_out"}
+        requests = played.requests
+        assert set(requests["outcome"]) == {"cancelled"}
+        assert set(requests["generated_tokens"]) == {1 + 5}
+        assert (played.fleet.live_pools["running"] == 0).all()
+
+    def test_answers_are_as_good_as_the_model_in_the_provider_s_precision(self):
+        curve = {"ability": 0.0, "slope": 1.0, "ceiling": 1.0}
+        answers = {"answers": {"noticed": 0.0, "curves": {"small-model": curve}, "difficulty": 0.0}}
+        played = self.played(steps=[{"call": "c"}], each=answers)
+        judged = played.requests["answer"]
+        assert 0 < (judged == "good").sum() < len(judged)

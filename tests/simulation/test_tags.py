@@ -14,7 +14,7 @@ from inferencesim.scenario.workload import SENSITIVITIES, Tags
 from inferencesim.simulation.footprint import footprints
 from inferencesim.simulation.plan import make_plan
 from inferencesim.simulation.state import new_fleet
-from inferencesim.simulation.traits import class_means, pool_traits
+from inferencesim.simulation.traits import class_means, placement_traits
 from inferencesim.workload.load import generate_load
 
 WAITING = {"human_waiting": True}
@@ -30,7 +30,7 @@ def means_of(plan):
 
 def traits_of(pools, workload):
     plan = make_plan(scenario(pools, workload))
-    return pool_traits(plan, means_of(plan))
+    return placement_traits(plan, means_of(plan))
 
 
 @pytest.mark.parametrize(
