@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from inferencesim.errors import did_you_mean
 from inferencesim.scenario.arrivals import AtOnce, Gamma, Poisson, RegisteredArrivals
-from inferencesim.scenario.base import Fraction, Part, PositiveTime
+from inferencesim.scenario.base import Fraction, Part, PositiveTime, WholeTokens
 from inferencesim.scenario.lengths import TimeLengths, TokenLengths
 from inferencesim.scenario.unions import named, refuse, tag
 from inferencesim.scenario.workload import Active
@@ -195,7 +195,7 @@ class TaskClass(Part):
     arrivals: _Arrivals
     steps: Steps
     context: Literal["grows", "fresh"] = "grows"
-    max_context: Annotated[int, Field(ge=1)] | None = None
+    max_context: WholeTokens | None = None
     promise: TaskPromise = TaskPromise()
     timeout: PositiveTime | None = None
     active: Active = Active()
