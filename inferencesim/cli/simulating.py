@@ -36,10 +36,15 @@ SeedOption = Annotated[int | None, typer.Option("--seed", help="Replaces the sce
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", metavar="PNG", help="Also plot queue, KV, utilisation and power over time.")
 ]
+VariantOption = Annotated[
+    str | None, typer.Option("--variant", metavar="NAME", help="One of the variants the scenario describes.")
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 #: Where runs go unless --out says otherwise.
 RUNS = Path("runs")
+#: The scenario whose variants the demo plays.
+DEMO = "express_lane_freight"
 
 
 @guarded
@@ -47,6 +52,7 @@ def run(
     scenario: ScenarioArgument,
     overrides: SetOption = None,
     seed: SeedOption = None,
+    variant: VariantOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Run folder; default runs/<name>-<seed>-<n>.")
     ] = None,
@@ -61,7 +67,7 @@ def run(
     from inferencesim.results.run_folder import next_run_folder
     from inferencesim.scenario.loading import load_scenario
 
-    loaded = load_scenario(scenario, overrides or (), seed)
+    loaded = load_scenario(scenario, overrides or (), seed, variant)
     if plot is not None:
         make_room(plot)
     folder = out if out is not None else next_run_folder(RUNS, loaded.name, loaded.seed)
@@ -106,13 +112,14 @@ def validate(
     scenario: ScenarioArgument,
     overrides: SetOption = None,
     seed: SeedOption = None,
+    variant: VariantOption = None,
     output: FormatOption = Format.TABLE,
     strict: Annotated[bool, typer.Option("--strict", help="A malformed trace row is an error.")] = False,
 ) -> None:
     """Check a scenario: keys, names, whether models fit, whether traces can be read."""
     from inferencesim.scenario.loading import load_scenario
 
-    loaded = load_scenario(scenario, overrides or (), seed)
+    loaded = load_scenario(scenario, overrides or (), seed, variant)
 
     import numpy as np
 
@@ -252,26 +259,30 @@ def demo(
     seed: SeedOption = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Play the same hour of mixed load under three placement policies, side by side."""
+    """Play the same day of mixed work on four fleets and policies, side by side."""
     from inferencesim.cli.progress import RunProgress
     from inferencesim.report.plots import make_room, plot_comparison, save
-    from inferencesim.scenario.loading import load_scenario
+    from inferencesim.scenario.loading import load_scenario, variant_names
 
     make_room(out)
-    scenario = load_scenario("mixed_fleet", seed=seed)
+    scenarios = [load_scenario(DEMO, seed=seed, variant=name) for name in variant_names(DEMO)]
     with RunProgress() as progress:
-        from inferencesim.experiments.side_by_side import DEMO_POLICIES, run_policies
+        from inferencesim.experiments.side_by_side import run_each
 
-        runs = run_policies(scenario, DEMO_POLICIES, progress=progress, on_policy=progress.label)
+        runs = run_each(scenarios, progress=progress, on_run=lambda each: progress.label(each.variant or each.name))
     summaries = [one.summary for one in runs]
 
     picture = save(plot_comparison(summaries), out)
     if output is Format.JSON:
         emit({"schema": 1, "runs": [summary.model_dump(mode="json") for summary in summaries]})
     else:
-        from inferencesim.report.tables import side_by_side
+        from inferencesim.report.tables import broken_by_cause, side_by_side
+        from inferencesim.results.audit import broken_promises
+        from inferencesim.simulation.plan import make_plan
 
-        if scenario.question:
-            show([scenario.question])
-        show(side_by_side(summaries))
+        broken = [
+            broken_promises(one.requests, make_plan(each), one.summary.window.end_s)
+            for one, each in zip(runs, scenarios, strict=True)
+        ]
+        show([scenarios[0].question, *side_by_side(summaries), broken_by_cause(summaries, broken)])
     say(f"picture: {picture}")

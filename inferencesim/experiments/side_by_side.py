@@ -1,4 +1,4 @@
-"""The same load under several placement policies."""
+"""The same load on several fleets, or under several placement policies."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from inferencesim.results.run import Run
     from inferencesim.scenario.scenario import Scenario
 
-#: What the demo compares: the naive policy, the balanced one, and the one that looks at money.
-DEMO_POLICIES = ("premium_first", "least_normalised_load", "cheapest_feasible")
-
 
 def with_placement(scenario: Scenario, choice: str | PolicyChoice) -> Scenario:
     """Return the scenario with another placement policy; a bare id takes the policy's default parameters."""
@@ -23,48 +20,36 @@ def with_placement(scenario: Scenario, choice: str | PolicyChoice) -> Scenario:
     return scenario.model_copy(update={"routing": scenario.routing.model_copy(update={"placement": placement})})
 
 
-def run_policies(
-    scenario: Scenario,
-    policies: Sequence[str | PolicyChoice],
+def run_each(
+    scenarios: Sequence[Scenario],
     *,
-    seed: int | None = None,
     progress: Callable[[float, float], None] | None = None,
-    on_policy: Callable[[str], None] | None = None,
+    on_run: Callable[[Scenario], None] | None = None,
 ) -> list[Run]:
-    """Simulate a scenario once per placement policy, in memory.
+    """Simulate scenarios one after the other, in memory.
 
-    Seed and streams are equal, so that every policy meets the same arrivals.
+    With equal seeds, those that differ in fleet and policies only meet the same load.
 
     Parameters
     ----------
-    scenario : Scenario
-        Its own placement policy is replaced.
-    policies : sequence of str or PolicyChoice
-    seed : int, optional
-        Replaces the scenario's own.
+    scenarios : sequence of Scenario
     progress : callable, optional
         Called now and then with (simulated seconds, horizon) of the run under way.
-    on_policy : callable, optional
-        Called with the name of the policy about to run.
-
-    Returns
-    -------
-    list of Run
-        In the order of `policies`.
+    on_run : callable, optional
+        Called with the scenario about to run.
 
     Raises
     ------
     InputError
-        For an unknown policy, before anything runs with it.
+        For an unknown name in any of them, before the first runs.
     """
     from inferencesim.simulation.plan import make_plan
 
-    variants = [with_placement(scenario, choice) for choice in policies]
-    for variant in variants:
-        make_plan(variant)
+    for scenario in scenarios:
+        make_plan(scenario)
     runs = []
-    for variant in variants:
-        if on_policy is not None:
-            on_policy(variant.routing.placement.policy)
-        runs.append(simulate(variant, seed, progress=progress))
+    for scenario in scenarios:
+        if on_run is not None:
+            on_run(scenario)
+        runs.append(simulate(scenario, progress=progress))
     return runs

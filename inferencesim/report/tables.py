@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from inferencesim.results.difference import Difference
-    from inferencesim.results.records import PoolSummary, ProviderSummary, Statistics, Summary, TimeParts, Verdict
+    from inferencesim.results.findings import ClassPromises
+    from inferencesim.results.records import (
+        PoolSummary,
+        ProviderSummary,
+        Statistics,
+        Summary,
+        TaskSummary,
+        TimeParts,
+        Verdict,
+    )
 
 _COLOUR = {"stable": "green", "unstable": "bold red", "shedding": "yellow", "empty": "yellow"}
 
@@ -70,6 +79,16 @@ _STEPS: tuple[tuple[str, tuple[str, Callable[[float | None], str]]], ...] = (
     ("tools", ("tools", significant)),
     ("tool time", ("tool_s", seconds)),
     ("waiting for cores", ("tool_wait_s", seconds)),
+)
+
+
+_TASK_LINES: tuple[tuple[str, Callable[[TaskSummary], str | None]], ...] = (
+    ("cost per completed task", lambda one: usd(one.cost_per_completed_task_usd)),
+    ("promises kept", lambda one: None if one.slo_attainment is None else share(one.slo_attainment)),
+    ("good answers", lambda one: None if one.good in (None, 1.0) else share(one.good)),
+    ("answered by people", lambda one: share(one.people) if one.people else None),
+    ("latency p50", lambda one: seconds(one.task_latency_s.p50)),
+    ("latency p99", lambda one: seconds(one.task_latency_s.p99)),
 )
 
 
@@ -324,8 +343,9 @@ def _idle_share(summary: Summary, pool: PoolSummary) -> float | None:
 
 
 def labels(summaries: Sequence[Summary]) -> list[str]:
-    """Return what tells summaries apart: placement, balancing, scenario or seed, whichever differs; else a number."""
+    """Return what tells summaries apart: variant, placement, balancing, scenario or seed; else a number."""
     candidates: tuple[Callable[[Summary], str], ...] = (
+        lambda each: (each.variant or "").replace("_", " "),
         lambda each: each.policies.placement.policy,
         lambda each: f"{each.policies.placement.policy}/{each.policies.balancing.policy}",
         lambda each: each.name,
@@ -333,7 +353,7 @@ def labels(summaries: Sequence[Summary]) -> list[str]:
     )
     for candidate in candidates:
         names = [candidate(each) for each in summaries]
-        if len(set(names)) == len(names):
+        if len(set(names)) == len(names) and all(names):
             return names
     return [f"{number}: {each.name}" for number, each in enumerate(summaries, 1)]
 
@@ -356,6 +376,7 @@ def side_by_side(summaries: Sequence[Summary]) -> list[RenderableType]:
     ])  # fmt: skip
     add(fleet, "CO2e", [grams(each.fleet.carbon_g) for each in summaries])
 
+    tasks = _tasks_side_by_side(summaries, names)
     classes = new_table("Classes", "", *names)
     for name in dict.fromkeys(one.name for each in summaries for one in each.classes):
         found = [next((one for one in each.classes if one.name == name), None) for each in summaries]
@@ -369,7 +390,7 @@ def side_by_side(summaries: Sequence[Summary]) -> list[RenderableType]:
         for label, show in _POOL_LINES:
             cells = ["" if one is None else show(one) for one in pool]
             add(pools, f"{name}  {label}", cells, ends=label == _POOL_LINES[-1][0])
-    tables: list[RenderableType] = [fleet, classes, pools]
+    tables: list[RenderableType] = [fleet, *tasks, classes, pools]
     if any(each.providers for each in summaries):
         outside = new_table("Outside providers", "", *names)
         for name in dict.fromkeys(one.name for each in summaries for one in each.providers):
@@ -379,6 +400,48 @@ def side_by_side(summaries: Sequence[Summary]) -> list[RenderableType]:
                 add(outside, f"{name}  {label}", cells, ends=label == _PROVIDER_LINES[-1][0])
         tables.append(outside)
     return tables
+
+
+def _tasks_side_by_side(summaries: Sequence[Summary], names: Sequence[str]) -> list[RenderableType]:
+    """Return the table of tasks, one column per summary; none without tasks."""
+    classes = dict.fromkeys(one.name for each in summaries for one in each.tasks)
+    if not classes:
+        return []
+    table = new_table("Tasks", "", *names)
+    for name in classes:
+        found = [next((one for one in each.tasks if one.name == name), None) for each in summaries]
+        lines = [line for line in _TASK_LINES if any(one is not None and line[1](one) is not None for one in found)]
+        for label, text in lines:
+            cells = ["" if one is None else text(one) or "" for one in found]
+            table.add_row(f"{name}  {label}", *cells, end_section=label == lines[-1][0])
+    return [table]
+
+
+def broken_by_cause(summaries: Sequence[Summary], broken: Sequence[Sequence[ClassPromises]]) -> Table:
+    """Return how many promises of requests broke for which cause, one column per summary.
+
+    Parameters
+    ----------
+    summaries : sequence of Summary
+    broken : sequence of sequence of ClassPromises
+        Of each run, what became of the promises of its classes.
+    """
+    counts: dict[tuple[str, str], list[int]] = {}
+    for column, classes in enumerate(broken):
+        for each in classes:
+            for cause in each.causes:
+                why = f"{cause.what}: {cause.by}" if cause.by else cause.what
+                counts.setdefault((each.name, why), [0] * len(summaries))[column] += cause.requests
+    table = new_table(
+        "Broken promises, by cause", "class", "what broke: on what the time went", *labels(summaries), left=2
+    )
+    before = ""
+    for (name, why), numbers in sorted(counts.items(), key=lambda item: (item[0][0], -sum(item[1]))):
+        if before and name != before:
+            table.add_section()
+        table.add_row("" if name == before else name, why, *(count(number) for number in numbers))
+        before = name
+    return table
 
 
 def difference_table(found: Difference, *, everything: bool = False) -> list[RenderableType]:

@@ -613,8 +613,8 @@ class Summary(Record):
     ----------
     schema_version : int
         ``schema`` in JSON.
-    name, question : str
-        The scenario's.
+    name, variant, question : str
+        The scenario's; `variant` is null if it describes none, or this is none of them.
     scenario_digest : str
         SHA-256 of the scenario's canonical JSON.
     seed : int
@@ -640,6 +640,7 @@ class Summary(Record):
 
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
     name: str
+    variant: str | None = None
     question: str
     scenario_digest: str
     seed: int

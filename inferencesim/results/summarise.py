@@ -91,6 +91,7 @@ def summarise(result: Result) -> Summary:
     ]
     return Summary(
         name=scenario.name,
+        variant=scenario.variant,
         question=scenario.question,
         scenario_digest=document_digest(scenario),
         seed=scenario.seed,

@@ -15,13 +15,10 @@ from inferencesim.kernel.views import Candidates, Request, mix, uniform
 from inferencesim.routing import cache_aware, tag_aware  # noqa: F401 - file their own
 from inferencesim.routing.policy import policy
 from inferencesim.routing.prediction import predict, promise_ratio
-from inferencesim.routing.scoring import INFEASIBLE, highest, inside
+from inferencesim.routing.scoring import INFEASIBLE, OVERFLOW, highest, inside
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Floats, Integers
-
-#: What is added to the score of an outside provider that is to be used only where no pool keeps the promise.
-OVERFLOW = -1e5
 
 
 @compiled
@@ -154,18 +151,51 @@ def premium_first(
 
     With room nowhere, the fastest. The naive policy that others are measured against.
     """
-    load, traits = candidates.load, candidates.traits
+    traits = candidates.traits
     fastest = 0.0
     for i in range(scores.size):
         fastest = max(fastest, traits[i]["speed"])
     for i in range(scores.size):
-        replicas = traits[i]["replicas"]
-        inside = load[i]["waiting"] + load[i]["running"]
-        claimed = (load[i]["context_tokens"] + load[i]["waiting_tokens"]) / (traits[i]["kv_tokens"] * replicas)
-        full = max(load[i]["kv_usage"], claimed) >= parameters[0]
-        room = inside < traits[i]["seats"] * replicas and not full
-        scores[i] = traits[i]["speed"] / fastest + (1.0 if room else 0.0)
+        scores[i] = traits[i]["speed"] / fastest + (1.0 if _has_room(candidates, i, parameters[0]) else 0.0)
     return highest(candidates, scores)
+
+
+@compiled
+def _has_room(candidates: Candidates, i: int, full_at: float) -> bool:
+    """Tell whether a candidate has a seat, and its KV cache is claimed below `full_at`, waiting prompts included."""
+    load, traits = candidates.load[i], candidates.traits[i]
+    claimed = (load["context_tokens"] + load["waiting_tokens"]) / (traits["kv_tokens"] * traits["replicas"])
+    inside = load["waiting"] + load["running"]
+    return bool(inside < traits["seats"] * traits["replicas"] and max(load["kv_usage"], claimed) < full_at)
+
+
+@policy("cheapest_first", "the cheapest per request at its target rate while it has room, then the next", full_at=0.9)
+def cheapest_first(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose the cheapest with room, as :func:`premium_first` chooses the fastest, whatever was promised.
+
+    The price is that of all replicas over their target rate, an outside
+    provider's that of a usual request. With room nowhere, the cheapest.
+    """
+    dearest = 0.0
+    for i in range(scores.size):
+        scores[i] = _usual_usd(candidates, i)
+        dearest = max(dearest, scores[i])
+    for i in range(scores.size):
+        room = 1.0 if _has_room(candidates, i, parameters[0]) else 0.0
+        scores[i] = room - (scores[i] / dearest if dearest > 0.0 else 0.0)
+    return highest(candidates, scores)
+
+
+@compiled
+def _usual_usd(candidates: Candidates, i: int) -> float:
+    """Return what a usual request costs at a candidate that is kept busy."""
+    t = candidates.traits[i]
+    if t["outside"]:
+        prompt_usd = t["mean_prompt_tokens"] * t["usd_per_prompt_token"]
+        return float(prompt_usd + t["mean_output_tokens"] * t["usd_per_output_token"])
+    return float(t["usd_per_s"] * t["replicas"] / t["target_rate"])
 
 
 @policy(

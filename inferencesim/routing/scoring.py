@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 #: A score below this says that the candidate is predicted to break the promise.
 INFEASIBLE = -1e6
 
+#: What is added to the score of an outside provider that is to be used only where no pool keeps the promise.
+OVERFLOW = -1e5
+
 
 @compiled
 def highest(candidates: Candidates, scores: Floats) -> int:

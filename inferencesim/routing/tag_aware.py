@@ -10,7 +10,7 @@ from inferencesim.kernel.tables import INTERACTIVE, RELAXED
 from inferencesim.kernel.views import Request
 from inferencesim.routing.policy import policy
 from inferencesim.routing.prediction import predict, promise_ratio
-from inferencesim.routing.scoring import INFEASIBLE, highest
+from inferencesim.routing.scoring import INFEASIBLE, OVERFLOW, highest
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Floats, Integers
@@ -24,10 +24,12 @@ RESERVED = -1e3
 
 @policy(
     "tag_aware",
-    "cheapest that keeps the promise; what is not interactive leaves interactive work its room while it can wait",
+    "cheapest that keeps the promise; what is not interactive leaves interactive work its room while it can wait; "
+    "providers: 1 like any other, 2 where no pool keeps the promise (overflow)",
     margin=0.5,
     slack=0.9,
     reserve=0.2,
+    providers=2.0,
 )
 def tag_aware(request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers) -> int:
     """Choose the cheapest candidate that is predicted to keep the promise and whose room is not reserved.
@@ -39,7 +41,9 @@ def tag_aware(request: Request, candidates: Candidates, scores: Floats, paramete
     there, or less than the share `reserve` of seats or KV cache would stay
     free. If only such candidates keep its promise, it goes where interactive
     work has lost its room already, first where most; else where it takes least.
-    Where no candidate keeps the promise, the least bad miss.
+    Where no candidate keeps the promise, the least bad miss. With `providers` 2
+    an outside provider is asked only where no pool keeps the promise; what may
+    wait in a pool that keeps its room for others waits there.
     """
     margin = parameters[1] if request.sensitivity == RELAXED else parameters[0]
     for i in range(scores.size):
@@ -51,6 +55,9 @@ def tag_aware(request: Request, candidates: Candidates, scores: Floats, paramete
             scores[i] = INFEASIBLE - ratio
             continue
         scores[i] = -predicted.cost_usd
+        if candidates.traits[i]["outside"]:
+            scores[i] += OVERFLOW if parameters[3] >= 2.0 else 0.0
+            continue
         if request.sensitivity != INTERACTIVE:
             harm = _harm(request, candidates, i, predicted, parameters)
             if harm > 0.0:

@@ -45,7 +45,21 @@ def find_scenario(name: str) -> Path:
     )
 
 
-def load_scenario(name: str | Path, overrides: Sequence[str] = (), seed: int | None = None) -> Scenario:
+def variant_names(name: str | Path) -> list[str]:
+    """Return the variants a scenario describes, in its order.
+
+    Raises
+    ------
+    InputError
+        If there is no such scenario, or its variants are no mapping.
+    """
+    path = find_scenario(str(name))
+    return list(_variants(_tree(path), str(path)))
+
+
+def load_scenario(
+    name: str | Path, overrides: Sequence[str] = (), seed: int | None = None, variant: str | None = None
+) -> Scenario:
     """Read, override and validate a scenario.
 
     Parameters
@@ -54,9 +68,12 @@ def load_scenario(name: str | Path, overrides: Sequence[str] = (), seed: int | N
         A file, or the name of a shipped scenario.
     overrides : sequence of str
         ``path=value`` each, as in ``pools[0].replicas=8`` or ``pools.premium.replicas=8``
-        (an entry of a list may be named by its ``name``); values are YAML.
+        (an entry of a list may be named by its ``name``); values are YAML, null leaves an entry of a list out.
     seed : int, optional
         Replaces the scenario's own.
+    variant : str, optional
+        One of those that the scenario describes under ``variants``: by name, paths and their values. It is applied
+        first.
 
     Raises
     ------
@@ -64,17 +81,39 @@ def load_scenario(name: str | Path, overrides: Sequence[str] = (), seed: int | N
         For the first thing that is wrong, with its path in the YAML.
     """
     path = find_scenario(str(name))
-    tree = read_yaml(path, str(path))
-    if not isinstance(tree, dict):
-        raise InputError(
-            str(path), "holds no scenario", "A scenario is a mapping with name, horizon, pools and workload."
-        )
+    tree = _tree(path)
+    variants = _variants(tree, str(path))
+    if variant is not None:
+        if variant not in variants:
+            raise InputError(str(path), f"describes no variant {variant!r}", did_you_mean(variant, variants))
+        for place, value in variants[variant].items():
+            _set(tree, str(place), value, f"{path}: variants.{variant}: {place}")
+        tree["variant"] = variant
     for override in overrides:
         _apply(tree, override)
     if seed is not None:
         tree["seed"] = seed
     _take_over(tree, str(path))
     return validated(_with_absolute_files(tree, path.resolve().parent), Scenario, str(path))
+
+
+def _tree(path: Path) -> dict[str, Any]:
+    tree = read_yaml(path, str(path))
+    if not isinstance(tree, dict):
+        raise InputError(
+            str(path), "holds no scenario", "A scenario is a mapping with name, horizon, pools and workload."
+        )
+    return tree
+
+
+def _variants(tree: dict[str, Any], file: str) -> dict[str, dict[str, Any]]:
+    """Take the variants out of a scenario, which itself knows nothing of them."""
+    variants = tree.pop("variants", None) or {}
+    if not isinstance(variants, dict) or not all(isinstance(changes, dict) for changes in variants.values()):
+        raise InputError(
+            f"{file}: variants", "is no mapping of names to changes", "Write name: {pools.premium.replicas: 4, …}."
+        )
+    return {str(name): changes for name, changes in variants.items()}
 
 
 def library_class(name: str) -> WorkloadClass:
@@ -123,17 +162,22 @@ _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
-    """Set one ``path=value`` in the tree, creating the last key but no part of the way to it."""
+    """Set one ``path=value`` in the tree."""
     path, separator, text = override.partition("=")
-    where = f"--set {path}"
-    steps: list[str | int] = [int(index) if index else key for key, index in _STEP.findall(path)]
-    if not separator or not steps:
+    if not separator or not _STEP.search(path):
         raise InputError(
             f"--set {override}",
             "is not of the form path=value",
             "Write for instance --set pools[0].replicas=8.",
         )
-    value = parse_yaml(text, where)
+    _set(tree, path, parse_yaml(text, f"--set {path}"), f"--set {path}")
+
+
+def _set(tree: dict[str, Any], path: str, value: Any, where: str) -> None:
+    """Set what stands at a path of the tree, creating the last key but no part of the way to it."""
+    steps: list[str | int] = [int(index) if index else key for key, index in _STEP.findall(path)]
+    if not steps:
+        raise InputError(where, "names nothing that can be set")
     place: Any = tree
     for depth, step in enumerate(steps[:-1]):
         place = _descend(place, step, where)
@@ -143,7 +187,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     last = steps[-1]
     if isinstance(place, list):
         index = _index(place, last, where)
-        place[index] = value
+        place[index : index + 1] = [] if value is None else [value]
     elif isinstance(place, dict):
         place[str(last)] = value
     else:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from inferencesim.errors import did_you_mean
 from inferencesim.scenario.arrivals import ByTasks
@@ -64,17 +64,30 @@ class Recording(Part):
         return self
 
 
+def _with_variants(schema: dict[str, Any]) -> None:
+    """Add what a file may hold beside its scenario, which the loader takes out; see :mod:`.loading`."""
+    schema["properties"]["variants"] = {
+        "type": "object",
+        "description": "by name, the paths that a variant of this scenario changes, and their values",
+        "additionalProperties": {"type": "object"},
+    }
+
+
 class Scenario(Part):
     """A fleet, a load, the policies between them, and for how long.
 
     Times run from 0 to `horizon`, when arrivals stop; work still inside may
     finish during `drain`. Statistics are of requests that arrived in
-    [`warm_up`, `horizon`); money and energy are those of the same window.
+    [`warm_up`, `horizon`); money and energy are those of the same window. A
+    file may describe `variants` of its scenario; `variant` says which this is.
     """
+
+    model_config = ConfigDict(json_schema_extra=_with_variants)
 
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*$")]
     question: str = ""
+    variant: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     horizon: PositiveTime
     warm_up: Time = 0.0

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from inferencesim import difference, simulate
 from inferencesim.errors import InputError
-from inferencesim.experiments.side_by_side import run_policies
+from inferencesim.experiments.side_by_side import run_each, with_placement
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.models.catalog import load_model
 from inferencesim.report.plots import plot_comparison, plot_run, save
@@ -39,7 +39,7 @@ def mixed():
 
 @pytest.fixture(scope="module")
 def runs(mixed):
-    return run_policies(mixed, ["premium_first", "least_normalised_load"])
+    return run_each([with_placement(mixed, name) for name in ("premium_first", "least_normalised_load")])
 
 
 def test_policies_meet_the_same_load(runs):
@@ -53,7 +53,7 @@ def test_policies_meet_the_same_load(runs):
 def test_an_unknown_policy_is_named_before_anything_runs(mixed):
     started = []
     with pytest.raises(InputError, match="premium_frist"):
-        run_policies(mixed, ["premium_first", "premium_frist"], on_policy=started.append)
+        run_each([with_placement(mixed, name) for name in ("premium_first", "premium_frist")], on_run=started.append)
     assert started == []
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from facing import MIXED, candidates, chosen, outstanding, replica_of, request, scored
+from facing import MEAN_OUTPUT, MEAN_PROMPT, MIXED, candidates, chosen, outstanding, replica_of, request, scored
 
 from inferencesim.routing.policies import INFEASIBLE
 from inferencesim.routing.prediction import predict
@@ -123,6 +123,27 @@ def test_premium_first_fills_the_fastest_then_overflows_to_the_next():
     assert at({}, full, full) == 0
     # Room nowhere: the fastest after all.
     assert at(full, full, full) == 1
+
+
+def test_cheapest_first_fills_the_cheapest_per_request_then_overflows_to_the_next():
+    names = ("amd-mi300x", "nvidia-h100-sxm", "nvidia-l4")
+    deployments = [replica_of(name) for name in names]
+
+    def at(*loads):
+        return chosen("cheapest_first", request(), candidates(list(loads), deployments))
+
+    usd = [each.usd_per_s / each.saturated_rate(MEAN_PROMPT, MEAN_OUTPUT) for each in deployments]
+    first, second, third = np.argsort(usd)
+    assert usd[first] < usd[second] < usd[third]
+    assert at({}, {}, {}) == first
+    loads = [{}, {}, {}]
+    loads[first] = {"kv_usage": 0.95}
+    assert at(*loads) == second
+    loads[second] = {"running": deployments[second].batching.max_sequences}
+    assert at(*loads) == third
+    loads[third] = {"kv_usage": 0.95}
+    # Room nowhere: the cheapest after all.
+    assert at(*loads) == first
 
 
 def test_premium_first_counts_the_seats_of_all_replicas():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
 
 from inferencesim.errors import InputError
-from inferencesim.scenario.loading import find_scenario, load_scenario, scenario_names
+from inferencesim.scenario.loading import find_scenario, load_scenario, scenario_names, variant_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -239,3 +240,55 @@ def test_trace_files_are_found_beside_the_scenario(tmp_path, monkeypatch):
     assert load_scenario("scenario.yaml").workload[0].arrivals.file == str(tmp_path / "load.csv")
     monkeypatch.chdir(tmp_path)
     assert load_scenario(path).workload[0].arrivals.file == str(tmp_path / "load.csv")
+
+
+VARIANTS = """
+    name: base
+    horizon: 10s
+    pools:
+    - {name: a, hardware: nvidia-h100-sxm, model: llama-3.1-8b}
+    - {name: b, hardware: nvidia-h100-sxm, model: llama-3.1-8b}
+    variants:
+      larger: {pools.a.replicas: 3}
+      alone: {pools.b: null, routing.placement: {policy: premium_first}}
+    """
+
+
+class TestVariants:
+    @pytest.fixture
+    def file(self, tmp_path):
+        path = tmp_path / "scenario.yaml"
+        path.write_text(textwrap.dedent(VARIANTS))
+        return path
+
+    def test_are_listed_and_leave_the_scenario_itself_alone(self, file):
+        assert variant_names(file) == ["larger", "alone"]
+        base = load_scenario(file)
+        assert base.variant is None
+        assert [each.replicas for each in base.pools] == [1, 1]
+
+    def test_change_what_they_say(self, file):
+        larger, alone = (load_scenario(file, variant=name) for name in ("larger", "alone"))
+        assert (larger.variant, larger.pools[0].replicas) == ("larger", 3)
+        assert [each.name for each in alone.pools] == ["a"]
+        assert alone.routing.placement.policy == "premium_first"
+
+    def test_overrides_come_after_them(self, file):
+        assert load_scenario(file, ["pools.a.replicas=7"], variant="larger").pools[0].replicas == 7
+
+    def test_an_override_with_null_leaves_an_entry_out(self, file):
+        assert [each.name for each in load_scenario(file, ["pools.a=null"]).pools] == ["b"]
+
+    @pytest.mark.parametrize(
+        ("change", "variant", "what"),
+        [
+            ("", "largr", "describes no variant 'largr'. Did you mean 'larger'"),
+            ("  wrong: {pools.c.replicas: 3}\n", "wrong", r"variants.wrong: pools.c.replicas: no entry is named 'c'"),
+            ("  wrong: {pools.a.replicas: -1}\n", "wrong", "replicas"),
+            ("  wrong: 3\n", "wrong", "is no mapping of names to changes"),
+        ],
+    )
+    def test_what_is_wrong_with_one_is_named(self, file, change, variant, what):
+        file.write_text(file.read_text() + change)
+        with pytest.raises(InputError, match=what):
+            load_scenario(file, variant=variant)
