@@ -6,6 +6,9 @@ case runs in a process of its own with full evidence (requests, decisions) and s
 that sample the evidence or leave it out; the clock covers drawing the load, simulating and writing, and leaves out
 imports and loading compiled code, which are reported apart.
 
+One more plays tasks instead: loops with tools, branches of which two of three count, and bad answers, so that each call
+comes after others have ended; its requests per second are calls per second.
+
 Three more replay traces with prefix caching on, whose blocks the kernel looks up one by one: both of Mooncake's
 that have a known hit rate, and twelve hours of coding agents' sessions, 1,900 blocks a request. They are passed over
 where ``../shared/traces`` is not there. Reading such a trace takes longer than playing it, so their clock covers
@@ -61,6 +64,7 @@ class Case:
     target_per_s: float | None = None
     trace: Replayed | None = None
     evidence: str = "full"
+    tasks: bool = False
 
 
 def _mooncake(name: str, horizon_s: float) -> Replayed:
@@ -86,6 +90,8 @@ CASES = (
     Case("1,000 replicas", 1000, 400_000, "least_outstanding", target_per_s=60_000),
     Case("1,000 replicas, power of two", 1000, 400_000, "power_of_two"),
     Case("1,000,000 requests, 64 replicas", 64, 1_000_000, "least_outstanding"),
+    Case("tasks: loops, tools, branches, retries; 16 replicas", 16, 400_000, "least_outstanding", target_per_s=40_000,
+         tasks=True),
     Case("policies in plain Python, 64 replicas", 64, 20_000, "least_outstanding", interpreted=True),
     Case(
         "prefix caching: Mooncake conversation, one replica", 1, 12_031, "least_outstanding", target_per_s=15_000,
@@ -139,6 +145,38 @@ def scenario_of(replicas: int, rate: float, horizon_s: float, balancing: str, ev
             "recording": {"evidence": evidence},
         }
     )
+
+
+#: Calls of a task of the case with tasks: five in its loop on average, three branches, and half of a retry each.
+_CALLS_PER_TASK = 11.0
+
+
+def scenario_of_tasks(scenario: object, calls_per_s: float) -> object:
+    """Return the scenario whose requests are calls of tasks instead: loops with tools, branches, bad answers."""
+    from inferencesim.scenario.scenario import Scenario
+
+    tree = scenario.model_dump(mode="json", by_alias=True)
+    (called,) = tree["workload"]
+    called["arrivals"] = {"process": "tasks"}
+    called["tags"] = {"human_waiting": True, "latency_sensitivity": "interactive"}
+    called["answers"] = {"difficulty": {"distribution": "uniform", "low": 0, "high": 1}, "retries": 1, "noticed": 0.8}
+    called["answers"]["person"] = {"price": 1.0, "time": 60.0}
+    tool = {"tool": "boxes", "time": {"distribution": "lognormal", "median": "2s", "p95": "20s"}, "adds": 100}
+    times = {"distribution": "uniform", "low": 2, "high": 8}
+    tree["tasks"] = [
+        {
+            "name": "agent",
+            "arrivals": {"process": "poisson", "rate": calls_per_s / _CALLS_PER_TASK},
+            "promise": {"latency": "10min"},
+            "context": "fresh",
+            "steps": [
+                {"repeat": {"times": times, "steps": [{"call": "any"}, tool]}},
+                {"fan_out": {"width": 3, "join": 2, "steps": [{"call": "any"}]}},
+            ],
+        }
+    ]
+    tree["tools"] = [{"name": "boxes", "hardware": "amd-epyc-9965", "nodes": 20, "cores": 192}]
+    return Scenario.model_validate(tree)
 
 
 def scenario_of_trace(case: Case, trace: Replayed) -> object:
@@ -195,6 +233,8 @@ def measure(case: Case) -> Measured:
         scenario = scenario_of(case.replicas, rate, case.requests / rate, case.balancing, case.evidence)
     else:
         scenario = scenario_of_trace(case, case.trace)
+    if case.tasks:
+        scenario = scenario_of_tasks(scenario, rate)
     if case.interpreted:
         plain = POLICIES.get(case.balancing, "bench")
         POLICIES.register("bench_plain")(Policy(plain.choose, plain.rule, plain.parameters, compiled=False))

@@ -13,16 +13,18 @@ if TYPE_CHECKING:
 
     from inferencesim.ledger.book import Book
     from inferencesim.ledger.columns import Columns
+    from inferencesim.ledger.tasks import TaskLedger
 
-#: Verdict on a request's or a task's promises.
-PROMISE_OPEN, PROMISE_KEPT, PROMISE_MISSED = range(3)
+#: Verdict on a request's or a task's promises; nobody waits any more for what a task gave up while it went on.
+PROMISE_OPEN, PROMISE_KEPT, PROMISE_MISSED, GIVEN_UP = range(4)
 
 
-def promise_verdicts(requests: Columns, book: Book, end_s: float) -> NDArray[np.int64]:
-    """Return for each request whether its promises were kept, missed, or are still open.
+def promise_verdicts(requests: Columns, book: Book, tasks: TaskLedger, end_s: float) -> NDArray[np.int64]:
+    """Return for each request whether its promises were kept, missed, are still open, or bind nobody any more.
 
     A request that did not complete missed its promise. One still inside at
-    `end_s` is open, unless a promise is past keeping already.
+    `end_s` is open, unless a promise is past keeping already. A call that its
+    task could do without has none.
     """
     promises, index = book.promises, requests["class_index"]
     outcome = requests["outcome"]
@@ -43,6 +45,7 @@ def promise_verdicts(requests: Columns, book: Book, end_s: float) -> NDArray[np.
     verdict = np.where(missed, PROMISE_MISSED, PROMISE_KEPT)
     verdict[(outcome == OPEN) & ~missed] = PROMISE_OPEN
     verdict[(outcome != OPEN) & (outcome != COMPLETED)] = PROMISE_MISSED
+    verdict[tasks.given_up(requests)] = GIVEN_UP
     return verdict
 
 

@@ -11,7 +11,7 @@ from inferencesim.kernel.graph_tables import ANSWERS, NOT_JUDGED
 from inferencesim.kernel.tables import OPEN, OUTCOMES, PREDICTED, REJECTED, VERDICTS
 from inferencesim.ledger.columns import TIME_PARTS
 from inferencesim.ledger.formats import maybe, named, rare, versioned
-from inferencesim.ledger.promises import PROMISE_KEPT, PROMISE_OPEN
+from inferencesim.ledger.promises import GIVEN_UP, PROMISE_KEPT, PROMISE_OPEN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +59,7 @@ def request_table(requests: Columns, book: Book, tasks: TaskLedger, verdicts: ND
         "reason": named(requests["reason"], VERDICTS, requests["outcome"] != REJECTED),
         "attempt": pa.array(requests["attempt"]),
         "answer": named(requests["answer"], ANSWERS, requests["answer"] == NOT_JUDGED),
-        "promise_kept": pa.array(verdicts == PROMISE_KEPT, mask=verdicts == PROMISE_OPEN),
+        "promise_kept": pa.array(verdicts == PROMISE_KEPT, mask=np.isin(verdicts, (PROMISE_OPEN, GIVEN_UP))),
         "preemptions": pa.array(requests["preemptions"]),
         "busy_s": pa.array(requests["busy_s"]),
         "energy_j": pa.array(requests["energy_j"], mask=requests["provider"] >= 0),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from inferencesim.kernel.tables import Records
     from inferencesim.ledger.book import Book
     from inferencesim.ledger.columns import Columns
+    from inferencesim.ledger.tasks import TaskLedger
 
 #: A request in the tally: 87 bytes.
 TALLY = np.dtype(
@@ -75,9 +76,9 @@ class Tally:
     def __init__(self) -> None:
         self._parts: list[Records] = []
 
-    def add(self, requests: Columns, book: Book, end_s: float) -> NDArray[np.int64]:
+    def add(self, requests: Columns, book: Book, tasks: TaskLedger, end_s: float) -> NDArray[np.int64]:
         """Take some requests in, and return the verdicts on their promises."""
-        verdicts = promise_verdicts(requests, book, end_s)
+        verdicts = promise_verdicts(requests, book, tasks, end_s)
         self._parts.append(_tally_of(requests, verdicts))
         return verdicts
 

@@ -11,13 +11,17 @@ import pyarrow as pa
 from inferencesim.kernel.graph_tables import (
     BAD,
     CALL,
+    CANCELLED,
     NODE_KINDS,
     NODE_STATES,
     TASK_COMPLETED,
+    TASK_FAILED,
     TASK_OPEN,
     TASK_OUTCOMES,
+    TASK_TIMED_OUT,
     TOOL,
 )
+from inferencesim.kernel.tables import CANCELLED as REQUEST_CANCELLED
 from inferencesim.kernel.tables import COMPLETED
 from inferencesim.ledger.formats import maybe, named, versioned
 from inferencesim.ledger.promises import PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN, with_rounding
@@ -91,6 +95,18 @@ class TaskLedger:
             return np.full(nodes.size, -1)
         rows = self.graphs.nodes["task"][np.maximum(nodes, 0)]
         return np.where(nodes >= 0, self.graphs.tasks["class_index"][rows], -1)
+
+    def given_up(self, requests: Columns) -> NDArray[np.bool_]:
+        """Tell which requests were cancelled by their task while it went on: it had branches enough."""
+        found = np.zeros(requests.size, np.bool_)
+        if self.graphs.nodes.size == 0:
+            return found
+        calls = np.flatnonzero((requests["node"] >= 0) & (requests["outcome"] == REQUEST_CANCELLED))
+        nodes = self.graphs.nodes[requests["node"][calls]]
+        tasks = self.graphs.tasks[nodes["task"]]
+        lost = np.isin(tasks["outcome"], (TASK_FAILED, TASK_TIMED_OUT)) & (nodes["ended_s"] == tasks["finished_s"])
+        found[calls] = (nodes["state"] == CANCELLED) & ~lost
+        return found
 
     def charge(self, requests: Columns, book: Book) -> None:
         """Charge tasks with the attributed cost of their requests that have left or are open."""

@@ -81,7 +81,8 @@ def plot_comparison(summaries: Sequence[Summary]) -> Figure:
     names = labels(summaries)
     colours = [PALETTE[place % len(PALETTE)] for place in range(len(summaries))]
     classes = [each.name for each in summaries[0].classes]
-    pools = [each.name for each in summaries[0].pools]
+    pools = list(dict.fromkeys(pool.name for each in summaries for pool in each.pools))
+    work = _work_of(summaries[0])
     figure = Figure(figsize=(13, 8.2), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
     grid = figure.subplots(2, 3)
 
@@ -111,13 +112,16 @@ def plot_comparison(summaries: Sequence[Summary]) -> Figure:
     _latencies(grid[0, 2], summaries, classes, colours)
 
     axis = grid[1, 0]
-    columns = [[_class(each, name).cost_per_completed_request_usd for name in classes] for each in summaries]
-    _grouped(axis, classes, columns, colours, scale=1000.0, text=lambda value: significant(value, 2))
-    axis.set_title("Cost per completed request, by class", loc="left")
+    columns = [[_usd_per_completed(each, name) for name in work] for each in summaries]
+    _grouped(axis, work, columns, colours, scale=1000.0, text=lambda value: significant(value, 2))
+    axis.set_title("Cost per completed task, by class", loc="left")
+    if summaries[0].tasks:
+        # People's answers cost a thousand times what models' do.
+        axis.set_yscale("log")
     axis.set_ylabel("USD per 1,000, share of idle time included")
 
     axis = grid[1, 1]
-    used = [[pool.utilisation for pool in each.pools] for each in summaries]
+    used = [[_of_pool(each, name, "utilisation") for name in pools] for each in summaries]
     _grouped(axis, pools, used, colours, scale=100.0)
     axis.set_title("Utilisation, by pool", loc="left")
     axis.set_ylabel("% of replica time busy")
@@ -125,7 +129,7 @@ def plot_comparison(summaries: Sequence[Summary]) -> Figure:
     axis.set_yticks(range(0, 101, 20))
 
     axis = grid[1, 2]
-    joules = [[pool.energy_j for pool in each.pools] for each in summaries]
+    joules = [[_of_pool(each, name, "energy_j") for name in pools] for each in summaries]
     _grouped(axis, pools, joules, colours, scale=1.0 / 3.6e6)
     axis.set_title("Energy, by pool", loc="left")
     axis.set_ylabel("kWh in the window, idle included")
@@ -170,6 +174,22 @@ def _latencies(axis: Axes, summaries: Sequence[Summary], classes: Sequence[str],
 
 def _class(summary: Summary, name: str) -> ClassSummary:
     return next(each for each in summary.classes if each.name == name)
+
+
+def _work_of(summary: Summary) -> list[str]:
+    """Return what users asked for: tasks, and classes whose requests are tasks of their own."""
+    called = {row.class_name for row in summary.ledger if row.task_class is not None}
+    return [each.name for each in summary.classes if each.name not in called] + [each.name for each in summary.tasks]
+
+
+def _usd_per_completed(summary: Summary, name: str) -> float | None:
+    tasks = [each.cost_per_completed_task_usd for each in summary.tasks if each.name == name]
+    return tasks[0] if tasks else _class(summary, name).cost_per_completed_request_usd
+
+
+def _of_pool(summary: Summary, name: str, field: str) -> float | None:
+    """Return a figure of a pool, None where the fleet has none of that name."""
+    return next((float(getattr(each, field)) for each in summary.pools if each.name == name), None)
 
 
 def _grouped(

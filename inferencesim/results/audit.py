@@ -166,7 +166,7 @@ def broken_promises(requests: pd.DataFrame, plan: Plan, end_s: float) -> tuple[C
                 requests=int(own.sum()),
                 kept=int((kept[own] == True).sum()),  # noqa: E712 - likewise
                 broken=len(lost),
-                open=int(kept[own].isna().sum()),
+                open=int((kept.isna() & (requests["outcome"] == "open"))[own].sum()),
                 causes=_counted(lost),
             )
         )

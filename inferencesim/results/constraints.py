@@ -312,7 +312,9 @@ def _promised(plan: Plan, asked: _Rows | None, end_s: float | None) -> Constrain
     recorded = frame["promise_kept"].astype(object)
     missed, undecided = (recorded == False).to_numpy(np.bool_), recorded.isna().to_numpy()  # noqa: E712 - not null
     slow = np.array([each.promise.slowdown is not None for each in plan.scenario.workload] + [False])[asked.classes]
-    broken = (late & ~missed) | (~late & missed & ~slow) | (undecided & ~inside)
+    # A task gave it up, and went on: nobody waits for it.
+    given_up = undecided & (outcome == "cancelled") & frame["task_class"].notna().to_numpy()
+    broken = (late & ~missed & ~given_up) | (~late & missed & ~slow) | (undecided & ~inside & ~given_up)
     return asked.finding("promises", _PROMISES, len(frame), broken, "the times say otherwise")
 
 

@@ -153,7 +153,8 @@ class Statistics(Record):
     promises_kept, promises_missed, promises_open : int
         Of requests of classes that promise anything.
     slo_attainment : float or None
-        promises_kept / arrived of the classes that promise; what is open counts as not kept (yet).
+        promises_kept / arrived of the classes that promise; what is open counts as not kept (yet). A call that its task
+        gave up because it had branches enough promises nothing.
     open_share : float or None
         promises_open / the same.
     queue_time_s, ttft_s, tpot_s, e2e_s : Distribution

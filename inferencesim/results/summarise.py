@@ -10,7 +10,7 @@ import numpy as np
 from inferencesim.documents import document_digest
 from inferencesim.kernel.tables import CANCELLED, COMPLETED, OPEN, REJECTED, TIMED_OUT, VERDICTS
 from inferencesim.ledger.columns import TIME_PARTS
-from inferencesim.ledger.promises import PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN
+from inferencesim.ledger.promises import GIVEN_UP, PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN
 from inferencesim.results.break_even import break_evens
 from inferencesim.results.distributions import distribution, gap_distribution, per
 from inferencesim.results.money import (
@@ -147,7 +147,7 @@ def _statistics(
     arrived_s, left_s = requests["arrived_s"], requests["left_s"]
     of = requests[(arrived_s >= window.from_s) & (arrived_s < window.to_s)]
     outcome = of["outcome"]
-    bound = of[promising[of["class_index"]]] if promising.size else of
+    bound = of[promising[of["class_index"]] & (of["promise"] != GIVEN_UP)] if promising.size else of
     verdict = bound["promise"]
     kept = int((verdict == PROMISE_KEPT).sum())
     still_open = int((verdict == PROMISE_OPEN).sum())

@@ -349,7 +349,7 @@ class Simulation:
 
     def _book(self, records: Records, end_s: float) -> None:
         requests = self._columns(records)
-        verdicts = self._tally.add(requests, self.book, end_s)
+        verdicts = self._tally.add(requests, self.book, self._tasks, end_s)
         self._charged.add(requests)
         self._billed.add(requests)
         self._tasks.charge(requests, self.book)

@@ -185,6 +185,23 @@ class TestBranches:
         del slow
         check(done)
 
+    def test_a_branch_that_is_not_needed_breaks_no_promise_and_one_of_a_task_that_is_late_does(self):
+        from inferencesim.results.summarise import summarise
+
+        wait = {"wait": {"distribution": "uniform", "low": 0.0, "high": 0.2}}
+        promising = called(promise={"e2e": 100.0}) | {"output_tokens": 200}
+        done = played(tasks([self.fan([wait, {"call": "c"}], width=4, join=1)], rate=3.0), workload=[promising])
+        requests = done.requests
+        given_up = requests["outcome"] == "cancelled"
+        assert given_up.sum() > 3
+        assert requests["promise_kept"][given_up].isna().all()
+        assert requests["promise_kept"][~given_up].all()
+        (of_class,) = summarise(done.result).classes
+        assert of_class.slo_attainment == 1.0
+        late = played(tasks([{"call": "c"}], rate=3.0, timeout=0.05), workload=[promising])
+        assert (late.requests["outcome"] == "cancelled").all()
+        assert (late.requests["promise_kept"] == False).all()  # noqa: E712 - null is another thing
+
     def test_branches_that_share_the_context_share_its_kv(self):
         cached = pool(prefix_cache=True)
         steps = [{"call": "c"}, {"fan_out": {"width": 3, "context": "shared", "steps": [{"call": "c"}]}}]
