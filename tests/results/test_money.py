@@ -59,7 +59,7 @@ def played(real):
 def mark(at_s, busy_s, joules):
     """Return counters of which only the busy seconds and the joules of steps matter here."""
     counters = dict.fromkeys((field.name for field in dataclasses.fields(Mark)), np.zeros(2, np.int64))
-    counters |= {"core_s": np.zeros(0), "tool_use": np.zeros((0, 0)), "tasks_begun": 0}
+    counters |= {"core_s": np.zeros(0), "tool_use": np.zeros((0, 0)), "tasks_begun": 0, "people_usd": np.zeros(0)}
     counters |= {"at_s": at_s, "busy_s": np.array(busy_s), "step_energy_j": np.array(joules)}
     return Mark(**counters | {"counts": np.zeros((2, len(COUNTS)))})
 
