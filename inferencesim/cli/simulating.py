@@ -133,8 +133,8 @@ def validate(
 
     plan = make_plan(loaded)
     load = generate_load(loaded.workload, loaded.horizon, loaded.seed, Path(), strict)
+    graphs, load = unroll(loaded, load, strict)
     say_malformed(load.malformed)
-    graphs, load = unroll(loaded, load)
     sizes = footprints(plan, class_means(plan, load, graphs))
     calls = graphs.nodes["index"][graphs.nodes["kind"] == CALL]
     requests = np.bincount(np.concatenate([load.class_index, calls]), minlength=len(loaded.workload)).tolist()

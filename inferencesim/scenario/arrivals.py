@@ -1,4 +1,4 @@
-"""How requests arrive: open processes with their rate profiles, bursts, clients that wait, tasks, and traces."""
+"""How requests and tasks arrive: open processes with their rate profiles, bursts, clients that wait, and traces."""
 
 from __future__ import annotations
 
@@ -120,6 +120,22 @@ class TraceArrivals(Part):
         Discriminator(lambda value: "[auto]" if value == "auto" else "[time]"),
     ] = "auto"
     select: dict[str, Annotated[str, BeforeValidator(str)]] = Field(default_factory=dict)
+
+
+class RecordedTasks(Part):
+    """Whole tasks from a file, each as it was recorded.
+
+    `rate_scale` compresses the gaps between the starts of tasks; within a task all remains as it was. With `times`
+    ``recorded``, what was done waits for what had been done before it, and then for as long as it did when it was
+    recorded; ``started`` is at its recorded time, whatever the fleet does.
+    """
+
+    process: Literal["trace"]
+    file: Annotated[str, Field(min_length=1)]
+    format: str = "auto"
+    window: TraceWindow = TraceWindow()
+    rate_scale: Ratio = 1.0
+    times: Literal["recorded", "started"] = "recorded"
 
 
 class AtOnce(Part):

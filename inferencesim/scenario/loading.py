@@ -139,7 +139,7 @@ def _take_over(tree: dict[str, Any], file: str) -> None:
 
 def _with_absolute_files(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Resolve the files a scenario names against its own folder: a run must not depend on where it is started."""
-    for entry in _mappings(tree.get("workload")):
+    for entry in _mappings(tree.get("workload")) + _mappings(tree.get("tasks")):
         arrivals = entry.get("arrivals")
         if isinstance(arrivals, dict) and isinstance(arrivals.get("file"), str):
             arrivals["file"] = str((folder / Path(arrivals["file"]).expanduser()).resolve())

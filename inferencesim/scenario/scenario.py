@@ -128,20 +128,32 @@ class Scenario(Part):
     @model_validator(mode="after")
     def _steps_name_what_is_there(self) -> Scenario:
         callable_ = [each.name for each in self.workload if isinstance(each.arrivals, ByTasks)]
+        drawn = {each.name for each in self.workload if each.has_content}
         tools = {each.name: each for each in self.tools}
         called = set()
+
+        def require_class(name: str, place: str) -> None:
+            called.add(name)
+            if name not in callable_:
+                refuse(f"{place}: no class {name!r} has arrivals {{process: tasks}}; {did_you_mean(name, callable_)}")
+
+        def require_tools(name: str, place: str) -> None:
+            if name not in tools:
+                refuse(f"{place}: no tools are called {name!r}; {did_you_mean(name, tools)}")
+
         for index, task in enumerate(self.tasks):
+            for key, name in task.called.items():
+                require_class(name, f"tasks[{index}].calls.{key}")
+            for key, pool in task.tools.items():
+                if pool is not None:
+                    require_tools(pool, f"tasks[{index}].tools.{key}")
             for place, step in walk(task.steps, f"tasks[{index}].steps"):
                 if isinstance(step, Call):
-                    called.add(step.call)
-                    if step.call not in callable_:
-                        refuse(
-                            f"{place}.call: no class {step.call!r} has arrivals {{process: tasks}}; "
-                            f"{did_you_mean(step.call, callable_)}"
-                        )
+                    require_class(step.call, f"{place}.call")
+                    if step.call not in drawn:
+                        refuse(f"{place}.call: nothing says what is in requests of {step.call!r}: give it its lengths")
                 elif isinstance(step, Tool):
-                    if step.tool not in tools:
-                        refuse(f"{place}.tool: no tools are called {step.tool!r}; {did_you_mean(step.tool, tools)}")
+                    require_tools(step.tool, f"{place}.tool")
                     if step.cores > tools[step.tool].cores * tools[step.tool].nodes:
                         refuse(f"{place}.cores: {step.tool!r} has fewer than {step.cores} cores in all")
         for name in callable_:

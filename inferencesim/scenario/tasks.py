@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from inferencesim.errors import did_you_mean
-from inferencesim.scenario.arrivals import AtOnce, Gamma, Poisson, RegisteredArrivals
+from inferencesim.scenario.arrivals import AtOnce, Gamma, Poisson, RecordedTasks, RegisteredArrivals
 from inferencesim.scenario.base import Fraction, Part, PositiveTime, WholeTokens
 from inferencesim.scenario.lengths import TimeLengths, TokenLengths
 from inferencesim.scenario.unions import named, refuse, tag
@@ -155,14 +155,24 @@ Step = Annotated[
 ]
 Steps = Annotated[tuple[Step, ...], Field(min_length=1)]
 
-_PROCESSES = ("poisson", "gamma", "burst")
+_PROCESSES = ("poisson", "gamma", "burst", "trace")
 _Arrivals = Annotated[
     Annotated[Poisson, Tag("[poisson]")]
     | Annotated[Gamma, Tag("[gamma]")]
     | Annotated[AtOnce, Tag("[burst]")]
+    | Annotated[RecordedTasks, Tag("[trace]")]
     | Annotated[RegisteredArrivals, Tag("[registered]")],
     tag("process", _PROCESSES),
     named("process", _PROCESSES),
+]
+
+
+#: Stands for all names that are not listed.
+OTHERS = "*"
+
+_Classes = Annotated[
+    Annotated[Name, Tag("[class]")] | Annotated[dict[str, Name], Field(min_length=1), Tag("[classes]")],
+    Discriminator(lambda value: "[classes]" if isinstance(value, dict) else "[class]"),
 ]
 
 
@@ -180,7 +190,13 @@ class TaskClass(Part):
     arrivals : process
         When tasks begin.
     steps : tuple of steps
-        Done one after another.
+        Done one after another; a trace brings its own.
+    calls : str or dict of str, or None
+        The class of the calls of a trace, or that of each agent or model the trace names (``*``: of all others). Of
+        the class are models and promises; lengths are the trace's.
+    tools : dict of str
+        The pool of tools on whose cores a tool of the trace runs (``*``: all others); null, or not to be named, is to
+        be waited for.
     context : str
         Whether calls see what was said before (``grows``), unless they say otherwise.
     max_context : int or None
@@ -193,15 +209,36 @@ class TaskClass(Part):
 
     name: Name
     arrivals: _Arrivals
-    steps: Steps
+    steps: tuple[Step, ...] = ()
+    calls: _Classes | None = None
+    tools: dict[str, Name | None] = Field(default_factory=dict)
     context: Literal["grows", "fresh"] = "grows"
     max_context: WholeTokens | None = None
     promise: TaskPromise = TaskPromise()
     timeout: PositiveTime | None = None
     active: Active = Active()
 
+    @property
+    def called(self) -> dict[str, str]:
+        """The classes of the calls of a trace, by agent or model."""
+        return {OTHERS: self.calls} if isinstance(self.calls, str) else self.calls or {}
+
     @model_validator(mode="after")
-    def _calls_something(self) -> TaskClass:
+    def _steps_or_trace(self) -> TaskClass:
+        if isinstance(self.arrivals, RecordedTasks):
+            for name in ("steps", "context", "max_context"):
+                if name in self.model_fields_set:
+                    refuse(f"a trace brings its own steps, and what was said before each: remove {name}")
+            if self.calls is None:
+                refuse(
+                    "of which class are the calls of the trace? Write calls: NAME, or calls: {MODEL: NAME, '*': NAME}"
+                )
+            return self
+        for name in ("calls", "tools"):
+            if name in self.model_fields_set:
+                refuse(f"{name} is of tasks from a trace: remove it, or make arrivals {{process: trace, file: FILE}}")
+        if not self.steps:
+            refuse("steps is missing: what is done, one after another")
         if not any(isinstance(step, Call) for _, step in walk(self.steps)):
             refuse("a task without a call asks nothing of the fleet: give it a step with the key call")
         return self

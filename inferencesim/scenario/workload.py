@@ -305,6 +305,16 @@ class WorkloadClass(Part):
         return self.retry is not None or self.answers is not None
 
     @property
+    def has_content(self) -> bool:
+        """Whether it says itself what is in its requests."""
+        return any(getattr(self, name) is not None for name in _CONTENT)
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether prompt and output tokens, which traces have, say all there is to know of a request."""
+        return _RULES[self.kind].traced
+
+    @property
     def generates(self) -> bool:
         """Whether tokens are generated one by one after the prefill, which else is all there is."""
         return _RULES[self.kind].answers
@@ -318,6 +328,9 @@ class WorkloadClass(Part):
                 refuse(f"a trace says nothing of {rules.content[0]}, which kind {self.kind!r} needs")
             for name in given:
                 refuse(f"a trace brings its own lengths: remove {name}")
+            return self
+        if isinstance(self.arrivals, ByTasks) and rules.traced and not given:
+            # The calls of tasks from a trace have lengths of their own.
             return self
         known = rules.content + rules.either
         for name in given:

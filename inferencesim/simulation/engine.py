@@ -151,8 +151,8 @@ class Simulation:
         self._progress = progress
         scenario = plan.scenario
         load = generate_load(scenario.workload, scenario.horizon, scenario.seed, Path(), strict)
+        graphs, load = unroll(scenario, load, strict)
         self._malformed = load.malformed
-        graphs, load = unroll(scenario, load)
         require_measured_load(plan, load, graphs)
         means = class_means(plan, load, graphs)
         self._placement = bind_policy(plan, "placement")

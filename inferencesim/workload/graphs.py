@@ -1,16 +1,18 @@
-"""All tasks of a scenario as graphs: those it describes, and requests that are followed up."""
+"""All tasks of a scenario as graphs: those it describes, those of traces, and requests that are followed up."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inferencesim.kernel.graph_tables import CALL, TASK
-from inferencesim.scenario.arrivals import ByTasks
+from inferencesim.scenario.arrivals import ByTasks, RecordedTasks
 from inferencesim.workload.content import Draws
 from inferencesim.workload.graph_parts import Part, asked_of, blank, joined
+from inferencesim.workload.recorded import Recorded, malformed, with_chains
 from inferencesim.workload.unrolling import Unrolling
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def task_classes(scenario: Scenario) -> tuple[str, ...]:
     return (*(each.name for each in scenario.tasks), *(each.name for each in followed_up(scenario)))
 
 
-def unroll(scenario: Scenario, load: Load) -> tuple[Graphs, Load]:
+def unroll(scenario: Scenario, load: Load, strict: bool = False) -> tuple[Graphs, Load]:
     """Draw all tasks of a scenario, and make tasks of those requests of its load that are followed up.
 
     Parameters
@@ -52,22 +54,37 @@ def unroll(scenario: Scenario, load: Load) -> tuple[Graphs, Load]:
     scenario : Scenario
     load : Load
         Its open-loop requests.
+    strict : bool
+        Whether a malformed row of a trace is an error.
 
     Returns
     -------
     graphs : Graphs
         Classes of tasks are numbered as the scenario has them; those of :func:`followed_up` come after.
     load : Load
-        The requests that remain.
+        The requests that remain, with the cache blocks and the malformed rows of all traces.
 
     Raises
     ------
     InputError
-        If a process or a distribution is not registered, or the tasks have more nodes than memory holds.
+        If a process or a distribution is not registered, a trace cannot be read or used, or the tasks have more nodes
+        than memory holds.
     """
     classes = {each.name: (index, each) for index, each in enumerate(scenario.workload)}
     tools = {each.name: index for index, each in enumerate(scenario.tools)}
-    parts = [Unrolling(task, index, scenario, classes, tools).done() for index, task in enumerate(scenario.tasks)]
+    recorded = {
+        index: Recorded(task, index, scenario, classes, tools, strict)
+        for index, task in enumerate(scenario.tasks)
+        if isinstance(task.arrivals, RecordedTasks)
+    }
+    if recorded:
+        block_ids, chain_tokens = with_chains(recorded, load.block_ids, load.chain_tokens)
+        rows = tuple(sorted({*load.malformed, *malformed(recorded.values())}))
+        load = replace(load, block_ids=block_ids, chain_tokens=chain_tokens, malformed=rows)
+    parts = [
+        recorded[index].part if index in recorded else Unrolling(task, index, scenario, classes, tools).done()
+        for index, task in enumerate(scenario.tasks)
+    ]
     taken = np.zeros(len(load), np.bool_)
     for each in followed_up(scenario):
         index = classes[each.name][0]

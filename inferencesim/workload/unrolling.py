@@ -15,6 +15,7 @@ import numpy as np
 
 from inferencesim.errors import InputError
 from inferencesim.kernel.graph_tables import CALL, JOIN, LINEAGE, NODE, TASK, TOOL, WAIT
+from inferencesim.scenario.arrivals import RecordedTasks
 from inferencesim.scenario.tasks import Call, FanOut, Repeat, Tool, Wait
 from inferencesim.workload.arrivals import arrival_times
 from inferencesim.workload.content import Draws, prefix_ids, shared_tokens, whole_tokens
@@ -87,6 +88,9 @@ class Unrolling:
         self.name = f"task:{task.name}"
         self.seed = scenario.seed
         self.classes, self.tools = classes, tools
+        if isinstance(task.arrivals, RecordedTasks):
+            msg = f"{task.name!r} is from a trace"
+            raise ValueError(msg)
         arrivals = stream(self.seed, self.name, "arrivals")
         times = arrival_times(task.arrivals, task.active, scenario.horizon, arrivals, f"{self.where}.arrivals.process")
         self.n = len(times)
