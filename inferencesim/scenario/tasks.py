@@ -230,9 +230,7 @@ class TaskClass(Part):
                 if name in self.model_fields_set:
                     refuse(f"a trace brings its own steps, and what was said before each: remove {name}")
             if self.calls is None:
-                refuse(
-                    "of which class are the calls of the trace? Write calls: NAME, or calls: {MODEL: NAME, '*': NAME}"
-                )
+                refuse("calls is missing: the class of the trace's calls, or {MODEL: CLASS, '*': CLASS}")
             return self
         for name in ("calls", "tools"):
             if name in self.model_fields_set:

@@ -203,7 +203,8 @@ def _content(message: Any) -> str:
 
 def _tree(spans: dict[str, _Recorded]) -> Span:
     """Return the task that the spans of a trace make."""
-    root = Span("group", min(each.span.start_s for each in spans.values()), 0.0)
+    times = [(each.span.start_s, each.span.end_s) for each in spans.values()]
+    root = Span("group", min(start_s for start_s, _ in times), max(end_s for _, end_s in times))
     for number, each in spans.items():
         each.parent = _parent(spans, number, each)
         if number in _above(spans, each):

@@ -11,6 +11,8 @@ from inferencesim.errors import InputError
 from inferencesim.registry import Registry
 from inferencesim.workload.task_traces.dynamo import DynamoReader
 from inferencesim.workload.task_traces.otel import OtelReader
+from inferencesim.workload.task_traces.sessions import LMCacheReader, TraceLabReader
+from inferencesim.workload.task_traces.weka import WekaTaskReader
 from inferencesim.workload.traces.record import ReadOptions
 
 if TYPE_CHECKING:
@@ -32,7 +34,10 @@ class TaskReader(Protocol):
 #: Readers of tasks by the name of their format.
 TASK_READERS: Registry[TaskReader] = Registry("format of task traces", "inferencesim.task_readers")
 TASK_READERS.register("dynamo")(DynamoReader())
+TASK_READERS.register("lmcache")(LMCacheReader())
 TASK_READERS.register("otel")(OtelReader())
+TASK_READERS.register("tracelab")(TraceLabReader())
+TASK_READERS.register("weka")(WekaTaskReader())
 
 
 def read_tasks(

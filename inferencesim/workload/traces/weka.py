@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 SESSION_GAP_S = 60.0
 
 #: Hash ids of one session lie below this, so that those of billions of sessions can be numbered on in 64 bits.
-_MOST_IDS = 2**31
+MOST_IDS = 2**31
 
 
 class _Request(NamedTuple):
@@ -114,7 +114,7 @@ class _Sessions:
                 seconds = start_s + float(row["t"])
                 prompt, output, model = whole_number(row["in"]), whole_number(row["out"]), str(row["model"])
                 ids = np.array(array("q", row["hash_ids"]))  # refuses what is no whole number
-                sound = 0.0 <= seconds < math.inf and not np.any((ids < 0) | (ids >= _MOST_IDS))
+                sound = 0.0 <= seconds < math.inf and not np.any((ids < 0) | (ids >= MOST_IDS))
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 sound = False
             if not sound:
