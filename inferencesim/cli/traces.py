@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from inferencesim.experiments.hit_rate import HitRate
     from inferencesim.workload.inspect import TraceReport
+    from inferencesim.workload.task_traces.inspect import PerTask, TaskReport
 
 trace = typer.Typer(no_args_is_help=True, help="Traces of real load.", rich_markup_mode=None)
 
@@ -57,6 +58,27 @@ def inspect(
     from rich.syntax import Syntax
 
     show([_report_table(report), "A class fitted to it:", Syntax(fitted, "yaml", background_color="default")])
+
+
+@trace.command("tasks")
+@guarded
+def tasks(
+    file: FileArgument,
+    reader: ReaderOption = "auto",
+    output: FormatOption = Format.TABLE,
+    strict: StrictOption = False,
+) -> None:
+    """Show the graphs of a trace of tasks: calls and tools, how many after and beside each other, and how long."""
+    from inferencesim.workload.task_traces.inspect import inspect_tasks
+    from inferencesim.workload.task_traces.reading import read_tasks
+
+    read = read_tasks(file, reader, strict, where="--reader")
+    say_malformed(read.malformed)
+    report = inspect_tasks(read)
+    if output is Format.JSON:
+        emit({"schema": 1, **dataclasses.asdict(report)})
+        return
+    show([_tasks_table(report)])
 
 
 @trace.command("hit-rate")
@@ -102,6 +124,40 @@ def hit_rate(
         )
         return
     show([_hit_rate_table(read.source, rates), *(f"note: {note}" for note in read.notes)])
+
+
+def _tasks_table(report: TaskReport) -> Table:
+    from inferencesim.report.formats import count, seconds
+    from inferencesim.report.tables import new_table
+
+    def spread(each: PerTask) -> str:
+        return f"mean {each.mean:,.1f}, p50 {each.p50:,.0f}, p95 {each.p95:,.0f}, max {each.max:,.0f}"
+
+    table = new_table(f"{report.source} ({report.format})", "", "", left=1)
+    table.show_header = False
+    rows = [
+        ("tasks", count(report.tasks)),
+        ("calls", count(report.calls)),
+        ("tools", count(report.tools)),
+        ("malformed rows left out", count(report.malformed)),
+        ("failed calls left out", count(report.failed)),
+        ("prompt tokens", count(report.prompt_tokens)),
+        ("output tokens", count(report.output_tokens)),
+        ("calls of a task", spread(report.calls_per_task)),
+        ("calls one after another", spread(report.depth)),
+        ("steps side by side", spread(report.width)),
+    ]
+    if report.duration_s is not None:
+        times = report.duration_s
+        quantiles = (("mean", times.mean), ("p50", times.p50), ("p95", times.p95), ("max", times.max))
+        rows.append(("duration of a task", ", ".join(f"{name} {seconds(value)}" for name, value in quantiles)))
+    for what, names in (("calls of", report.callers), ("tool", report.tool_names)):
+        rows += [(f"{what} {name or 'nobody named'}", count(number)) for name, number in names.items()]
+    for row in rows:
+        table.add_row(*row)
+    for note in report.notes:
+        table.add_row("note", note)
+    return table
 
 
 def _hit_rate_table(source: str, rates: list[HitRate]) -> Table:

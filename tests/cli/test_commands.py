@@ -259,6 +259,22 @@ class TestTraces:
         assert found["rows"] == 60
         assert yaml.safe_load(found["fitted_class"])["arrivals"]["rate"] == pytest.approx(found["rate_per_s"], rel=1e-5)
 
+    def test_the_graphs_of_a_trace_of_tasks_are_described(self, tmp_path):
+        path = tmp_path / "rounds.csv"
+        path.write_text(
+            "session_id,round_idx,prefix_len,input_len,output_len,tool_wait_after_ms\n"
+            "0,0,0,100,10,50\n0,1,100,100,10,0\n1,0,0,70,10,0\n1,1,many,70,10,0\n"
+        )
+        result = invoke("trace", "tasks", path)
+        assert "tracelab" in result.stdout
+        assert "one begins every 60 s" in result.stdout
+        assert "rounds.csv:5: " in result.stderr
+        found = document(invoke("trace", "tasks", path, "--format", "json"))
+        assert (found["tasks"], found["calls"], found["tools"], found["malformed"]) == (2, 3, 0, 1)
+        assert (found["prompt_tokens"], found["output_tokens"]) == (370, 30)
+        assert found["depth"]["max"] == 2.0
+        assert found["duration_s"] is None
+
     def test_malformed_rows_are_named_and_counted(self, tmp_path, tiny):
         path = tmp_path / "trace.csv"
         path.write_text(AZURE + "2023-11-16 18:04:00.0000000,many,3\n")

@@ -243,7 +243,7 @@ def _parent(spans: dict[str, _Recorded], number: str, each: _Recorded) -> str | 
     while above is not None:
         if above not in spans or above in seen:
             return None
-        if spans[above].span.end_s > each.span.start_s or spans[above].span.end_s == spans[above].span.start_s:
+        if spans[above].span.end_s > each.span.start_s:
             return above
         seen.add(above)
         above = spans[above].parent
