@@ -10,7 +10,7 @@ from inferencesim.kernel.counting import count_decodes, count_passes
 from inferencesim.kernel.decode import contexts_over, decode_share, steps_done
 from inferencesim.kernel.providers import book_answer
 from inferencesim.kernel.queue import enter_phase
-from inferencesim.kernel.tables import DECODING, HOLD, IDLE, MIXED, OUTSIDE, PREFILL, WAITING
+from inferencesim.kernel.tables import DECODING, HELD, HOLD, IDLE, MIXED, OUTSIDE, PREFILL, WAITING
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet, Floats, Records
@@ -106,4 +106,11 @@ def still_inside(fleet: Fleet, at_s: float, out: Records) -> int:
                 out[count] = fleet.slots[slot]
                 book_answer(out[count], at_s)
                 count += 1
+    for line in range(fleet.flow.lines.size):
+        slot = fleet.flow.lines[line]["head"]
+        while slot >= 0:
+            out[count] = fleet.slots[slot]
+            enter_phase(out[count], HELD, at_s)
+            slot = fleet.slots[slot]["following"]
+            count += 1
     return count

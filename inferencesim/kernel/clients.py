@@ -1,4 +1,6 @@
-"""Closed-loop clients: each asks, waits for its answer, thinks, and asks again. Tasks ask in the same way.
+"""Who asks: the stream, and closed-loop clients, of whom each waits for its answer, thinks, and asks again.
+
+Tasks ask in the same way as clients, and so do requests that come back after they were held.
 
 A client that gives up while its request is in a step asks again after that
 step: until then the engine holds its connection.
@@ -11,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.graphs import call_left, count_call, write_call
 from inferencesim.kernel.heap import add_timer, drop_first_timer
-from inferencesim.kernel.tables import ASK, CALL_DUE
+from inferencesim.kernel.lines import count_held, has_left, look_at_load, write_held
+from inferencesim.kernel.tables import ASK, CALL_DUE, LINE_OPENS, SLACK_GONE
 
 if TYPE_CHECKING:
     from inferencesim.kernel.gateway import Gateway
@@ -28,7 +31,11 @@ def answer_clients(fleet: Fleet, gateway: Gateway) -> bool:
             return False
         if record["node"] >= 0:
             call_left(fleet, gateway, record)
+        if fleet.flow.active:
+            has_left(fleet, record)
         clock["answered"] += 1
+    if fleet.flow.active:
+        look_at_load(fleet)
     return True
 
 
@@ -57,12 +64,12 @@ def _think(fleet: Fleet, gateway: Gateway, record: Any) -> bool:
 @inner_inlined
 def asks(kind: int) -> bool:
     """Tell whether a timer of this kind is somebody's request."""
-    return bool(kind in (ASK, CALL_DUE))
+    return bool(kind in (ASK, CALL_DUE, LINE_OPENS, SLACK_GONE))
 
 
 @inner_inlined
 def ask_is_due(fleet: Fleet) -> bool:
-    """Tell whether a client or a task asks now, everything that comes before at this instant being done."""
+    """Tell whether somebody asks now, or comes back, everything that comes before at this instant being done."""
     clock = fleet.clock[0]
     return bool(
         clock["timer_count"] > 0 and asks(fleet.timers[0]["kind"]) and fleet.timers[0]["at_s"] <= clock["now_s"]
@@ -72,6 +79,9 @@ def ask_is_due(fleet: Fleet) -> bool:
 @inner
 def write_ask(fleet: Fleet, gateway: Gateway) -> bool:
     """Write the request of whoever asks now; return False, and forget it, if it shall not be asked any more."""
+    if fleet.timers[0]["kind"] in (LINE_OPENS, SLACK_GONE):
+        return write_held(fleet, gateway)
+    gateway.asking[0]["slot"] = -1
     if fleet.timers[0]["kind"] == CALL_DUE:
         return write_call(fleet, gateway)
     row = fleet.timers[0]["number"]
@@ -108,6 +118,9 @@ def write_ask(fleet: Fleet, gateway: Gateway) -> bool:
 @inner_inlined
 def count_ask(fleet: Fleet, gateway: Gateway) -> None:
     """Count the ask that was due as made."""
+    if fleet.timers[0]["kind"] in (LINE_OPENS, SLACK_GONE):
+        count_held(fleet, gateway)
+        return
     if fleet.timers[0]["kind"] == CALL_DUE:
         count_call(fleet)
         return
@@ -116,3 +129,20 @@ def count_ask(fleet: Fleet, gateway: Gateway) -> None:
     gateway.loops[client["class_index"]]["left"] -= 1
     fleet.clock[0]["asked"] += 1
     drop_first_timer(fleet)
+
+
+@inner
+def next_arrival(fleet: Fleet, gateway: Gateway) -> Any:
+    """Return the record of the arrival that is due: of a client first, then of the stream."""
+    if ask_is_due(fleet):
+        return gateway.asking[0]
+    return gateway.stream[fleet.clock[0]["next_stream"]]
+
+
+@inner
+def pass_arrival(fleet: Fleet, gateway: Gateway) -> None:
+    """Go on to the arrival after the one that is due, whose record stays as it is."""
+    if ask_is_due(fleet):
+        count_ask(fleet, gateway)
+    else:
+        fleet.clock[0]["next_stream"] += 1

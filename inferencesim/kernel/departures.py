@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from inferencesim.jit import inner
 from inferencesim.kernel.batch import leave_running
 from inferencesim.kernel.decode import interrupt
+from inferencesim.kernel.lines import step_out
 from inferencesim.kernel.providers import end_outside
 from inferencesim.kernel.queue import count_waiting, first_waiting, leave, unlink_waiting
 from inferencesim.kernel.steps import disturb
-from inferencesim.kernel.tables import HOLD, IDLE, OPEN, OUTSIDE, WAITING
+from inferencesim.kernel.tables import HELD, HOLD, IDLE, OPEN, OUTSIDE, WAITING
 
 if TYPE_CHECKING:
     from inferencesim.kernel.forming import Schedulers
@@ -23,8 +24,11 @@ def give_up(fleet: Fleet, schedulers: Schedulers, slot: int, outcome: int, now: 
     s = fleet.slots[slot]
     if s["abort"] != OPEN:
         return
-    if s["phase"] == OUTSIDE:
-        end_outside(fleet, slot, False, now)
+    if s["phase"] == OUTSIDE or s["phase"] == HELD:
+        if s["phase"] == OUTSIDE:
+            end_outside(fleet, slot, False, now)
+        else:
+            step_out(fleet, slot, now)
         leave(fleet, slot, outcome, now)
         return
     replica, source = s["at"], s["source"]

@@ -9,11 +9,12 @@ import numpy as np
 from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.blocks import look_up, match
 from inferencesim.kernel.decode import count_service, steps_done
+from inferencesim.kernel.flow_tables import NOT_HELD
 from inferencesim.kernel.graph_tables import NOT_JUDGED
 from inferencesim.kernel.graphs import call_enters, node_key, owner_key
 from inferencesim.kernel.heap import add_timer
 from inferencesim.kernel.providers import is_within_limits, reserved_tokens, send_outside
-from inferencesim.kernel.queue import count_coming, first_waiting, leave, queue_up, take_slot
+from inferencesim.kernel.queue import count_coming, enter_phase, first_waiting, leave, queue_up, take_slot
 from inferencesim.kernel.sample import is_kept, task_key
 from inferencesim.kernel.steps import disturb
 from inferencesim.kernel.tables import (
@@ -214,26 +215,9 @@ def replica_candidates(fleet: Fleet, gateway: Gateway, pool: int) -> Candidates:
 
 
 @inner
-def admit(fleet: Fleet, gateway: Gateway, arrival: Any, candidate: int, place: int) -> None:
-    """Record the decision and hand the request to replica `place` of a pool, or to a provider (−1: reject it)."""
+def let_in(fleet: Fleet, gateway: Gateway, arrival: Any, now: float) -> int:
+    """Give a request that has just come a slot; it is at the gateway."""
     clock = fleet.clock[0]
-    now = clock["now_s"]
-    row = clock["decision_count"]
-    pool, provider, replica = candidate, -1, -1
-    if candidate >= fleet.pools.size:
-        pool, provider = -1, candidate - fleet.pools.size
-    if pool >= 0:
-        replica = fleet.pools[pool]["first_replica"] + place
-    kept = keeps(gateway, arrival)
-    if kept:
-        decision = gateway.decisions[row]
-        decision["request_id"] = arrival["request_id"]
-        decision["time_s"] = now
-        decision["class_index"] = arrival["class_index"]
-        decision["pool"] = pool
-        decision["provider"] = provider
-        decision["replica"] = replica
-        decision["snapshot_age_s"] = now - clock["snapshot_s"] if clock["snapshot_interval_s"] > 0.0 else 0.0
     slot = take_slot(fleet)
     s = fleet.slots[slot]
     s["request_id"] = arrival["request_id"]
@@ -254,12 +238,14 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, candidate: int, place: i
     s["chain_blocks"] = arrival["chain_blocks"]
     s["media_units"] = arrival["media_units"]
     s["media_s"] = arrival["media_s"]
-    s["pool"] = pool
-    s["provider"] = provider
-    s["replica"] = replica
+    s["pool"] = -1
+    s["provider"] = -1
+    s["replica"] = -1
     s["prefill_replica"] = -1
     s["outcome"] = OPEN
     s["reason"] = ELIGIBLE
+    s["released"] = NOT_HELD
+    s["held_s"] = 0.0
     s["scheduled_s"] = np.nan
     s["first_token_s"] = np.nan
     s["finished_s"] = np.nan
@@ -279,7 +265,8 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, candidate: int, place: i
     s["since_s"] = now
     s["lost_s"] = np.nan
     s["key"] = _key_of(gateway, arrival)
-    s["row"] = gateway.rows[arrival["class_index"], pool] if pool >= 0 else 0
+    s["at"] = -1
+    s["row"] = 0
     s["blocks"] = 0
     s["shared"] = 0
     s["source"] = -1
@@ -293,6 +280,48 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, candidate: int, place: i
         call_enters(gateway, arrival["node"], slot, arrival["request_id"])
     clock["arrived"] += 1
     clock["inside"] += 1
+    return slot
+
+
+@inner_inlined
+def start_patience(fleet: Fleet, arrival: Any, slot: int, now: float) -> None:
+    """Set the timers of a request's client."""
+    if arrival["patience_s"] < np.inf:
+        add_timer(fleet, now + arrival["patience_s"], TIMED_OUT, arrival["request_id"], slot)
+    if arrival["cancel_after_s"] < np.inf:
+        add_timer(fleet, now + arrival["cancel_after_s"], CANCELLED, arrival["request_id"], slot)
+
+
+@inner
+def admit(fleet: Fleet, gateway: Gateway, arrival: Any, candidate: int, place: int) -> None:
+    """Record the decision and hand the request to replica `place` of a pool, or to a provider (−1: reject it)."""
+    clock = fleet.clock[0]
+    now = clock["now_s"]
+    row = clock["decision_count"]
+    pool, provider, replica = candidate, -1, -1
+    if candidate >= fleet.pools.size:
+        pool, provider = -1, candidate - fleet.pools.size
+    if pool >= 0:
+        replica = fleet.pools[pool]["first_replica"] + place
+    kept = keeps(gateway, arrival)
+    if kept:
+        decision = gateway.decisions[row]
+        decision["request_id"] = arrival["request_id"]
+        decision["time_s"] = now
+        decision["class_index"] = arrival["class_index"]
+        decision["pool"] = pool
+        decision["provider"] = provider
+        decision["replica"] = replica
+        decision["snapshot_age_s"] = now - clock["snapshot_s"] if clock["snapshot_interval_s"] > 0.0 else 0.0
+    slot = arrival["slot"]
+    if slot < 0:
+        slot = let_in(fleet, gateway, arrival, now)
+    s = fleet.slots[slot]
+    enter_phase(s, WAITING, now)
+    s["pool"] = pool
+    s["provider"] = provider
+    s["replica"] = replica
+    s["row"] = gateway.rows[arrival["class_index"], pool] if pool >= 0 else 0
     if kept:
         clock["decision_count"] += 1
     if candidate < 0:
@@ -301,10 +330,7 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, candidate: int, place: i
             s["reason"] = max(s["reason"], gateway.decision_verdicts[row, each])
         leave(fleet, slot, REJECTED, now)
         return
-    if arrival["patience_s"] < np.inf:
-        add_timer(fleet, now + arrival["patience_s"], TIMED_OUT, arrival["request_id"], slot)
-    if arrival["cancel_after_s"] < np.inf:
-        add_timer(fleet, now + arrival["cancel_after_s"], CANCELLED, arrival["request_id"], slot)
+    start_patience(fleet, arrival, slot, now)
     if provider >= 0:
         send_outside(fleet, slot, provider, now)
         return

@@ -9,7 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferencesim.jit import inner, inner_inlined
-from inferencesim.kernel.tables import ASK, CALL_DUE, LOADED, NODE_DONE, NODE_FAILED, PROVIDED, TASK_LATE
+from inferencesim.kernel.tables import (
+    ASK,
+    CALL_DUE,
+    LINE_OPENS,
+    LOADED,
+    NODE_DONE,
+    NODE_FAILED,
+    PROVIDED,
+    SLACK_GONE,
+    TASK_LATE,
+)
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet
@@ -103,7 +113,11 @@ def _rank(kind: int) -> int:
         return 3
     if kind == ASK:
         return 4
-    return 5 if kind == CALL_DUE else 1
+    if kind == CALL_DUE:
+        return 5
+    if kind == LINE_OPENS:
+        return 6
+    return 7 if kind == SLACK_GONE else 1
 
 
 @inner_inlined

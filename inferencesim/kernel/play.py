@@ -8,10 +8,11 @@ Events at one instant happen in this order: ends of segments (by replica
 number), KV that comes over a link and answers of providers that are complete,
 clients leaving (all by request number), steps of tasks that end (by node), tasks
 that time out, tasks that begin, a refresh of the snapshot, arrivals (closed-loop
-clients first, by class and number, then calls of tasks by node, then the stream
-in its order). A client that does not think asks at the instant of its answer,
-hence after the next batch has been formed. What SimPy has at that instant comes
-after all of these.
+clients first, by class and number, then calls of tasks by node, then who comes
+back from being held, by line and then by request, then the stream in its order).
+A client that does not think asks at the instant of its answer, hence after the
+next batch has been formed. What SimPy has at that instant comes after all of
+these.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ import numpy as np
 
 from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.batch import kv_has_come
-from inferencesim.kernel.clients import answer_clients, ask_is_due, asks, count_ask, write_ask
+from inferencesim.kernel.clients import answer_clients, asks, next_arrival, pass_arrival, write_ask
 from inferencesim.kernel.departures import give_up
+from inferencesim.kernel.flow import goes_on
 from inferencesim.kernel.gateway import (
     Gateway,
     admit,
@@ -138,13 +140,15 @@ def play(
     clock = fleet.clock[0]
     while True:
         if clock["answered"] < clock["done_count"]:
-            if clock["timer_count"] + clock["done_count"] - clock["answered"] > fleet.timers.size:
+            at_most = clock["done_count"] - clock["answered"] + fleet.flow.lines.size
+            if clock["timer_count"] + at_most > fleet.timers.size:
                 return SLOTS_FULL
             if not answer_clients(fleet, gateway):
                 return TURNS_USED
         if clock["done_count"] + fleet.seats.shape[1] + 1 + clock["most_at_once"] > fleet.done.size:
             return TABLE_FULL
-        if clock["timer_count"] + fleet.seats.shape[1] + 3 + clock["most_at_once"] > fleet.timers.size:
+        at_most = fleet.seats.shape[1] + 5 + clock["most_at_once"] + fleet.flow.lines.size
+        if clock["timer_count"] + at_most > fleet.timers.size:
             return SLOTS_FULL
         segment_s = np.inf
         if clock["heap_count"] > 0:
@@ -200,27 +204,12 @@ def play(
             clock["now_s"] = arrival_s
             if ask_s == arrival_s and not write_ask(fleet, gateway):
                 continue
+            if fleet.flow.active and not goes_on(fleet, gateway):
+                continue
             if interpreted:
                 return DECIDE
             if not _arrive(fleet, gateway, place, balance, predict):
                 return BAD_CHOICE
-
-
-@inner
-def next_arrival(fleet: Fleet, gateway: Gateway) -> Any:
-    """Return the record of the arrival that is due: of a client first, then of the stream."""
-    if ask_is_due(fleet):
-        return gateway.asking[0]
-    return gateway.stream[fleet.clock[0]["next_stream"]]
-
-
-@inner
-def pass_arrival(fleet: Fleet, gateway: Gateway) -> None:
-    """Go on to the arrival after the one that is due, whose record stays as it is."""
-    if ask_is_due(fleet):
-        count_ask(fleet, gateway)
-    else:
-        fleet.clock[0]["next_stream"] += 1
 
 
 @inner

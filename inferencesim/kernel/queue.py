@@ -16,7 +16,7 @@ import numpy as np
 from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.blocks import release_elsewhere
 from inferencesim.kernel.forming import Queued
-from inferencesim.kernel.tables import COMPLETED, DECODING, FREE, LOADING, PREFILLING, READY, WAITING, Fleet
+from inferencesim.kernel.tables import COMPLETED, DECODING, FREE, HELD, LOADING, PREFILLING, READY, WAITING, Fleet
 
 if TYPE_CHECKING:
     from inferencesim.kernel.forming import Schedulers
@@ -71,6 +71,9 @@ def enter_phase(s: Any, phase: int, now: float) -> None:
         s["preempted_s"] += lasted
     elif s["phase"] == WAITING:
         s["waiting_s"] += lasted
+    elif s["phase"] == HELD:
+        s["waiting_s"] += lasted
+        s["held_s"] += lasted
     elif s["phase"] == PREFILLING:
         s["prefill_s"] += lasted
     elif s["phase"] == DECODING:

@@ -18,6 +18,7 @@ from inferencesim.references import by_reference
 
 if TYPE_CHECKING:
     from inferencesim.deployment.latency import LatencyModels
+    from inferencesim.kernel.flow_tables import Flow
     from inferencesim.kernel.prefix import Caches
 
 Records = NDArray[np.void]
@@ -28,7 +29,8 @@ Integers = NDArray[np.int64]
 OPEN, COMPLETED, REJECTED, TIMED_OUT, CANCELLED = range(5)
 OUTCOMES = ("open", "completed", "rejected", "timed_out", "cancelled")
 
-#: Why a candidate, a pool or a provider, was or was not eligible. Codes are stored in the decisions table.
+#: Why a candidate, a pool or a provider, was or was not eligible. Codes are stored in the decisions table; the last two
+#: are those of the gateway, which turned the request away from all of them.
 (
     ELIGIBLE,
     PREFILLS_ONLY,
@@ -41,7 +43,9 @@ OUTCOMES = ("open", "completed", "rejected", "timed_out", "cancelled")
     CONTEXT_TOO_LONG,
     QUEUE_FULL,
     RATE_LIMITED,
-) = range(11)
+    QUOTA_EXCEEDED,
+    SHED,
+) = range(13)
 VERDICTS = (
     "eligible",
     "prefills_only",
@@ -54,6 +58,8 @@ VERDICTS = (
     "context_too_long",
     "queue_full",
     "rate_limited",
+    "quota_exceeded",
+    "shed",
 )
 
 #: What a request is, and what its record says of it.
@@ -88,6 +94,7 @@ ARRIVAL = np.dtype(
         ("patience_s", np.float64),
         ("cancel_after_s", np.float64),
         ("level", np.int64),  # the model it is for, on the class's list; −1: any
+        ("slot", np.int64),  # where it was held; −1: it has just come
     ]
 )
 
@@ -102,6 +109,8 @@ RECORD = np.dtype(
         ("outcome", np.int64),
         ("reason", np.int64),
         ("answer", np.int64),  # how good it was, as in :data:`.graph_tables.ANSWERS`
+        ("released", np.int64),  # what ended its wait at the gateway, as in :data:`.flow_tables.RELEASES`
+        ("held_s", np.float64),  # how long that was
         ("scheduled_s", np.float64),  # first scheduled in a step; NaN at a provider, which does not say
         ("first_token_s", np.float64),
         ("finished_s", np.float64),  # last token, or the moment it left without
@@ -114,7 +123,7 @@ RECORD = np.dtype(
         ("prefill_energy_j", np.float64),
         # Where the time went; with the way to the client and back they sum to the E2E. At a provider, all until the
         # first token is waiting.
-        ("waiting_s", np.float64),
+        ("waiting_s", np.float64),  # at the gateway and at its replica
         ("prefill_s", np.float64),
         ("decode_s", np.float64),
         ("transfer_s", np.float64),  # while its KV came over a link
@@ -156,12 +165,14 @@ REQUEST = np.dtype(
         ("left_s", np.float64),  # when the client left
         ("first_due_s", np.float64),  # at a provider: when its first token comes,
         ("token_s", np.float64),  # and seconds per token after that
+        ("level", np.int64),  # while it is held: the model it is for
+        ("line", np.int64),  # likewise, and where it is held
     ]
 )
 
 #: Phases of a slot. A loading request has seat and blocks and waits for KV; one that is ready joins the next batch; one
-#: outside is at a provider.
-FREE, WAITING, LOADING, READY, PREFILLING, DECODING, OUTSIDE = range(7)
+#: outside is at a provider; one that is held is at the gateway.
+FREE, WAITING, LOADING, READY, PREFILLING, DECODING, OUTSIDE, HELD = range(8)
 
 #: How soon the answers of a class are wanted.
 INTERACTIVE, STANDARD, RELAXED = range(3)
@@ -321,14 +332,15 @@ TIMER = np.dtype(
     [
         ("at_s", np.float64),
         ("kind", np.int64),  # one of those below, or the outcome with which a client leaves
-        ("number", np.int64),  # of the request, the client that asks, the node, or the task
+        ("number", np.int64),  # of the request, the client that asks, the node, the task, or the line
         ("slot", np.int64),  # of the request
     ]
 )
 #: Of a timer: a request's KV has come; a client asks; a node of a task calls, is done, has failed; a task times out;
-#: a provider's answer is complete.
+#: a provider's answer is complete; a line of held requests may go on; the slack of one of them has run out.
 LOADED = OPEN
 ASK, CALL_DUE, NODE_DONE, NODE_FAILED, TASK_LATE, PROVIDED = range(len(OUTCOMES), len(OUTCOMES) + 6)
+LINE_OPENS, SLACK_GONE = range(PROVIDED + 1, PROVIDED + 3)
 
 #: A client of a closed loop.
 CLIENT = np.dtype(
@@ -458,4 +470,5 @@ class Fleet(NamedTuple):
     done_words: Integers  #: the same memory in words
     counts: Records  #: COUNTS, of all steps since the start, (R)
     mixture: Records  #: MIXTURE, (R, C)
+    flow: Flow  #: what is held at the gateway, and why
     gaps: Floats  #: gaps between tokens in bins, (C, BINS)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from inferencesim.kernel.flow_tables import NOT_HELD, RELEASES
 from inferencesim.kernel.graph_tables import ANSWERS, NOT_JUDGED
 from inferencesim.kernel.tables import OPEN, OUTCOMES, PREDICTED, REJECTED, VERDICTS
 from inferencesim.ledger.columns import TIME_PARTS
@@ -29,6 +30,7 @@ def request_table(requests: Columns, book: Book, tasks: TaskLedger, verdicts: ND
     still = requests["outcome"] == OPEN
     prefill_pool = requests["prefill_pool"]
     elsewhere = prefill_pool >= 0
+    held = requests["released"] != NOT_HELD
     times, parts = requests.latencies, requests.time_parts
     media_s = np.where(requests["media_s"] > 0.0, requests["media_s"], np.nan)
     columns = {
@@ -48,6 +50,8 @@ def request_table(requests: Columns, book: Book, tasks: TaskLedger, verdicts: ND
         **{name: maybe(values) for name, values in times.items()},
         **{name: pa.array(parts[name]) for name in TIME_PARTS[:-1]},
         "network_s": maybe(parts["network_s"]),
+        "held_s": rare(np.where(held, requests["held_s"], np.nan)),
+        "held_until": named(requests["released"], RELEASES, ~held),
         "media_s": rare(media_s),
         "real_time_factor": rare(times["e2e_s"] / media_s),
         "pool": named(pool, book.pools, ~placed),

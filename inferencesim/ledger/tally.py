@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inferencesim.ledger.columns import Columns
     from inferencesim.ledger.tasks import TaskLedger
 
-#: A request in the tally: 87 bytes.
+#: A request in the tally: 88 bytes.
 TALLY = np.dtype(
     [
         ("class_index", np.int16),
@@ -26,6 +26,7 @@ TALLY = np.dtype(
         ("prefill_pool", np.int16),  # where it was prefilled, if in another pool; else −1
         ("outcome", np.int8),
         ("reason", np.int8),
+        ("released", np.int8),
         ("promise", np.int8),
         ("arrived_s", np.float64),
         ("left_s", np.float64),  # NaN while inside
@@ -51,6 +52,7 @@ _COPIED = (
     "prefill_pool",
     "outcome",
     "reason",
+    "released",
     "arrived_s",
     "media_s",
     "prompt_tokens",

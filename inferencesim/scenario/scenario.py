@@ -11,6 +11,7 @@ from inferencesim.scenario.arrivals import ByTasks
 from inferencesim.scenario.base import Part, PositiveTime, SampledShare, Time
 from inferencesim.scenario.economics import Economics
 from inferencesim.scenario.fleet import Pool
+from inferencesim.scenario.flow import Flow, refuse_unfit
 from inferencesim.scenario.providers import Provider
 from inferencesim.scenario.routing import Routing
 from inferencesim.scenario.tasks import Call, TaskClass, Tool, Tools, walk
@@ -97,6 +98,7 @@ class Scenario(Part):
     workload: list[WorkloadClass] = Field(default_factory=list)
     tasks: list[TaskClass] = Field(default_factory=list)
     tools: list[Tools] = Field(default_factory=list)
+    flow: Flow = Flow()
     routing: Routing = Routing()
     economics: Economics = Economics()
     recording: Recording = Recording()
@@ -123,6 +125,11 @@ class Scenario(Part):
             if doubled:
                 msg = f"{kind}: the name {doubled[0]!r} is used twice; each needs its own"
                 raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _flow_is_of_this_load(self) -> Scenario:
+        refuse_unfit(self.flow, self.workload)
         return self
 
     @model_validator(mode="after")

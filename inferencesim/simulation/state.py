@@ -34,6 +34,7 @@ from inferencesim.kernel.tables import (
 from inferencesim.ledger.columns import fill
 from inferencesim.scenario.workload import SENSITIVITIES
 from inferencesim.simulation.clients import first_asks
+from inferencesim.simulation.flow import kernel_flow, tenants_of
 from inferencesim.simulation.providers import prompt_cache_blocks, provider_draws, provider_table
 from inferencesim.simulation.schedulers import functions_of
 from inferencesim.simulation.tasks import most_at_once
@@ -59,7 +60,7 @@ _MOST_CACHED_BLOCKS = 2**31 - 2**20
 def stream_of(load: Requests) -> Records:
     """Return a load's requests as the kernel's arrivals, numbered in order of time."""
     nobody = np.full(len(load), -1)
-    columns = {"request_id": np.arange(len(load)), "client": nobody, "node": nobody, "level": nobody}
+    columns = {"request_id": np.arange(len(load)), "client": nobody, "node": nobody, "level": nobody, "slot": nobody}
     columns["attempt"] = np.zeros(len(load), np.int64)
     columns |= {name: getattr(load, name) for name in ARRIVAL.names or () if name not in columns}
     stream = np.empty(len(load), ARRIVAL)
@@ -122,6 +123,7 @@ def new_fleet(plan: Plan, load: Requests, graphs: Graphs, means: ClassMeans, *, 
         done_words=_words(done),
         counts=np.zeros(replicas, COUNTS),
         mixture=np.zeros((replicas, classes.size), MIXTURE),
+        flow=kernel_flow(plan, means),
         gaps=np.zeros((classes.size, BINS)),
     )
     return with_more_slots(fleet)
@@ -221,7 +223,7 @@ def _classes(plan: Plan, load: Requests, means: ClassMeans, traits: Records) -> 
     """Return what the kernel knows of the classes."""
     classes = np.zeros(len(plan.scenario.workload), CLASS)
     reference = reference_pools(plan, traits)
-    tenants = sorted({each.tags.tenant or each.name for each in plan.scenario.workload})
+    tenants = tenants_of(plan)
     for index, each in enumerate(plan.scenario.workload):
         promise = each.promise
         limits = [limit for limit in (promise.e2e, promise.deadline) if limit is not None]
