@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inferencesim.ledger.columns import Columns
     from inferencesim.ledger.tasks import TaskLedger
 
-#: A request in the tally: 88 bytes.
+#: A request in the tally: 92 bytes.
 TALLY = np.dtype(
     [
         ("class_index", np.int16),
@@ -30,6 +30,7 @@ TALLY = np.dtype(
         ("promise", np.int8),
         ("arrived_s", np.float64),
         ("left_s", np.float64),  # NaN while inside
+        ("held_s", np.float32),
         ("queue_time_s", np.float32),
         ("ttft_s", np.float32),
         ("tpot_s", np.float32),
@@ -54,6 +55,7 @@ _COPIED = (
     "reason",
     "released",
     "arrived_s",
+    "held_s",
     "media_s",
     "prompt_tokens",
     "cached_tokens",

@@ -104,10 +104,10 @@ def explanation_text(told: Explanation) -> list[RenderableType]:
     if told.decided is None:
         parts.append(Text("Why it went where it did was not recorded.", style="yellow"))
     else:
-        parts += [_candidate_table(told.decided), Text(_chosen(told.decided))]
+        parts += [_candidate_table(told.decided), Text(_chosen(told.decided, told.happened.reason))]
         if alternative := _alternative(told.decided):
             parts.append(Text(alternative))
-    parts += [Text(each) for each in (_served(told.happened), _time(told.happened)) if each]
+    parts += [Text(each) for each in (_held(told.happened), _served(told.happened), _time(told.happened)) if each]
     parts += [Text(each) for each in _kept(told.asked, told.happened)]
     parts.append(_verdict(told.happened))
     if cost := _cost(told.happened):
@@ -192,7 +192,9 @@ def _alternative(decided: Decided) -> str:
     )
 
 
-def _chosen(decided: Decided) -> str:
+def _chosen(decided: Decided, reason: str | None) -> str:
+    if reason in ("quota_exceeded", "shed"):
+        return "The gateway turned it away before it was placed."
     chosen = _placed(decided)
     if chosen is None:
         return f"No {_kinds(decided)} could take it, so nobody was asked."
@@ -207,6 +209,24 @@ def _chosen(decided: Decided) -> str:
         f"Policy {decided.placement} chose pool {chosen}{highest}, and {decided.balancing} its replica "
         f"{decided.replica}. They saw the load as it was {age}."
     )
+
+
+#: What ended a wait at the gateway, in words.
+_UNTIL = {
+    "batch": "until enough of its class had come",
+    "window": "until a window of the day opened",
+    "load": "until the load had fallen",
+    "slack": "until its slack had run out",
+    "quota": "until its tenant had quota again",
+    "not_released": "and was never placed",
+}
+
+
+def _held(happened: Happened) -> str:
+    """Say how long a request was held at the gateway, and until when."""
+    if happened.held_until is None:
+        return ""
+    return f"It was held at the gateway for {seconds(happened.spent.held_s)}, {_UNTIL[happened.held_until]}."
 
 
 def _served(happened: Happened) -> str:

@@ -140,6 +140,13 @@ def summary_tables(summary: Summary) -> list[RenderableType]:
     ]
     if reasons:
         parts.append(Text("Rejected - " + "; ".join(reasons)))
+    held = [
+        f"{each.name}: " + ", ".join(f"{of.requests:,} until {of.until} ({seconds(of.mean_s)})" for of in each.held)
+        for each in summary.classes
+        if each.held
+    ]
+    if held:
+        parts.append(Text("Held, and for how long on average - " + "; ".join(held)))
     if summary.malformed_trace_rows:
         parts.append(Text(f"{summary.malformed_trace_rows:,} malformed trace rows were left out.", style="yellow"))
     return parts

@@ -13,7 +13,8 @@ from inferencesim.results.causes import causes
 from inferencesim.results.chain_check import check_chain
 from inferencesim.results.constraints import check_constraints
 from inferencesim.results.coverage import all_there, coverage_of
-from inferencesim.results.findings import Audit, CauseCount, ClassPromises, Constraint
+from inferencesim.results.findings import Audit, CauseCount, ClassPromises, Constraint, Coverage
+from inferencesim.results.quotas import check_quotas
 from inferencesim.scenario.scenario import Scenario
 from inferencesim.simulation.plan import Plan, plan_pools, plan_providers, settled
 
@@ -34,7 +35,9 @@ _NUMBERS = {
     "decisions": ("request_id", "replica", "time_s"),
 }
 _OTHERS = {
-    "requests": ("class", "pool", "provider", "prefill_pool", "outcome", "reason", "promise_kept"),
+    "requests": (
+        *("class", "pool", "provider", "prefill_pool", "outcome", "reason", "held_s", "held_until", "promise_kept"),
+    ),
     "decisions": ("class", "pool", "provider"),
 }
 
@@ -80,6 +83,7 @@ def audit(run: Run, expected: str | None = None) -> Audit:
         if coverage.evidence == "sampled":
             constraints = tuple(_of_a_sample(each) for each in constraints)
         constraints += all_there(run, requests, plan)
+        constraints += check_quotas(plan, requests, _without_rows(run, coverage))
         if coverage.evidence != "off":
             unproven += [f"{each.statement}: {each.why}." for each in constraints if each.state == "unproven"]
         if requests is not None:
@@ -96,6 +100,13 @@ def audit(run: Run, expected: str | None = None) -> Audit:
         classes=classes,
         unproven=tuple(unproven),
     )
+
+
+def _without_rows(run: Run, coverage: Coverage) -> str:
+    """Say which requests have no row though requests were recorded; empty if all have one."""
+    if coverage.evidence == "sampled":
+        return "only a sample of the rows was kept"
+    return "" if run.complete else "the run did not come to its end, where requests were still inside"
 
 
 def _of_a_sample(found: Constraint) -> Constraint:

@@ -23,11 +23,14 @@ from inferencesim.kernel.tables import (
     PREFILLS_ONLY,
     PROVIDER_REFUSED,
     QUEUE_FULL,
+    QUOTA_EXCEEDED,
     RATE_LIMITED,
+    SHED,
     VERDICTS,
 )
 from inferencesim.results.causes import PROMISES, codes, overshoots
 from inferencesim.results.findings import Constraint
+from inferencesim.results.quotas import entered_s, was_decided
 from inferencesim.scenario.providers import Limits
 from inferencesim.simulation.plan import verdict
 
@@ -54,6 +57,9 @@ _MATCH = "requests and decisions match one to one"
 _CHOSEN = "every request went where its decision calls it eligible, or nothing was"
 _VERDICTS = "recorded verdicts are those that the scenario gives"
 _PROMISES = "recorded promises are kept or broken as the recorded times say"
+
+#: Of a moment that was recorded as two numbers.
+_ROUNDING = 1e-12
 
 _NO_REQUESTS = "requests were not recorded"
 _NO_DECISIONS = "decisions were not recorded"
@@ -224,15 +230,20 @@ def _names(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constraint
 
 
 def _match(asked: _Rows | None, decided: _Rows | None, *, ended: bool) -> Constraint:
-    """Check that each request has one decision, which put it there when it came; of those inside, none is known."""
+    """Check that each request has one decision, which put it there when it came; of those inside, none is known.
+
+    Who was held came when it was let go on; who never was has no decision.
+    """
     if asked is None or decided is None:
         return _unproven("one_to_one", _MATCH, _NO_REQUESTS if asked is None else _NO_DECISIONS)
-    one, other = _as_numbers(asked, "arrived_s"), _as_numbers(decided, "time_s")
+    one = _as_numbers(asked, entered_s(asked.frame))[was_decided(asked.frame)]
+    other = _as_numbers(decided, decided.frame["time_s"].to_numpy(np.float64))
     how: Literal["outer", "inner"] = "outer" if ended else "inner"
     pair = one.merge(other, on="request_id", how=how, suffixes=("", "_decided"), indicator=True)
     broken = (pair["_merge"] != "both").to_numpy() | pair["request_id"].duplicated(keep=False).to_numpy()
-    for name in ("class", "candidate", "replica", "time_s"):
+    for name in ("class", "candidate", "replica"):
         broken |= (pair[name] != pair[f"{name}_decided"]).to_numpy()
+    broken |= ~np.isclose(pair["time_s"], pair["time_s_decided"], rtol=_ROUNDING, atol=0.0)
     both = _Rows(pair, np.zeros(0, np.int64), np.zeros(0, np.int64))
     why = "a request without its decision, a decision without its request, or two that contradict each other"
     if not ended and not broken.any():
@@ -240,14 +251,14 @@ def _match(asked: _Rows | None, decided: _Rows | None, *, ended: bool) -> Constr
     return both.finding("one_to_one", _MATCH, len(pair), broken, why)
 
 
-def _as_numbers(rows: _Rows, time: str) -> pd.DataFrame:
+def _as_numbers(rows: _Rows, time_s: NDArray[np.float64]) -> pd.DataFrame:
     """Return what requests and decisions both say, with codes for names and −1 for none."""
     numbers = {
         "request_id": rows.frame["request_id"],
         "class": rows.classes,
         "candidate": rows.candidates,
         "replica": rows.frame["replica"].to_numpy(np.float64, na_value=-1.0),
-        "time_s": rows.frame[time],
+        "time_s": time_s,
     }
     return pd.DataFrame(numbers)
 
@@ -263,7 +274,10 @@ def _chosen(plan: Plan, decided: _Rows | None) -> Constraint:
 
 
 def _recorded(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constraint:
-    """Check recorded verdicts against those settled anew; only how full queues and buckets were is the record's."""
+    """Check recorded verdicts against those settled anew.
+
+    Only how full queues and buckets were, and how high the load, is taken from the record.
+    """
     if asked is None or decided is None:
         return _unproven("verdicts", _VERDICTS, _NO_REQUESTS if asked is None else _NO_DECISIONS)
     lengths = pd.Series(_total(asked), index=asked.frame["request_id"])
@@ -277,7 +291,9 @@ def _recorded(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constra
         expected = np.where((expected == ELIGIBLE) & long, CONTEXT_TOO_LONG, expected)
     full_when = [_when_full(plan, candidate) for candidate in range(len(plan.candidates))]
     full = (said == np.array(full_when)) & (expected == ELIGIBLE)
-    differs = (said != expected) & ~full & judged[:, None]
+    turned_away = _turns_away(plan, said[:, :1])[np.arange(len(said)), decided.classes]
+    away = (said == said[:, :1]).all(axis=1) & turned_away
+    differs = (said != expected) & ~full & judged[:, None] & ~away[:, None]
     names = [plan.candidates[index] for index in np.flatnonzero(differs.any(axis=0))]
     broken = differs.any(axis=1)
     return decided.finding("verdicts", _VERDICTS, int(judged.sum()), broken, f"on {', '.join(names)}")
@@ -289,6 +305,17 @@ def _when_full(plan: Plan, candidate: int) -> int:
         return ELIGIBLE if plan.pools[candidate].spec.queue_limit is None else QUEUE_FULL
     limits = plan.providers[candidate - len(plan.pools)].spec.limits
     return ELIGIBLE if limits == Limits() else RATE_LIMITED
+
+
+def _turns_away(plan: Plan, said: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell whether flow control may give a class such a verdict, shape (verdicts, classes)."""
+    flow, workload = plan.scenario.flow, plan.scenario.workload
+    bands = {band for rule in flow.shed for band in rule.bands}
+    shed = np.array([each.priority in bands for each in workload], np.bool_)
+    shedding = {name for name, quota in flow.quotas.items() if quota.beyond == "shed"}
+    limited = np.array([(each.tags.tenant or each.name) in shedding for each in workload], np.bool_)
+    away: NDArray[np.bool_] = ((said == SHED) & shed) | ((said == QUOTA_EXCEEDED) & limited)
+    return away
 
 
 def _recorded_verdicts(plan: Plan, decisions: pd.DataFrame) -> NDArray[np.int64]:

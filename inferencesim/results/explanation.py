@@ -187,14 +187,18 @@ def _words(serves: str, row: pd.Series[Any], asked: WorkloadClass, precision: st
         "precision_too_low": f"runs in {precision}, and the class tolerates nothing below {asked.precision}",
         "outside_residency": f"stands in {site}, and the data must stay in {zones}",
         "context_too_long": f"has no room for {row['prompt_tokens'] + row['output_tokens']:,} tokens of context",
+        "quota_exceeded": f"was not asked: tenant {asked.tags.tenant or asked.name} had no quota left",
+        "shed": f"was not asked: work of priority {asked.priority} was being shed",
     }
 
 
 def _happened(run: Run, row: pd.Series[Any], requests: pd.DataFrame) -> Happened:
     kept = None if pd.isna(row["promise_kept"]) else bool(row["promise_kept"])
+    held_s = _number(row["held_s"]) or 0.0
     return Happened(
         outcome=str(row["outcome"]),
         reason=_text(row["reason"]),
+        held_until=_text(row["held_until"]),
         promise_kept=kept,
         cause=_cause(run, requests[requests["request_id"] == row["request_id"]].head(1)) if kept is False else None,
         pool=_text(row["pool"]),
@@ -215,7 +219,8 @@ def _happened(run: Run, row: pd.Series[Any], requests: pd.DataFrame) -> Happened
         tpot_s=_number(row["tpot_s"]),
         e2e_s=_number(row["e2e_s"]),
         spent=Spent(
-            queue_s=float(row["waiting_s"]),
+            held_s=held_s,
+            queue_s=max(0.0, float(row["waiting_s"]) - held_s),
             prefill_s=float(row["prefill_s"]),
             transfer_s=float(row["transfer_s"]),
             preempted_s=float(row["preempted_s"]),

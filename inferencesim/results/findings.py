@@ -250,8 +250,9 @@ class Decided(Record):
 
 
 class Spent(Record):
-    """Where the time of one request went, in seconds."""
+    """Where the time of one request went, in seconds: held at the gateway, then as it came."""
 
+    held_s: float
     queue_s: float
     prefill_s: float
     transfer_s: float
@@ -267,6 +268,8 @@ class Happened(Record):
     outcome : str
     reason : str or None
         Of a rejection.
+    held_until : str or None
+        What ended its wait at the gateway (see :class:`.records.Held`); None of a request that was not held.
     promise_kept : bool or None
         None while it is open.
     cause : Cause or None
@@ -289,6 +292,7 @@ class Happened(Record):
 
     outcome: str
     reason: str | None
+    held_until: str | None
     promise_kept: bool | None
     cause: Cause | None
     pool: str | None

@@ -89,7 +89,8 @@ class TimeParts(Record):
     Attributes
     ----------
     waiting_s : float or None
-        In a queue, before its prefill and (with prefill in another pool) before it was admitted to decode.
+        Held at the gateway, or in a queue: before its prefill and (with prefill in another pool) before it was
+        admitted to decode.
     prefill_s, decode_s : float or None
         In a batch.
     transfer_s : float or None
@@ -113,6 +114,24 @@ class Reason(Record):
 
     reason: str
     requests: int
+
+
+class Held(Record):
+    """How many requests were held at the gateway until the same thing happened, and how long on average.
+
+    Attributes
+    ----------
+    until : str
+        ``batch``: enough of their class had come; ``window``: one opened; ``load``: it fell; ``slack``: theirs had
+        run out; ``quota``: their tenant had some again; ``not_released``: they left before, or are there still.
+    requests : int
+    mean_s : float
+        Seconds at the gateway, of all that time.
+    """
+
+    until: str
+    requests: int
+    mean_s: float
 
 
 class ToFinish(Record):
@@ -190,6 +209,8 @@ class Statistics(Record):
         Grams of CO2 equivalent of site_energy_j.
     rejections : tuple of Reason
         Most frequent first.
+    held : tuple of Held
+        Of those that arrived in the window; in the order of :data:`inferencesim.kernel.flow_tables.RELEASES`.
     to_finish : ToFinish or None
         Null where nothing was inside when the simulation stopped.
     """
@@ -226,6 +247,7 @@ class Statistics(Record):
     energy_per_completed_request_j: float | None
     carbon_g: float
     rejections: tuple[Reason, ...]
+    held: tuple[Held, ...]
     to_finish: ToFinish | None
 
 

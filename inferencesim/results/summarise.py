@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferencesim.documents import document_digest
+from inferencesim.kernel.flow_tables import NOT_HELD, RELEASES
 from inferencesim.kernel.tables import CANCELLED, COMPLETED, OPEN, REJECTED, TIMED_OUT, VERDICTS
 from inferencesim.ledger.columns import TIME_PARTS
 from inferencesim.ledger.promises import GIVEN_UP, PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN
@@ -27,6 +28,7 @@ from inferencesim.results.records import (
     ClassSummary,
     Conservation,
     FleetSummary,
+    Held,
     PoolSummary,
     ProviderSummary,
     Reason,
@@ -192,7 +194,18 @@ def _statistics(
             for code in np.argsort(-reasons, kind="stable")
             if reasons[code]
         ),
+        "held": _held(of),
     }
+
+
+def _held(requests: Records) -> tuple[Held, ...]:
+    """Return how many of some requests were held at the gateway, by what ended that."""
+    found = []
+    for code in np.unique(requests["released"]).tolist():
+        if code != NOT_HELD:
+            held_s = requests["held_s"][requests["released"] == code]
+            found.append(Held(until=RELEASES[code], requests=held_s.size, mean_s=float(held_s.mean(dtype=np.float64))))
+    return tuple(found)
 
 
 def _to_finish(result: Result, promising: NDArray[np.bool_], classes: Sequence[int]) -> ToFinish | None:
@@ -265,7 +278,7 @@ def _pool(index: int, account: PoolAccount, result: Result) -> PoolSummary:
         expected_error=deployment.expected_error,
         replicas=pool.replicas,
         chips=pool.replicas * deployment.chips,
-        arrived=sum(int(_within(each["arrived_s"], start, stop).sum()) for each in (placed, sent)),
+        arrived=sum(int(_within(each["arrived_s"] + each["held_s"], start, stop).sum()) for each in (placed, sent)),
         completed=int((_within(placed["left_s"], start, stop) & (placed["outcome"] == COMPLETED)).sum()),
         handed_over=since("handed_over"),
         preemptions=since("preemptions"),

@@ -53,8 +53,8 @@ def judge(
     than chance would have it, and that departures lag arrivals accordingly. A
     backlog that was submitted at once and shrinks is none of that, and no more
     are those that wait for a batch worth running. A request that is prefilled in
-    another pool is inside that one until its first token. Shedding is judged
-    class by class.
+    another pool is inside that one until its first token; one that is held at
+    the gateway is in none. Shedding is judged class by class.
 
     Parameters
     ----------
@@ -122,11 +122,12 @@ def stays_in(requests: Records, pool: int) -> tuple[NDArray[np.float64], NDArray
     """Return when requests came into a pool and when they left it (NaN: never), some for their prefill only."""
     first_s = requests["arrived_s"] + requests["ttft_s"]
     elsewhere = requests["prefill_pool"] >= 0
-    came_s = np.where(elsewhere, np.fmin(first_s, requests["left_s"]), requests["arrived_s"])
+    placed_s = requests["arrived_s"] + requests["held_s"]
+    came_s = np.where(elsewhere, np.fmin(first_s, requests["left_s"]), placed_s)
     # Whoever got no token elsewhere never came.
     own = (requests["pool"] == pool) & ~(elsewhere & np.isnan(first_s))
     sent = requests["prefill_pool"] == pool
-    entered_s = np.concatenate([came_s[own], requests["arrived_s"][sent]])
+    entered_s = np.concatenate([came_s[own], placed_s[sent]])
     left_s = np.concatenate([requests["left_s"][own], np.fmin(first_s, requests["left_s"])[sent]])
     return entered_s, left_s
 

@@ -9,7 +9,8 @@ over the replicas that run any, and the tokens they hold in KV (half of what the
   its tokens are made in the present batch; those who run now are in one that shrinks as one after the other ends;
 - and the time costs what a replica costs, power at its mean included where it is paid apart.
 
-What an outside provider has yet to make costs its price; of answers that are paid for as a whole, the prompt too.
+What an outside provider has yet to make costs its price; of answers that are paid for as a whole, the prompt too. Who
+is held at the gateway counts as waiting in the first pool that its class may use.
 
 Prompts that a cache will be found to hold, KV that is yet to be lost to others, and media that an encoder has yet to
 read are not foreseen.
@@ -24,7 +25,7 @@ import numpy as np
 
 from inferencesim.deployment.latency import cost_of, line_of, tokens_per_step
 from inferencesim.deployment.step_time import MixedStep, line_cost
-from inferencesim.kernel.tables import DECODING, PREFILLING
+from inferencesim.kernel.tables import DECODING, HELD, PREFILLING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,7 +67,7 @@ def unfinished(fleet: Fleet, gateway: Gateway, inside: Records) -> Unfinished:
         REQUEST of all that are inside, with what they did so far booked.
     """
     classes, traits = fleet.classes.size, gateway.pool_traits
-    outside, inside = inside[inside["provider"] >= 0], inside[inside["provider"] < 0]
+    outside, inside = inside[inside["provider"] >= 0], _placed(fleet, gateway, inside[inside["provider"] < 0])
     of_class, pool = inside["class_index"], inside["pool"]
     here = fleet.replicas["pool"][inside["at"]]
     prompt = np.maximum(inside["target"] - inside["progress"], 0)
@@ -101,6 +102,19 @@ def unfinished(fleet: Fleet, gateway: Gateway, inside: Records) -> Unfinished:
         replica_s=by_class(prefill_s + decode_s, np.zeros(outside.size)),
         usd=by_class(usd, billed),
     )
+
+
+def _placed(fleet: Fleet, gateway: Gateway, inside: Records) -> Records:
+    """Return requests inside with those held at the gateway put where their class may go; who may go nowhere is out."""
+    held = inside["phase"] == HELD
+    if not held.any():
+        return inside
+    placed = inside.copy()
+    pool = fleet.flow.uses.argmax(axis=1)[inside["class_index"][held]]
+    placed["pool"][held], placed["at"][held] = pool, fleet.pools["first_replica"][pool]
+    placed["row"][held] = gateway.rows[inside["class_index"][held], pool]
+    known: Records = placed[placed["row"] >= 0]
+    return known
 
 
 def _left_outside(outside: Records) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
