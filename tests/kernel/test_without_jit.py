@@ -90,8 +90,34 @@ def all_features():
     )
 
 
+def controlled():
+    """All that flow control does, in front of tasks as well."""
+    steps = [{"fan_out": {"width": 2, "steps": [{"call": "step"}]}}]
+    return scenario(
+        [pool(batching={"max_sequences": 3}, replicas=2, queue_limit=6)],
+        [
+            work("chat", 100.0, MIXED, MIXED, timeout=0.1),
+            work("night", 80.0, MIXED, MIXED, promise={"deadline": 0.3}, tags={"batchable": True}),
+            work("low", 80.0, MIXED, MIXED, priority=2, retry={"attempts": 2, "back_off": 0.01}),
+            work("step", prompt=MIXED, output=MIXED) | {"arrivals": {"process": "tasks"}},
+        ],
+        horizon=0.25,
+        tasks=[{"name": "t", "arrivals": {"process": "poisson", "rate": 30.0}, "steps": steps, "timeout": 0.3}],
+        flow={
+            "quotas": {
+                "chat": {"requests_per_minute": 1200, "burst": 0.1, "beyond": "queue"},
+                "step": {"tokens_per_minute": 60_000, "burst": 0.1, "in_flight": 3},
+            },
+            "shed": [{"above": 0.9, "below": 0.6, "bands": [2]}],
+            "defer": {"batch": 6, "windows": [{"from": 0.1, "to": 0.15}], "load_below": 0.2},
+        },
+        recording={"series_interval": 0.05},
+    )
+
+
 def scenarios():
     return {
+        "controlled": controlled(),
         "all features": all_features(),
         "open": open_loop(),
         "predicted": open_loop(placement="predicted_latency", balancing="power_of_two", snapshot_age=0.05),

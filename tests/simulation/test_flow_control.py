@@ -215,7 +215,7 @@ def everything(**routing):
     gone = {"share": 0.3, "after": {"distribution": "uniform", "low": 0.0, "high": 0.5}}
     acme = {"tenant": "acme"}
     retry = {"attempts": 3, "back_off": "0.05s"}
-    steps = [{"parallel": [[{"call": "step"}], [{"call": "step"}]]}, {"call": "step"}]
+    steps = [{"fan_out": {"width": 2, "steps": [{"call": "step"}]}}, {"call": "step"}]
     return scenario(
         [
             pool("a", batching={"max_sequences": 3}, replicas=2, kv_blocks=30, queue_limit=5),
