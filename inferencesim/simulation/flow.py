@@ -9,7 +9,7 @@ import numpy as np
 
 from inferencesim.kernel.flow_tables import DEFERRAL, LINE, QUOTA_OF, Flow
 from inferencesim.kernel.tables import ELIGIBLE
-from inferencesim.simulation.traits import pool_traits, reference_pools
+from inferencesim.simulation.traits import reference_pools
 
 if TYPE_CHECKING:
     from typing import Any
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from inferencesim.kernel.tables import Records
     from inferencesim.scenario.flow import Defer, Quota
     from inferencesim.simulation.plan import Plan
-    from inferencesim.simulation.traits import ClassMeans
 
 _MINUTE_S = 60.0
 
@@ -27,7 +26,7 @@ def tenants_of(plan: Plan) -> list[str]:
     return sorted({each.tags.tenant or each.name for each in plan.scenario.workload})
 
 
-def kernel_flow(plan: Plan, means: ClassMeans) -> Flow:
+def kernel_flow(plan: Plan, traits: Records) -> Flow:
     """Lay out flow control with nobody held."""
     flow, workload = plan.scenario.flow, plan.scenario.workload
     tenants = tenants_of(plan)
@@ -43,7 +42,7 @@ def kernel_flow(plan: Plan, means: ClassMeans) -> Flow:
         active=int(flow.is_active),
         lines=lines,
         quotas=quotas,
-        deferrals=_deferrals(plan, means, flow.defer),
+        deferrals=_deferrals(plan, traits, flow.defer),
         windows=np.array([(each.from_s, each.to_s) for each in windows], np.float64).reshape(-1, 2),
         thresholds=np.array(
             [(rule.above, rule.above if rule.below is None else rule.below) for rule in flow.shed], np.float64
@@ -69,12 +68,12 @@ def _write_quota(row: Any, quota: Quota | None) -> None:
         row["most_in_flight"] = quota.in_flight
 
 
-def _deferrals(plan: Plan, means: ClassMeans, defer: Defer | None) -> Records:
+def _deferrals(plan: Plan, traits: Records, defer: Defer | None) -> Records:
     table = np.zeros(len(plan.scenario.workload), DEFERRAL)
     table["promised_s"] = math.inf
     if defer is None:
         return table
-    table["pool"] = reference_pools(plan, pool_traits(plan, means))
+    table["pool"] = reference_pools(plan, traits)
     table["batch"] = defer.batch or 0
     table["load_below"] = defer.load_below or 0.0
     table["margin"] = defer.margin

@@ -123,7 +123,7 @@ def new_fleet(plan: Plan, load: Requests, graphs: Graphs, means: ClassMeans, *, 
         done_words=_words(done),
         counts=np.zeros(replicas, COUNTS),
         mixture=np.zeros((replicas, classes.size), MIXTURE),
-        flow=kernel_flow(plan, means),
+        flow=kernel_flow(plan, traits),
         gaps=np.zeros((classes.size, BINS)),
     )
     return with_more_slots(fleet)
