@@ -68,6 +68,35 @@ def test_compiled_and_interpreted_decide_alike(name, snapshot_age, register):
         assert compiled.tables[table].equals(plain.tables[table]), table
 
 
+def test_flow_control_comes_before_either(register):
+    """Plain policies are asked about who is let go on, once, whatever held it before."""
+    original = POLICIES.get("least_outstanding", "test")
+    register("plainly", original.choose, compiled=False)
+
+    def controlled(placement):
+        return scenario(
+            [pool("a", batching={"max_sequences": 4}), pool("b", batching={"max_sequences": 4})],
+            [
+                work("fast", 60.0, MIXED, MIXED),
+                work("low", 100.0, MIXED, MIXED, priority=1),
+                work("late", 60.0, MIXED, MIXED, tags={"batchable": True}),
+            ],
+            horizon=1.0,
+            flow={
+                "quotas": {"fast": {"requests_per_minute": 1200, "burst": 0.2, "beyond": "queue"}},
+                "shed": [{"above": 0.8, "bands": [1]}],
+                "defer": {"batch": 7, "windows": [{"from": 0.5, "to": 0.6}], "load_below": 0.3},
+            },
+            routing={"placement": placement},
+            recording={"series_interval": 600.0},
+        )
+
+    compiled, plain = run(controlled("least_outstanding")), run(controlled("plainly"))
+    assert {"batch", "window", "quota"} <= set(plain.requests["held_until"].dropna())
+    for table in ("requests", "decisions"):
+        assert compiled.tables[table].equals(plain.tables[table]), table
+
+
 @pytest.mark.parametrize("level", ["placement", "balancing"])
 def test_one_level_may_be_plain_and_the_other_compiled(level, register):
     original = POLICIES.get("least_outstanding", "test")
