@@ -18,6 +18,7 @@ from inferencesim.kernel.tables import (
     ELIGIBLE,
     MODEL_NOT_SERVED,
     NOT_CAPABLE,
+    OTHER_MODEL,
     OUTSIDE_RESIDENCY,
     PRECISION_TOO_LOW,
     PREFILLS_ONLY,
@@ -276,7 +277,8 @@ def _chosen(plan: Plan, decided: _Rows | None) -> Constraint:
 def _recorded(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constraint:
     """Check recorded verdicts against those settled anew.
 
-    Only how full queues and buckets were, and how high the load, is taken from the record.
+    Only how full queues and buckets were, how high the load, and which of its models a class with `answers` asked, is
+    taken from the record.
     """
     if asked is None or decided is None:
         return _unproven("verdicts", _VERDICTS, _NO_REQUESTS if asked is None else _NO_DECISIONS)
@@ -293,7 +295,9 @@ def _recorded(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constra
     full = (said == np.array(full_when)) & (expected == ELIGIBLE)
     turned_away = _turns_away(plan, said[:, :1])[np.arange(len(said)), decided.classes]
     away = (said == said[:, :1]).all(axis=1) & turned_away
-    differs = (said != expected) & ~full & judged[:, None] & ~away[:, None]
+    cascades = np.array([each.answers is not None for each in plan.scenario.workload] + [False])[decided.classes]
+    other = (said == OTHER_MODEL) & (expected != said) & np.isin(expected, (ELIGIBLE, CONTEXT_TOO_LONG))
+    differs = (said != expected) & ~full & judged[:, None] & ~away[:, None] & ~(other & cascades[:, None])
     names = [plan.candidates[index] for index in np.flatnonzero(differs.any(axis=0))]
     broken = differs.any(axis=1)
     return decided.finding("verdicts", _VERDICTS, int(judged.sum()), broken, f"on {', '.join(names)}")

@@ -227,13 +227,13 @@ class TaskClass(Part):
     def _steps_or_trace(self) -> TaskClass:
         if isinstance(self.arrivals, RecordedTasks):
             for name in ("steps", "context", "max_context"):
-                if name in self.model_fields_set:
+                if getattr(self, name) != type(self).model_fields[name].default:
                     refuse(f"a trace brings its own steps, and what was said before each: remove {name}")
             if self.calls is None:
                 refuse("calls is missing: the class of the trace's calls, or {MODEL: CLASS, '*': CLASS}")
             return self
         for name in ("calls", "tools"):
-            if name in self.model_fields_set:
+            if getattr(self, name):
                 refuse(f"{name} is of tasks from a trace: remove it, or make arrivals {{process: trace, file: FILE}}")
         if not self.steps:
             refuse("steps is missing: what is done, one after another")

@@ -336,4 +336,9 @@ class Unrolling:
         end = np.zeros(which.max() + 1, np.int64)
         np.maximum.at(end, which, inside + 1)
         nodes["branch_end"][inside] = end[which]
-        np.minimum.at(nodes["first_inside"], nodes["scope"][inside], inside)
+        # A branch may begin with branches of its own: a join reaches back as far as the joins inside it.
+        while True:
+            before = nodes["first_inside"].copy()
+            np.minimum.at(nodes["first_inside"], nodes["scope"][inside], before[inside])
+            if (nodes["first_inside"] == before).all():
+                return

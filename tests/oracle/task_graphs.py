@@ -59,6 +59,17 @@ class Story:
         first = self.nodes[node]["first_edge"]
         return self.edges[first : first + self.nodes[node]["edges"]].tolist()
 
+    def inside(self, join):
+        """Return the nodes of a join's branches, those of branches within them included, in order."""
+        found = []
+        for node in range(join):
+            scope = node
+            while scope >= 0 and scope != join:
+                scope = int(self.nodes[scope]["scope"])
+            if scope == join:
+                found.append(node)
+        return found
+
     def at(self, moment, what, number):
         heapq.heappush(self.events, (moment, what, number))
 
@@ -97,7 +108,7 @@ class Story:
             self.serve(n["index"], now)
         else:
             if n["kind"] == JOIN and n["needs"] < len(self.before[node]):
-                self.cancel(range(n["first_inside"], node), now)
+                self.cancel(self.inside(node), now)
             self.at(now + n["work_s"], ENDS, node)
 
     def call(self, node, now):
@@ -150,7 +161,7 @@ class Story:
         self.cancel(range(node + 1, self.nodes[node]["branch_end"]), now)
         self.lost[scope] += 1
         if self.nodes[scope]["before"] - self.lost[scope] < self.nodes[scope]["needs"]:
-            self.cancel(range(self.nodes[scope]["first_inside"], scope), now)
+            self.cancel(self.inside(scope), now)
             self.fail(scope, now)
 
     def cancel(self, nodes, now):

@@ -323,3 +323,21 @@ def test_promises_add_up_to_the_requests(written):
     for each in found.classes:
         assert each.kept + each.broken + each.open == each.requests == (requests["class"] == each.name).sum()
         assert sum(cause.requests for cause in each.causes) == each.broken
+
+
+def test_a_cascade_is_audited_clean_and_a_model_passed_over_without_reason_is_found(tmp_path):
+    """Which of its models a call asked is on record; a class without answers has no such reason."""
+    answers = {"difficulty": 0.9, "start": "first", "curves": {"small-model": {"ability": 0.1, "slope": 0.01}}}
+    cascade = work("cascade", rate=20.0, models=("small-model", "expert-model"), answers=answers)
+    plain = work("plain", rate=20.0, models=("small-model", "expert-model"))
+    pools = [pool("small"), pool("large", serves="expert-model")]
+    folder = tmp_path / "run"
+    simulate(scenario(pools, [cascade, plain]), out=folder)
+    assert not broken(audited(folder))
+    decisions = Run.load(folder).decisions
+    asked_other = decisions["verdict_large"] == "other_model"
+    assert asked_other[decisions["class"] == "cascade"].any()
+    assert not asked_other[decisions["class"] == "plain"].any()
+    number = int(decisions.index[(decisions["class"] == "plain") & (decisions["pool"] == "small")][0])
+    doctor(folder, "decisions", row=number, verdict_large="other_model")
+    assert "verdicts" in broken(audited(folder))
