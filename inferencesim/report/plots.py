@@ -116,7 +116,7 @@ def plot_comparison(summaries: Sequence[Summary]) -> Figure:
     _grouped(axis, work, columns, colours, scale=1000.0, text=lambda value: significant(value, 2))
     axis.set_title("Cost per completed task, by class", loc="left")
     if summaries[0].tasks:
-        # People's answers cost a thousand times what models' do.
+        # A task of many calls costs a hundred times what a request does.
         axis.set_yscale("log")
     axis.set_ylabel("USD per 1,000, share of idle time included")
 
@@ -140,7 +140,7 @@ def plot_comparison(summaries: Sequence[Summary]) -> Figure:
         Patch(color=colour, label=name if each.verdict.state == "stable" else f"{name} ({each.verdict.state})")
         for name, colour, each in zip(names, colours, summaries, strict=True)
     ]
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False, fontsize=11)
+    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), frameon=False, fontsize=11)
     window = summaries[0].window
     figure.suptitle(
         f"{summaries[0].name}: the same load, seed {summaries[0].seed}, {seconds(window.length_s)} measured",

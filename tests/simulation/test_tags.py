@@ -15,17 +15,21 @@ from inferencesim.simulation.footprint import footprints
 from inferencesim.simulation.plan import make_plan
 from inferencesim.simulation.state import new_fleet
 from inferencesim.simulation.traits import class_means, placement_traits
+from inferencesim.workload.graphs import unroll
 from inferencesim.workload.load import generate_load
 
 WAITING = {"human_waiting": True}
 
 
 def load_of(plan):
-    return generate_load(plan.scenario.workload, plan.scenario.horizon, plan.scenario.seed, Path())
+    """Return the graphs and the open-loop requests of a plan."""
+    load = generate_load(plan.scenario.workload, plan.scenario.horizon, plan.scenario.seed, Path())
+    return unroll(plan.scenario, load)
 
 
 def means_of(plan):
-    return class_means(plan, load_of(plan))
+    graphs, load = load_of(plan)
+    return class_means(plan, load, graphs)
 
 
 def traits_of(pools, workload):
@@ -55,8 +59,8 @@ def test_the_kernel_knows_sensitivities_by_their_places():
     assert SENSITIVITIES[RELAXED] == "relaxed"
     tagged = [work("a", tags=WAITING), work("b"), work("c", tags={"batchable": True})]
     plan = make_plan(scenario([pool()], tagged))
-    load = load_of(plan)
-    fleet = new_fleet(plan, load, class_means(plan, load))
+    graphs, load = load_of(plan)
+    fleet = new_fleet(plan, load, graphs, class_means(plan, load, graphs))
     assert fleet.classes["sensitivity"].tolist() == [INTERACTIVE, STANDARD, RELAXED]
 
 
