@@ -41,10 +41,6 @@ class Story:
         self.state = ["dormant"] * count
         self.due, self.began, self.ended = (np.full(count, math.nan) for _ in range(3))
         self.done_before = [set() for _ in range(count)]
-        self.before = [set() for _ in range(count)]
-        for node in range(count):
-            for after in self.after(node):
-                self.before[after].add(node)
         self.lost = [0] * count
         self.outcome = ["open"] * len(self.tasks)
         self.finished = np.full(len(self.tasks), math.nan)
@@ -62,7 +58,7 @@ class Story:
     def inside(self, join):
         """Return the nodes of a join's branches, those of branches within them included, in order."""
         found = []
-        for node in range(join):
+        for node in range(self.tasks[self.nodes[join]["task"]]["first_node"], join):
             scope = node
             while scope >= 0 and scope != join:
                 scope = int(self.nodes[scope]["scope"])
@@ -107,7 +103,7 @@ class Story:
             self.queues[n["index"]].append(node)
             self.serve(n["index"], now)
         else:
-            if n["kind"] == JOIN and n["needs"] < len(self.before[node]):
+            if n["kind"] == JOIN and n["needs"] < n["before"]:
                 self.cancel(self.inside(node), now)
             self.at(now + n["work_s"], ENDS, node)
 
