@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
 from pathlib import Path
 
@@ -14,6 +15,9 @@ SHARED = Path(__file__).parents[2] / "shared"
 # A shell that starts the tests in the background has them, and whatever they start, ignore interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tables are as wide as the terminal that a shell says it has; tests read them whole.
+os.environ.pop("COLUMNS", None)
 
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")

@@ -6,17 +6,13 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from inferencesim.documents import document_digest, validated
+from inferencesim.documents import document_digest
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.experiments.fitting import PARAMETERS, Point
 from inferencesim.experiments.parallel import run_all
-from inferencesim.ledger.sink import MemorySink
+from inferencesim.experiments.trials import fleet_figures, plan_of, play, unrecorded
 from inferencesim.results.difference import difference
 from inferencesim.results.sensitivity import METRICS, Metric, Move, Number, Obstacle, Sensitivity, SensitivityReport
-from inferencesim.results.summarise import summarise
-from inferencesim.scenario.scenario import Recording, Scenario
-from inferencesim.simulation.engine import Simulation
-from inferencesim.simulation.plan import make_plan
 from inferencesim.units import SI_UNITS
 
 if TYPE_CHECKING:
@@ -25,6 +21,7 @@ if TYPE_CHECKING:
     from inferencesim.deployment.deployment import Deployment
     from inferencesim.hardware.quantity import Quantity
     from inferencesim.results.records import Summary
+    from inferencesim.scenario.scenario import Scenario
     from inferencesim.simulation.plan import Plan, PoolPlan
 
 #: How far each parameter is moved unless a user says otherwise: about what careful calibrations leave open.
@@ -106,10 +103,10 @@ def measure_sensitivity(
     """
     if not 0.0 < share < 1.0:
         raise InputError("--by", f"{share:.4g} is not between 0 and 1", "Write a share such as 10%.")
-    tree = _unrecorded(scenario)
-    plan = _plan(tree)
+    tree = unrecorded(scenario)
+    plan = plan_of(tree)
     chosen = _chosen(plan, pool)
-    base = _play(plan)
+    base = play(plan)
     if base.verdict.state == "empty":
         raise InputError(
             "workload", "no request arrives in the measurement window", "Give it a higher rate, or a longer horizon."
@@ -241,33 +238,16 @@ def _runs_alike(a: Deployment, b: Deployment) -> bool:
 
 
 def _move(tree: dict[str, Any], base: Summary, chosen: Collection[str], lever: Lever, change: float) -> Move:
-    variant = _vary(_plan(tree), chosen, lever, change)
+    variant = _vary(plan_of(tree), chosen, lever, change)
     if variant.plan is None:
         return Move(obstacle=variant.obstacle, least_share=variant.least_share)
-    summary = _play(variant.plan)
+    summary = play(variant.plan)
     relative = {row.metric: row.relative for row in difference(base, summary).rows if row.scope == "fleet"}
     return Move(
         least_share=variant.least_share,
         state=summary.verdict.state,
         changes={metric: relative[metric] for metric in METRICS},
     )
-
-
-def _play(plan: Plan) -> Summary:
-    return summarise(Simulation(plan, MemorySink()).run())
-
-
-def _unrecorded(scenario: Scenario) -> dict[str, Any]:
-    """Return a scenario as a file would hold it, without the tables and series that no summary needs.
-
-    Other processes take it in this form: generic models cannot be pickled.
-    """
-    nothing = Recording(evidence="off", series_interval=scenario.horizon)
-    return scenario.model_copy(update={"recording": nothing}).model_dump(mode="json", by_alias=True)
-
-
-def _plan(tree: dict[str, Any]) -> Plan:
-    return make_plan(validated(tree, Scenario, "scenario"))
 
 
 def _chosen(plan: Plan, pool: str | None) -> frozenset[str]:
@@ -280,7 +260,7 @@ def _chosen(plan: Plan, pool: str | None) -> frozenset[str]:
 
 
 def _figures(summary: Summary) -> dict[Metric, float | None]:
-    numbers = {row.metric: row.a for row in difference(summary, summary).rows if row.scope == "fleet"}
+    numbers = fleet_figures(summary)
     return {metric: numbers[metric] for metric in METRICS}
 
 

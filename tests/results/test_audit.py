@@ -7,7 +7,7 @@ import shutil
 
 import pyarrow as pa
 import pytest
-from doctoring import doctor, rebuild_chain, rewrite
+from doctoring import doctor, rebuild_chain, rewrite, with_cell
 from oracle.small import pool, scenario, work
 
 from inferencesim import Run, simulate
@@ -339,5 +339,5 @@ def test_a_cascade_is_audited_clean_and_a_model_passed_over_without_reason_is_fo
     assert asked_other[decisions["class"] == "cascade"].any()
     assert not asked_other[decisions["class"] == "plain"].any()
     number = int(decisions.index[(decisions["class"] == "plain") & (decisions["pool"] == "small")][0])
-    doctor(folder, "decisions", row=number, verdict_large="other_model")
+    rewrite(folder, "decisions", lambda rows: with_cell(rows, "verdict_large", number, "other_model"))
     assert "verdicts" in broken(audited(folder))

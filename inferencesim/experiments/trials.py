@@ -1,0 +1,47 @@
+"""One scenario played once for its figures only: what studies repeat, in this process or in others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inferencesim.documents import validated
+from inferencesim.ledger.sink import MemorySink
+from inferencesim.results.difference import difference
+from inferencesim.results.summarise import summarise
+from inferencesim.scenario.scenario import Recording, Scenario
+from inferencesim.simulation.engine import Simulation
+from inferencesim.simulation.plan import make_plan
+
+if TYPE_CHECKING:
+    from inferencesim.results.records import Summary
+    from inferencesim.simulation.plan import Plan
+
+
+def unrecorded(scenario: Scenario) -> dict[str, Any]:
+    """Return a scenario as a file would hold it, without the tables and series that no summary needs.
+
+    Other processes take it in this form: generic models cannot be pickled.
+    """
+    nothing = Recording(evidence="off", series_interval=scenario.horizon)
+    return scenario.model_copy(update={"recording": nothing}).model_dump(mode="json", by_alias=True)
+
+
+def plan_of(tree: dict[str, Any]) -> Plan:
+    """Return the plan of a scenario as a file would hold it.
+
+    Raises
+    ------
+    InputError
+        For a wrong scenario.
+    """
+    return make_plan(validated(tree, Scenario, "scenario"))
+
+
+def play(plan: Plan) -> Summary:
+    """Simulate a plan and keep its summary only."""
+    return summarise(Simulation(plan, MemorySink()).run())
+
+
+def fleet_figures(summary: Summary) -> dict[str, float | None]:
+    """Return all numbers of the whole fleet, by the path of their field, as in ``ttft_s.p99``."""
+    return {row.metric: row.a for row in difference(summary, summary).rows if row.scope == "fleet"}
