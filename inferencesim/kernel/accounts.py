@@ -10,7 +10,7 @@ from inferencesim.kernel.counting import count_decodes, count_passes
 from inferencesim.kernel.decode import contexts_over, decode_share, steps_done
 from inferencesim.kernel.providers import book_answer
 from inferencesim.kernel.queue import enter_phase
-from inferencesim.kernel.tables import DECODING, HELD, HOLD, IDLE, MIXED, OUTSIDE, PREFILL, WAITING
+from inferencesim.kernel.tables import DECODING, DOWN, HELD, HOLD, IDLE, MIXED, OUTSIDE, PREFILL, WAITING
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Fleet, Floats, Records
@@ -24,7 +24,7 @@ def usage_at(fleet: Fleet, replica: int, at_s: float) -> tuple[float, float, flo
     the steps that are over.
     """
     r = fleet.replicas[replica]
-    if r["segment"] == IDLE or r["segment"] == HOLD:
+    if r["segment"] in (IDLE, HOLD, DOWN):
         return r["busy_s"], r["busy_energy_j"], 0.0
     lasts = r["segment_end_s"] - r["segment_start_s"]
     share = min(1.0, max(0.0, (at_s - r["segment_start_s"]) / lasts)) if lasts > 0.0 else 1.0

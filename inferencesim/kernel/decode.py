@@ -167,6 +167,7 @@ def begin_decode(fleet: Fleet, replica: int, preempted: bool) -> None:
     if fleet.pools[r["pool"]]["fair"] and r["queued"] > 0:
         steps = min(steps, _steps_of_first_lane(fleet, replica))
     line = line_of(fleet.latency, r["row"], float(decoding), context + growth)
+    line = _at_pace(line, r["pace"])
     if line.limit < np.inf:
         steps = min(steps, max(1, int((line.limit - context) / growth)))
     r["segment"] = DECODE
@@ -189,6 +190,12 @@ def _steps_reaching(fleet: Fleet, replica: int, line: DecodeLine, moment: float)
     while steps < r["segment_steps"] and _decode_end_s(fleet, replica, line, steps) < moment:
         steps += 1
     return int(steps)
+
+
+@inner_inlined
+def _at_pace(line: DecodeLine, pace: float) -> DecodeLine:
+    """Return the line of a replica whose steps take `pace` times as long; its chips work no more than they would."""
+    return DecodeLine(line.fixed_s * pace, line.slope_s * pace, line.fixed_active_s, line.slope_active_s, line.limit)
 
 
 @inner_inlined

@@ -20,6 +20,7 @@ from inferencesim.kernel.steps import disturb
 from inferencesim.kernel.tables import (
     CANCELLED,
     CONTEXT_TOO_LONG,
+    DOWN,
     ELIGIBLE,
     HOLD,
     IDLE,
@@ -29,6 +30,7 @@ from inferencesim.kernel.tables import (
     RATE_LIMITED,
     REJECTED,
     TIMED_OUT,
+    UNHEALTHY,
     WAITING,
     Fleet,
     Floats,
@@ -63,7 +65,7 @@ class Gateway(NamedTuple):
     pool_cached: Records  #: CACHED[P + Q], of pools filled where placement reads caches
     replica_cached: Records  #: CACHED[R], likewise
     pool_eligible: NDArray[np.uint8]  #: work space, P + Q
-    replica_eligible: NDArray[np.uint8]  #: all one, R
+    replica_eligible: NDArray[np.uint8]  #: 1 of those that are not down, R
     placement_parameters: Floats
     balancing_parameters: Floats
     memory: Integers  #: of the policies: row 0 for placement, then a row per pool for balancing
@@ -129,6 +131,8 @@ def filter_candidates(fleet: Fleet, gateway: Gateway, arrival: Any) -> int:
                 verdict = OTHER_MODEL
             elif total > fleet.variants[gateway.rows[arrival["class_index"], pool]]["context_limit"]:
                 verdict = CONTEXT_TOO_LONG
+            elif fleet.pools[pool]["up"] == 0:
+                verdict = UNHEALTHY
             elif limit >= 0 and fleet.live_pools[pool]["waiting"] >= limit:
                 verdict = QUEUE_FULL
         gateway.decision_verdicts[row, pool] = verdict
@@ -336,11 +340,12 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, candidate: int, place: i
         return
     fleet.pools[pool]["arrived"] += 1
     at = replica
-    if fleet.pools[pool]["prefill_pool"] >= 0 and _is_long(fleet, slot, replica):
-        at = _least_to_prefill(fleet, fleet.pools[pool]["prefill_pool"])
+    prefill_pool = fleet.pools[pool]["prefill_pool"]
+    if prefill_pool >= 0 and fleet.pools[prefill_pool]["up"] > 0 and _is_long(fleet, slot, replica):
+        at = _least_to_prefill(fleet, prefill_pool)
         s["prefill_replica"] = at
         s["row"] = fleet.replicas[at]["row"]
-        fleet.pools[fleet.replicas[at]["pool"]]["arrived"] += 1
+        fleet.pools[prefill_pool]["arrived"] += 1
         count_coming(fleet, replica, 1)
     if fleet.pools[fleet.replicas[at]["pool"]]["fair"]:
         count_service(fleet, at, steps_done(fleet, at, now))
@@ -366,10 +371,12 @@ def _is_long(fleet: Fleet, slot: int, replica: int) -> bool:
 
 @inner
 def _least_to_prefill(fleet: Fleet, pool: int) -> int:
-    """Return the replica of a pool with the fewest tokens to prefill, the first of equals."""
+    """Return the replica of a pool with the fewest tokens to prefill, the first of equals; one is up."""
     first = fleet.pools[pool]["first_replica"]
-    best = first
-    for replica in range(first + 1, first + fleet.pools[pool]["replicas"]):
-        if fleet.live[replica]["waiting_tokens"] < fleet.live[best]["waiting_tokens"]:
+    best = -1
+    for replica in range(first, first + fleet.pools[pool]["replicas"]):
+        if fleet.replicas[replica]["segment"] == DOWN:
+            continue
+        if best < 0 or fleet.live[replica]["waiting_tokens"] < fleet.live[best]["waiting_tokens"]:
             best = replica
     return int(best)

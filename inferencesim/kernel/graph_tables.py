@@ -54,7 +54,7 @@ NODE = np.dtype(
         # What becomes of it.
         ("level", np.int64),  # the model asked next, on the class's list; −1: any
         ("attempts", np.int64),  # requests made
-        ("tries", np.int64),  # of those at this level, the ones answered
+        ("tries", np.int64),  # of those at this level, the ones answered; of a tool: times it was lost
         ("resent", np.int64),  # of those, the ones sent since nobody answered
         ("state", np.int64),
         ("came", np.int64),  # nodes before it that are done
@@ -62,7 +62,7 @@ NODE = np.dtype(
         ("slot", np.int64),  # of its request, while it is inside
         ("request_id", np.int64),
         ("following", np.int64),  # in the queue of its tools
-        ("due_s", np.float64),  # when all that it needs was done
+        ("due_s", np.float64),  # when all that it needs was done; of a tool that was lost: when that was noticed
         ("began_s", np.float64),  # of a tool: when it got its cores
         ("ended_s", np.float64),
     ]
@@ -85,6 +85,7 @@ TASK = np.dtype(
         ("inside", np.int64),  # its requests inside the fleet
         ("calls", np.int64),  # requests it made
         ("tools", np.int64),  # tools it used
+        ("lost_tools", np.int64),  # of those, the ones that never came back
         ("tool_s", np.float64),  # while they ran
         ("tool_wait_s", np.float64),  # while they waited for cores
         ("retries", np.int64),  # requests made again, of the same model
@@ -111,6 +112,7 @@ FOLLOW_UP = np.dtype(
         ("back_off_s", np.float64),
         ("after_rejected", np.int64),  # whether it is sent again then
         ("after_timed_out", np.int64),
+        ("after_failed", np.int64),
     ]
 )
 
@@ -136,6 +138,9 @@ TOOLS = np.dtype(
         ("waiting", np.int64),
         ("since_s", np.float64),  # `busy` has been what it is
         ("core_s", np.float64),  # busy core-seconds until then
+        ("lost_share", np.float64),  # of its calls
+        ("notice_s", np.float64),  # after which one is given up as lost
+        ("retries", np.int64),  # of a lost one
     ]
 )
 

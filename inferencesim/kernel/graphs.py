@@ -5,7 +5,8 @@ gateway like any request, a tool waits for its cores, first come, first served.
 Each node that ends does so by a timer of its own, so that one event of the
 clock touches the nodes of one task only.
 
-A call that is not answered, or whose answer is bad and was noticed, is made
+A tool that is lost keeps its cores until somebody notices, and is run again as
+often as its pool allows. A call that is not answered, or whose answer is bad and was noticed, is made
 again as far as its class allows: of the same model, of the next one on the
 class's list, or by a person; then it fails. Its branch is given up; the join goes on
 without it as long as enough branches are left, else it fails in turn, up to the
@@ -51,8 +52,10 @@ from inferencesim.kernel.tables import (
     REJECTED,
     TASK_LATE,
     TIMED_OUT,
+    TOOL_LOST,
 )
 from inferencesim.kernel.tables import CANCELLED as REQUEST_CANCELLED
+from inferencesim.kernel.tables import FAILED as REQUEST_FAILED
 from inferencesim.kernel.views import mix
 
 if TYPE_CHECKING:
@@ -61,6 +64,8 @@ if TYPE_CHECKING:
 
 #: Tells the luck of an answer from all else that is drawn from its call's key.
 _LUCK = 7_000_003
+#: Likewise the loss of a tool.
+_LOSS = 9_000_011
 
 
 @inner
@@ -89,6 +94,8 @@ def task_timer(fleet: Fleet, gateway: Gateway, now: float) -> None:
         return
     elif kind == NODE_DONE:
         _pass_on(fleet, gateway, number, now)
+    elif kind == TOOL_LOST:
+        _lose_tool(fleet, gateway, number, now)
     else:
         _fail(fleet, gateway, number, now)
 
@@ -206,7 +213,8 @@ def _do_without(fleet: Fleet, gateway: Gateway, record: Any, at_s: float) -> Non
     follow_up = graphs.follow_ups[n["index"]]
     rejected = record["outcome"] == REJECTED and follow_up["after_rejected"]
     timed_out = record["outcome"] == TIMED_OUT and follow_up["after_timed_out"]
-    if (rejected or timed_out) and n["resent"] < follow_up["attempts"]:
+    failed = record["outcome"] == REQUEST_FAILED and follow_up["after_failed"]
+    if (rejected or timed_out or failed) and n["resent"] < follow_up["attempts"]:
         graphs.tasks[n["task"]]["retries"] += 1
         _ask_again(fleet, gateway, node, at_s + follow_up["back_off_s"] * 2.0 ** n["resent"])
         n["resent"] += 1
@@ -386,13 +394,40 @@ def _serve_tools(fleet: Fleet, gateway: Gateway, index: int, now: float) -> None
             n["state"] = RUNNING
             n["began_s"] = now
             _take_cores(tools, n["cores"], now)
-            add_timer(fleet, now + n["work_s"], NODE_DONE, node, -1)
+            if is_lost(gateway, node):
+                add_timer(fleet, now + tools["notice_s"], TOOL_LOST, node, -1)
+            else:
+                add_timer(fleet, now + n["work_s"], NODE_DONE, node, -1)
             task = graphs.tasks[n["task"]]
             task["tools"] += 1
             task["tool_wait_s"] += now - n["due_s"]
         tools["head"] = n["following"]
         if tools["head"] < 0:
             tools["tail"] = -1
+
+
+@inner_inlined
+def is_lost(gateway: Gateway, node: int) -> bool:
+    """Tell whether a tool will never come back, this time: by luck of the node's own."""
+    n = gateway.graphs.nodes[node]
+    share = gateway.graphs.tools[n["index"]]["lost_share"]
+    return bool(share > 0.0 and mix(node_key(gateway, node), _LOSS + n["tries"]) / 2147483648.0 < share)
+
+
+@inner
+def _lose_tool(fleet: Fleet, gateway: Gateway, node: int, now: float) -> None:
+    """Give up a tool that was lost: run it again, behind all others that wait, or let it fail."""
+    graphs = gateway.graphs
+    n = graphs.nodes[node]
+    n["tries"] += 1
+    graphs.tasks[n["task"]]["lost_tools"] += 1
+    if n["tries"] > graphs.tools[n["index"]]["retries"]:
+        _free_cores(fleet, gateway, node, now)
+        _fail(fleet, gateway, node, now)
+    else:
+        n["due_s"] = now
+        _queue_tool(gateway, node)
+        _free_cores(fleet, gateway, node, now)
 
 
 @inner

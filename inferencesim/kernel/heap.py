@@ -19,6 +19,7 @@ from inferencesim.kernel.tables import (
     PROVIDED,
     SLACK_GONE,
     TASK_LATE,
+    TOOL_LOST,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _rank(kind: int) -> int:
     """Return the order of timers at one instant; see :mod:`inferencesim.kernel.play`."""
     if kind in (LOADED, PROVIDED):
         return 0
-    if kind in (NODE_DONE, NODE_FAILED):
+    if kind in (NODE_DONE, NODE_FAILED, TOOL_LOST):
         return 2
     if kind == TASK_LATE:
         return 3

@@ -5,7 +5,7 @@ only when something outside has to be done: a table is full, or the turns drawn
 for a closed-loop client are used.
 
 Events at one instant happen in this order: ends of segments (by replica
-number), KV that comes over a link and answers of providers that are complete,
+number), crashes and repairs (likewise), KV that comes over a link and answers of providers that are complete,
 clients leaving (all by request number), steps of tasks that end (by node), tasks
 that time out, tasks that begin, a refresh of the snapshot, arrivals (closed-loop
 clients first, by class and number, then calls of tasks by node, then who comes
@@ -25,6 +25,7 @@ from inferencesim.jit import inner, inner_inlined
 from inferencesim.kernel.batch import kv_has_come
 from inferencesim.kernel.clients import answer_clients, asks, next_arrival, pass_arrival, write_ask
 from inferencesim.kernel.departures import give_up
+from inferencesim.kernel.failures import next_failure
 from inferencesim.kernel.flow import goes_on
 from inferencesim.kernel.gateway import (
     Gateway,
@@ -159,6 +160,9 @@ def play(
                 ask_s = fleet.timers[0]["at_s"]
             else:
                 timer_s = fleet.timers[0]["at_s"]
+        failure_s = np.inf
+        if clock["next_failure"] < fleet.failures.size:
+            failure_s = fleet.failures[clock["next_failure"]]["at_s"]
         task_s = np.inf
         if clock["next_task"] < gateway.graphs.tasks.size:
             task_s = gateway.graphs.tasks[clock["next_task"]]["arrived_s"]
@@ -168,7 +172,7 @@ def play(
         arrival_s = ask_s
         if clock["next_stream"] < gateway.stream.size:
             arrival_s = min(ask_s, gateway.stream[clock["next_stream"]]["arrived_s"])
-        first = min(segment_s, timer_s, task_s, refresh_s, arrival_s)
+        first = min(segment_s, failure_s, timer_s, task_s, refresh_s, arrival_s)
         if first > until:
             clock["now_s"] = max(clock["now_s"], until)
             return REACHED
@@ -177,6 +181,9 @@ def play(
             clock["now_s"] = segment_s
             end_segment(fleet, gateway.schedulers, replica)
             begin_segment(fleet, gateway.schedulers, replica, segment_s)
+        elif failure_s == first:
+            clock["now_s"] = failure_s
+            next_failure(fleet, gateway, failure_s)
         elif timer_s == first:
             clock["now_s"] = timer_s
             kind = fleet.timers[0]["kind"]
@@ -244,7 +251,7 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, predict: A
             gateway.balancing_parameters,
             gateway.memory[pool + 1],
         )
-        if chosen < 0 or chosen >= candidates.eligible.size:
+        if chosen < 0 or chosen >= candidates.eligible.size or candidates.eligible[chosen] == 0:
             return False
     pass_arrival(fleet, gateway)
     admit(fleet, gateway, arrival, pool, chosen)

@@ -30,7 +30,15 @@ from inferencesim.kernel.batch import (
 )
 from inferencesim.kernel.blocks import capacity_of, device_cache, share_blocks, take_blocks
 from inferencesim.kernel.counting import count_decodes, count_passes
-from inferencesim.kernel.decode import begin_decode, contexts_over, count_service, growth_over, interrupt, steps_done
+from inferencesim.kernel.decode import (
+    begin_decode,
+    contexts_over,
+    count_service,
+    decode_share,
+    growth_over,
+    interrupt,
+    steps_done,
+)
 from inferencesim.kernel.forming import Batch
 from inferencesim.kernel.gaps import record_gap, record_gaps
 from inferencesim.kernel.heap import reschedule, unschedule
@@ -183,6 +191,7 @@ def _begin_mixed(fleet: Fleet, replica: int, given: int, decodes: int) -> None:
     if media > 0.0:
         encoding = encoder_cost_of(fleet.latency, r["row"], media)
         cost = StepCost(cost.seconds + encoding.seconds, cost.active_s + encoding.active_s)
+    cost = StepCost(cost.seconds * r["pace"], cost.active_s)
     counts["prefill_tokens"] += given
     counts["prefill_pairs"] += pairs
     counts["prefill_window_pairs"] += window_pairs
@@ -198,7 +207,7 @@ def _begin_mixed(fleet: Fleet, replica: int, given: int, decodes: int) -> None:
         count_decodes(fleet, replica, 1, read)
         # Decoding sequences are charged what the step would have taken without the prefill, the prefill the rest.
         alone = line_cost(line_of(fleet.latency, r["row"], decoding, read), 1.0, read)
-        part = StepCost(min(cost.seconds, alone.seconds), min(cost.active_s, alone.active_s))
+        part = StepCost(min(cost.seconds, alone.seconds * r["pace"]), min(cost.active_s, alone.active_s))
         r["decode_part_s"] = part.seconds
         r["decode_part_j"] = energy_of(fleet.latency, r["row"], part)
     r["segment"] = PREFILL if decodes == 0 else MIXED
@@ -206,6 +215,40 @@ def _begin_mixed(fleet: Fleet, replica: int, given: int, decodes: int) -> None:
     r["chunk_tokens"] = given
     r["segment_j"] = energy_of(fleet.latency, r["row"], cost)
     r["segment_end_s"] = r["segment_start_s"] + cost.seconds
+
+
+@inner_inlined
+def _book_steps(
+    fleet: Fleet, replica: int, steps: int, steps_s: float, seconds: float, joules: float, now: float
+) -> None:
+    """Book busy time and its energy up to now, and of it the first `steps` steps, which were done in `steps_s`."""
+    r = fleet.replicas[replica]
+    decoding = 0 if r["segment"] == PREFILL else r["decoding"]
+    if r["segment"] == DECODE:
+        if steps > 0:
+            count_decodes(fleet, replica, steps, contexts_over(fleet, replica, steps))
+            count_passes(fleet, replica, steps, float(decoding), 0.0)
+        r["share_s"] += seconds / decoding
+        r["share_j"] += joules / decoding
+    elif decoding > 0:
+        r["share_s"] += r["decode_part_s"] / decoding
+        r["share_j"] += r["decode_part_j"] / decoding
+    r["busy_s"] += seconds
+    r["busy_energy_j"] += joules
+    if decoding > 0 and steps > 0:
+        tokens = steps * r["growth"]
+        take_blocks(fleet, replica, growth_over(fleet, replica, steps), now)
+        count_context(fleet, replica, tokens)
+        r["decode_tokens"] += tokens
+        fleet.pools[r["pool"]]["output_tokens"] += tokens
+        if fleet.pools[r["pool"]]["fair"]:
+            count_service(fleet, replica, steps)
+            r["served_steps"] = 0
+        record_gaps(fleet, replica, steps, steps_s / steps)
+        r["step"] += steps
+        _count_down_residue(fleet, replica, steps)
+    elif r["decoding"] > 0:
+        r["stall_s"] += seconds
 
 
 @inner
@@ -221,33 +264,7 @@ def end_segment(fleet: Fleet, schedulers: Schedulers, replica: int) -> None:
     now = r["segment_end_s"]
     steps = r["segment_steps"]
     seconds = now - r["segment_start_s"]
-    decoding = 0 if r["segment"] == PREFILL else r["decoding"]
-    energy = r["segment_j"]
-    if r["segment"] == DECODE:
-        count_decodes(fleet, replica, steps, contexts_over(fleet, replica, steps))
-        count_passes(fleet, replica, steps, float(decoding), 0.0)
-        r["share_s"] += seconds / decoding
-        r["share_j"] += energy / decoding
-    else:
-        if decoding > 0:
-            r["share_s"] += r["decode_part_s"] / decoding
-            r["share_j"] += r["decode_part_j"] / decoding
-    r["busy_s"] += seconds
-    r["busy_energy_j"] += energy
-    if decoding > 0:
-        tokens = steps * r["growth"]
-        take_blocks(fleet, replica, growth_over(fleet, replica, steps), now)
-        count_context(fleet, replica, tokens)
-        r["decode_tokens"] += tokens
-        fleet.pools[r["pool"]]["output_tokens"] += tokens
-        if fleet.pools[r["pool"]]["fair"]:
-            count_service(fleet, replica, steps)
-            r["served_steps"] = 0
-        record_gaps(fleet, replica, steps, seconds / steps)
-        r["step"] += steps
-        _count_down_residue(fleet, replica, steps)
-    elif r["decoding"] > 0:
-        r["stall_s"] += seconds
+    _book_steps(fleet, replica, steps, seconds, seconds, r["segment_j"], now)
     if r["aborts"] > 0:
         _release_aborted(fleet, schedulers, replica)
     if r["next_finish"] <= r["step"]:
@@ -255,6 +272,34 @@ def end_segment(fleet: Fleet, schedulers: Schedulers, replica: int) -> None:
     if r["segment"] != DECODE:
         _end_chunks(fleet, schedulers, replica, seconds, now)
     r["segment"] = IDLE
+
+
+@inner
+def cut_segment(fleet: Fleet, replica: int, now: float) -> None:
+    """Book the segment of a replica that crashes now: of the step it is in, time and energy, but nothing it made."""
+    r = fleet.replicas[replica]
+    if r["segment"] in (IDLE, HOLD):
+        return
+    seconds = now - r["segment_start_s"]
+    part = seconds / (r["segment_end_s"] - r["segment_start_s"])
+    joules = part * r["segment_j"]
+    if r["segment"] == SWAP:
+        r["busy_s"] += seconds
+        r["busy_energy_j"] += joules
+        return
+    steps = steps_done(fleet, replica, now)
+    steps_s = 0.0
+    if steps > 0:
+        steps_s, _ = decode_share(fleet, replica, steps)
+        steps_s *= r["decoding"]
+    r["decode_part_s"] *= part
+    r["decode_part_j"] *= part
+    r["segment_j"] = joules
+    _book_steps(fleet, replica, steps, steps_s, seconds, joules, now)
+    if r["segment"] != DECODE:
+        for place in range(fleet.live[replica]["running"]):
+            if fleet.seats[replica, place]["finish_at"] == NEVER:
+                _charge_share(fleet, replica, fleet.seats[replica, place]["slot"], seconds)
 
 
 @inner_inlined
@@ -331,21 +376,29 @@ def _finish_decoding(fleet: Fleet, replica: int, now: float) -> None:
     r["next_finish"] = soonest
 
 
-@inner
-def _charge_chunk(fleet: Fleet, replica: int, slot: int, seconds: float) -> None:
+@inner_inlined
+def _charge_share(fleet: Fleet, replica: int, slot: int, seconds: float) -> None:
     """Book a request's share of the prefill part of a mixed step: by tokens."""
     r = fleet.replicas[replica]
     s = fleet.slots[slot]
+    share = s["chunk"] / r["chunk_tokens"]
+    busy_s = share * (seconds - r["decode_part_s"])
+    energy_j = share * (r["segment_j"] - r["decode_part_j"])
+    if s["prefill_replica"] == replica:
+        s["prefill_busy_s"] += busy_s
+        s["prefill_energy_j"] += energy_j
+    else:
+        s["busy_s"] += busy_s
+        s["energy_j"] += energy_j
+
+
+@inner
+def _charge_chunk(fleet: Fleet, replica: int, slot: int, seconds: float) -> None:
+    """Book a request's share of a mixed step, and the tokens it had prefilled in it."""
+    r = fleet.replicas[replica]
+    s = fleet.slots[slot]
     if s["chunk"] > 0:
-        share = s["chunk"] / r["chunk_tokens"]
-        busy_s = share * (seconds - r["decode_part_s"])
-        energy_j = share * (r["segment_j"] - r["decode_part_j"])
-        if s["prefill_replica"] == replica:
-            s["prefill_busy_s"] += busy_s
-            s["prefill_energy_j"] += energy_j
-        else:
-            s["busy_s"] += busy_s
-            s["energy_j"] += energy_j
+        _charge_share(fleet, replica, slot, seconds)
         r["prefill_tokens"] += s["chunk"]
         s["progress"] += s["chunk"]
         count_waiting(fleet, replica, 0, -s["chunk"])

@@ -26,8 +26,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 #: What became of a request.
-OPEN, COMPLETED, REJECTED, TIMED_OUT, CANCELLED = range(5)
-OUTCOMES = ("open", "completed", "rejected", "timed_out", "cancelled")
+OPEN, COMPLETED, REJECTED, TIMED_OUT, CANCELLED, FAILED = range(6)
+OUTCOMES = ("open", "completed", "rejected", "timed_out", "cancelled", "failed")
 
 #: Why a candidate, a pool or a provider, was or was not eligible. Codes are stored in the decisions table; the last two
 #: are those of the gateway, which turned the request away from all of them.
@@ -43,9 +43,10 @@ OUTCOMES = ("open", "completed", "rejected", "timed_out", "cancelled")
     CONTEXT_TOO_LONG,
     QUEUE_FULL,
     RATE_LIMITED,
+    UNHEALTHY,
     QUOTA_EXCEEDED,
     SHED,
-) = range(13)
+) = range(14)
 VERDICTS = (
     "eligible",
     "prefills_only",
@@ -58,6 +59,7 @@ VERDICTS = (
     "context_too_long",
     "queue_full",
     "rate_limited",
+    "unhealthy",
     "quota_exceeded",
     "shed",
 )
@@ -214,7 +216,8 @@ REPLICA = np.dtype(
         ("step", np.int64),  # steps done
         ("residue", np.int64),  # of those sequences that need a block in the next step
         ("next_finish", np.int64),  # step at which the first decoding sequence emits its last token
-        ("segment", np.int64),  # what it is doing: IDLE, HOLD, SWAP, MIXED, PREFILL or DECODE
+        ("segment", np.int64),  # what it is doing: IDLE, HOLD, SWAP, MIXED, PREFILL or DECODE; DOWN: nothing
+        ("pace", np.float64),  # its steps take so many times as long as they should
         ("segment_steps", np.int64),
         ("segment_start_s", np.float64),
         ("segment_end_s", np.float64),
@@ -245,8 +248,8 @@ REPLICA = np.dtype(
     ]
 )
 #: Segments: nothing to do; waiting for a batch worth running; loading another model; one step with prefill and decode,
-#: or with prefill alone; a run of decode steps.
-IDLE, HOLD, SWAP, MIXED, PREFILL, DECODE = range(6)
+#: or with prefill alone; a run of decode steps; it has crashed, and is not repaired yet.
+IDLE, HOLD, SWAP, MIXED, PREFILL, DECODE, DOWN = range(7)
 
 #: A waiting queue of a replica: one, or one per tenant.
 LANE = np.dtype(
@@ -274,6 +277,7 @@ TIER = np.dtype(
     [
         ("block_s", np.float64),  # seconds per KV block over its link
         ("latency_s", np.float64),
+        ("survives", np.int64),  # a crash of the replica
     ]
 )
 
@@ -282,6 +286,8 @@ POOL = np.dtype(
     [
         ("first_replica", np.int64),
         ("replicas", np.int64),
+        ("first_row", np.int64),  # of the model its replicas start with
+        ("up", np.int64),  # replicas that are not down
         ("max_sequences", np.int64),
         ("token_budget", np.int64),
         ("block_size", np.int64),
@@ -337,10 +343,23 @@ TIMER = np.dtype(
     ]
 )
 #: Of a timer: a request's KV has come; a client asks; a node of a task calls, is done, has failed; a task times out;
-#: a provider's answer is complete; a line of held requests may go on; the slack of one of them has run out.
+#: a provider's answer is complete; a line of held requests may go on; the slack of one of them has run out; a tool
+#: was lost.
 LOADED = OPEN
 ASK, CALL_DUE, NODE_DONE, NODE_FAILED, TASK_LATE, PROVIDED = range(len(OUTCOMES), len(OUTCOMES) + 6)
-LINE_OPENS, SLACK_GONE = range(PROVIDED + 1, PROVIDED + 3)
+LINE_OPENS, SLACK_GONE, TOOL_LOST = range(PROVIDED + 1, PROVIDED + 4)
+
+#: A moment at which something happens to a replica; all of a run are known before its clock starts.
+FAILURE = np.dtype(
+    [
+        ("at_s", np.float64),
+        ("replica", np.int64),
+        ("kind", np.int64),
+        ("pace", np.float64),  # of its steps from now on
+    ]
+)
+#: It crashes, it is repaired, or its steps take another time.
+CRASH, REPAIR, PACE = range(3)
 
 #: A client of a closed loop.
 CLIENT = np.dtype(
@@ -427,6 +446,8 @@ CLOCK = np.dtype(
         ("tasks_open", np.int64),
         ("tasks_closed", np.int64),
         ("most_at_once", np.int64),  # requests that leave, or timers that are set, in one event of a task
+        ("next_failure", np.int64),
+        ("next_lost", np.int64),  # of a crash under way: the slot to look at next
     ]
 )
 
@@ -462,6 +483,7 @@ class Fleet(NamedTuple):
     found: Integers  #: work space: entries of the cache, as long as the longest prompt has blocks
     latency: LatencyModels  #: step times of each variant
     timers: Records  #: TIMER, a heap
+    failures: Records  #: FAILURE, in order of time
     live: Records  #: LOAD[R], exact
     live_pools: Records  #: LOAD[P + Q], exact
     seen: Records  #: LOAD[R], as old as the snapshot

@@ -43,6 +43,7 @@ _COUNTED = (
     "people",
     "wrong",
     "tools",
+    "lost_tools",
     "fan_out",
     "tool_s",
     "tool_wait_s",

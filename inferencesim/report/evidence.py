@@ -288,6 +288,8 @@ def _lost(cause: Cause | None, outcome: str) -> str:
         return f"{outcome}; by what, this version cannot tell any more"
     if cause.what == "rejected":
         return f"it was rejected, {(cause.by or 'for no reason').replace('_', ' ')}"
+    if cause.what == "failed":
+        return "a replica crashed with it, or with what it needed"
     if cause.what == "cancelled":
         return "its client cancelled it"
     if cause.what == "timed_out":

@@ -53,6 +53,7 @@ _OUTCOMES: tuple[tuple[str, Callable[[Statistics], int]], ...] = (
     ("rejected", lambda one: one.rejected),
     ("timed out", lambda one: one.timed_out),
     ("cancelled", lambda one: one.cancelled),
+    ("failed", lambda one: one.failed),
     ("open", lambda one: one.open),
 )
 _EVENTS: tuple[tuple[str, Callable[[PoolSummary], int]], ...] = (
@@ -77,6 +78,7 @@ _STEPS: tuple[tuple[str, tuple[str, Callable[[float | None], str]]], ...] = (
     ("output tokens", ("generated_tokens", significant)),
     ("widest fan-out", ("fan_out", significant)),
     ("tools", ("tools", significant)),
+    ("lost tools", ("lost_tools", significant)),
     ("tool time", ("tool_s", seconds)),
     ("waiting for cores", ("tool_wait_s", seconds)),
 )
@@ -282,7 +284,9 @@ def _inside_table(summary: Summary) -> Table:
     pools = summary.pools
     happened = [(name, of) for name, of in _EVENTS if any(of(pool) for pool in pools)]
     caches = any(pool.prefix_hit_rate is not None for pool in pools)
+    failing = any(pool.availability < 1.0 for pool in pools)
     columns = [
+        *["up"] * failing,
         "utilisation",
         "MFU",
         "MBU",
@@ -294,6 +298,7 @@ def _inside_table(summary: Summary) -> Table:
     table = new_table("Inside the pools", "pool", "batching", "order", *columns, left=3)
     for pool, used in zip(pools, summary.policies.batching, strict=True):
         cells = [
+            *[share(pool.availability)] * failing,
             share(pool.utilisation),
             share(pool.mfu),
             share(pool.mbu),

@@ -48,7 +48,7 @@ PARTS = ("queue", "prefill", "transfer", "preemption", "decode")
 HARDWARE = "hardware"
 PROVIDER = "provider"
 
-_UNSERVED = ("rejected", "timed_out", "cancelled")
+_UNSERVED = ("rejected", "timed_out", "cancelled", "failed")
 
 
 def codes(column: pd.Series[str], names: tuple[str, ...]) -> NDArray[np.int64]:
@@ -127,7 +127,7 @@ def causes(broken: pd.DataFrame, plan: Plan, end_s: float) -> pd.DataFrame:
     by[broken["provider"].notna().to_numpy()] = PROVIDER
     rejected = what == "rejected"
     by[rejected] = broken["reason"].astype(object).to_numpy()[rejected]
-    by[what == "cancelled"] = None
+    by[(what == "cancelled") | (what == "failed")] = None
     return pd.DataFrame({"what": what, "by": by, "severity": severity}, index=broken.index)
 
 

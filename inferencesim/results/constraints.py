@@ -27,12 +27,14 @@ from inferencesim.kernel.tables import (
     QUOTA_EXCEEDED,
     RATE_LIMITED,
     SHED,
+    UNHEALTHY,
     VERDICTS,
 )
 from inferencesim.results.causes import PROMISES, codes, overshoots
 from inferencesim.results.findings import Constraint
 from inferencesim.results.quotas import entered_s, was_decided
 from inferencesim.scenario.providers import Limits
+from inferencesim.simulation.failures import outages, replicas_of
 from inferencesim.simulation.plan import verdict
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ _STATEMENTS = {
     PREFILLS_ONLY: "no request placed in a pool that only prefills for others",
     PROVIDER_REFUSED: "no request at an outside provider that its class refuses",
 }
+_HEALTHY = "no request placed on a replica that was down"
 _ELSEWHERE = "no request prefilled but in its pool, or where that has its prompts prefilled"
 _NAMES = "every row names a class, a pool and a replica, or a provider, of the scenario"
 _MATCH = "requests and decisions match one to one"
@@ -135,6 +138,7 @@ def check_constraints(
     found = [
         *_placed(plan, asked, decided),
         _context(plan, asked),
+        _healthy(plan, asked, decided),
         _prefilled(plan, asked),
         _names(plan, asked, decided),
         _match(asked, decided, ended=end_s is not None),
@@ -186,6 +190,31 @@ def _context(plan: Plan, asked: _Rows | None) -> Constraint:
     broken = np.zeros(len(asked.frame), np.bool_)
     broken[known] = _total(asked)[known] > _limits(plan)[asked.classes[known], asked.candidates[known]]
     return asked.finding(name, statement, known.size, broken, _went(asked, broken))
+
+
+def _healthy(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constraint:
+    """Check where requests were placed against the schedule of failures, which the scenario and its seed give."""
+    rows = asked if decided is None else decided
+    if rows is None:
+        return _unproven(VERDICTS[UNHEALTHY], _HEALTHY, f"{_NO_REQUESTS}, nor were decisions")
+    # Decisions have the moment exactly; of requests that were held it is a sum.
+    times_s = entered_s(rows.frame) if decided is None else rows.frame["time_s"].to_numpy(np.float64)
+    replica, known = rows.frame["replica"].to_numpy(np.float64, na_value=-1.0), rows.known
+    broken, down = np.zeros(len(rows.frame), np.bool_), outages(plan)
+    for number in np.unique(down.replica).tolist():
+        there = np.flatnonzero(known & (replica == number))
+        broken[there] = down.down_at(number, times_s[there])
+    return rows.finding(VERDICTS[UNHEALTHY], _HEALTHY, int(known.sum()), broken, _went(rows, broken))
+
+
+def _all_down(plan: Plan, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell at which moments which candidates have no replica that is up, shape (moments, candidates)."""
+    down = outages(plan)
+    pools = [
+        np.logical_and.reduce([down.down_at(replica, times_s) for replica in replicas])
+        for replicas in replicas_of(plan)
+    ]
+    return np.stack([*pools, *[np.zeros(times_s.size, np.bool_)] * len(plan.providers)], axis=1)
 
 
 def _limits(plan: Plan) -> NDArray[np.int64]:
@@ -291,6 +320,8 @@ def _recorded(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constra
     if judged.any():
         long = total[:, None] > _limits(plan)[decided.classes]
         expected = np.where((expected == ELIGIBLE) & long, CONTEXT_TOO_LONG, expected)
+        gone = _all_down(plan, decided.frame["time_s"].to_numpy())
+        expected = np.where((expected == ELIGIBLE) & gone, UNHEALTHY, expected)
     full_when = [_when_full(plan, candidate) for candidate in range(len(plan.candidates))]
     full = (said == np.array(full_when)) & (expected == ELIGIBLE)
     turned_away = _turns_away(plan, said[:, :1])[np.arange(len(said)), decided.classes]

@@ -86,8 +86,8 @@ class Cause(Record):
     Attributes
     ----------
     what : str
-        ``rejected``, ``timed_out`` or ``cancelled``; else the promise: ``ttft``, ``tpot``, ``e2e``, ``deadline``,
-        ``slowdown``.
+        ``rejected``, ``timed_out``, ``cancelled`` or ``failed``; else the promise: ``ttft``, ``tpot``, ``e2e``,
+        ``deadline``, ``slowdown``.
     by : str or None
         The reason of a rejection; else where the time went: ``queue``, ``prefill``, ``transfer``, ``preemption``,
         ``decode``, or ``hardware`` where even a request alone is too slow; ``provider`` where one had it. None if

@@ -65,12 +65,14 @@ class Conservation(Record):
     rejected: int
     timed_out: int
     cancelled: int
+    failed: int
     open: int
 
     @property
     def holds(self) -> bool:
         """Whether nothing was lost and nothing appeared."""
-        return self.arrived == self.completed + self.rejected + self.timed_out + self.cancelled + self.open
+        left = self.completed + self.rejected + self.timed_out + self.cancelled + self.failed
+        return self.arrived == left + self.open
 
 
 class Distribution(Record):
@@ -167,7 +169,7 @@ class Statistics(Record):
 
     Attributes
     ----------
-    arrived, completed, rejected, timed_out, cancelled, open : int
+    arrived, completed, rejected, timed_out, cancelled, failed, open : int
         Of those that arrived in the window, whenever they left. `open` were inside when the simulation stopped.
     promises_kept, promises_missed, promises_open : int
         Of requests of classes that promise anything.
@@ -220,6 +222,7 @@ class Statistics(Record):
     rejected: int
     timed_out: int
     cancelled: int
+    failed: int
     open: int
     promises_kept: int
     promises_missed: int
@@ -305,6 +308,8 @@ class PoolSummary(Record):
         Tokens made here within the window, those of requests that did not finish included.
     utilisation : float
         Busy share of its replicas' time.
+    availability : float
+        Share of its replicas' time in which they were up.
     batch, kv_usage : float or None
         Requests running per replica, and the share of its KV blocks that requests hold: means over the samples of the
         series in the window, null without one.
@@ -343,6 +348,7 @@ class PoolSummary(Record):
     preemptions: int
     output_tokens_per_s: float
     utilisation: float
+    availability: float
     batch: float | None
     kv_usage: float | None
     prefix_hit_rate: float | None
@@ -523,11 +529,11 @@ class TaskSummary(Record):
         Of completed tasks: last needed event − arrived.
     good : float or None
         Share of completed tasks in which no bad answer went unnoticed.
-    calls, retries, escalations, people, tools, fan_out : float or None
+    calls, retries, escalations, people, tools, lost_tools, fan_out : float or None
     tool_s, tool_wait_s, prompt_tokens, generated_tokens : float or None
         Means per completed task: requests made, of those made again of the same model and of the next one, answers
-        given by people, tools used, widest fan-out, seconds in which tools ran, in which they
-        waited for cores, and tokens.
+        given by people, tools used, those that never came back, widest fan-out, seconds in which tools ran, in
+        which they waited for cores, and tokens.
     completed_in_window : int
         Tasks that ended well within the window, whenever they began.
     cost_usd : float
@@ -558,6 +564,7 @@ class TaskSummary(Record):
     escalations: float | None
     people: float | None
     tools: float | None
+    lost_tools: float | None
     fan_out: float | None
     tool_s: float | None
     tool_wait_s: float | None

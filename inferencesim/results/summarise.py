@@ -9,7 +9,7 @@ import numpy as np
 
 from inferencesim.documents import document_digest
 from inferencesim.kernel.flow_tables import NOT_HELD, RELEASES
-from inferencesim.kernel.tables import CANCELLED, COMPLETED, OPEN, REJECTED, TIMED_OUT, VERDICTS
+from inferencesim.kernel.tables import CANCELLED, COMPLETED, FAILED, OPEN, OUTCOMES, REJECTED, TIMED_OUT, VERDICTS
 from inferencesim.ledger.columns import TIME_PARTS
 from inferencesim.ledger.promises import GIVEN_UP, PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN
 from inferencesim.results.break_even import break_evens
@@ -39,6 +39,7 @@ from inferencesim.results.records import (
 )
 from inferencesim.results.tasks import summarise_tasks, summarise_tools, task_conservation
 from inferencesim.results.verdict import held_by, judge
+from inferencesim.simulation.failures import outages, replicas_of
 from inferencesim.simulation.work_done import achieved
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from inferencesim.scenario.fleet import Precision
     from inferencesim.scenario.workload import Promise
     from inferencesim.simulation.engine import Result
+    from inferencesim.simulation.failures import Outages
     from inferencesim.simulation.marks import Mark
     from inferencesim.simulation.plan import PoolPlan
 
@@ -76,6 +78,7 @@ def summarise(result: Result) -> Summary:
     caches = any(pool.spec.prefix_cache for pool in result.plan.pools)
     policies = policies_of(result.plan)
     held = [held_by(pool) for pool in result.plan.pools]
+    down = outages(result.plan)
     each_class = [
         ClassSummary(
             name=name,
@@ -109,7 +112,7 @@ def summarise(result: Result) -> Summary:
             window,
         ),
         classes=tuple(each_class),
-        pools=tuple(_pool(index, account, result) for index, account in enumerate(pools)),
+        pools=tuple(_pool(index, account, result, down) for index, account in enumerate(pools)),
         providers=tuple(_provider(index, result) for index in range(len(result.plan.providers))),
         break_even=break_evens(result, pools),
         tasks=summarise_tasks(
@@ -163,6 +166,7 @@ def _statistics(
         "rejected": int((outcome == REJECTED).sum()),
         "timed_out": int((outcome == TIMED_OUT).sum()),
         "cancelled": int((outcome == CANCELLED).sum()),
+        "failed": int((outcome == FAILED).sum()),
         "open": int((outcome == OPEN).sum()),
         "promises_kept": kept,
         "promises_missed": int((verdict == PROMISE_MISSED).sum()),
@@ -253,7 +257,7 @@ def _fleet(statistics: dict[str, Any], pools: Sequence[PoolAccount], window: Win
     )
 
 
-def _pool(index: int, account: PoolAccount, result: Result) -> PoolSummary:
+def _pool(index: int, account: PoolAccount, result: Result, down: Outages) -> PoolSummary:
     pool, (start, stop) = account.pool, result.window
     requests = result.requests
     placed = requests[requests["pool"] == index]
@@ -266,6 +270,7 @@ def _pool(index: int, account: PoolAccount, result: Result) -> PoolSummary:
 
     mfu, mbu = _achieved(pool, index, start, stop)
     seconds = stop.at_s - start.at_s
+    down_s = down.down_s(replicas_of(result.plan)[index], start.at_s, stop.at_s)
     deployment = pool.deployment
     joules = account.busy_j + account.idle_j
     owned, energy = account.busy_usd + account.idle_usd, account.energy_usd(joules)
@@ -284,6 +289,7 @@ def _pool(index: int, account: PoolAccount, result: Result) -> PoolSummary:
         preemptions=since("preemptions"),
         output_tokens_per_s=since("output_tokens") / seconds,
         utilisation=utilisation,
+        availability=1.0 - down_s / (pool.replicas * seconds),
         batch=per(float(samples.running[index]) / pool.replicas, samples.taken),
         kv_usage=per(float(samples.kv_usage[index]), samples.taken),
         prefix_hit_rate=per(since("cached_tokens"), since("prompt_tokens")) if pool.spec.prefix_cache else None,
@@ -343,12 +349,13 @@ def _within(times_s: NDArray[np.float64], start: Mark, stop: Mark) -> NDArray[np
 
 
 def _conservation(arrived: int, requests: Records) -> Conservation:
-    counts = np.bincount(requests["outcome"], minlength=5)
+    counts = np.bincount(requests["outcome"], minlength=len(OUTCOMES))
     return Conservation(
         arrived=arrived,
         completed=int(counts[COMPLETED]),
         rejected=int(counts[REJECTED]),
         timed_out=int(counts[TIMED_OUT]),
         cancelled=int(counts[CANCELLED]),
+        failed=int(counts[FAILED]),
         open=int(counts[OPEN]),
     )

@@ -26,6 +26,7 @@ _MEANS = (
     "escalations",
     "people",
     "tools",
+    "lost_tools",
     "fan_out",
     "tool_s",
     "tool_wait_s",

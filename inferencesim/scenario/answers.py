@@ -11,7 +11,7 @@ from inferencesim.scenario.lengths import ShareLengths
 from inferencesim.scenario.unions import refuse
 
 #: What may have become of a request that is sent again.
-Unanswered = Literal["rejected", "timed_out"]
+Unanswered = Literal["rejected", "timed_out", "failed"]
 
 
 class Curve(Part):
@@ -74,11 +74,14 @@ class Answers(Part):
 
 
 class Retry(Part):
-    """A request that was not answered is sent again, up to `attempts` times, after `back_off`, doubled each time."""
+    """A request that was not answered is sent again, up to `attempts` times, after `back_off`, doubled each time.
+
+    Of those ``failed`` the replica crashed; they are placed anew, like any request.
+    """
 
     attempts: Annotated[int, Field(ge=1, le=100)]
     back_off: PositiveTime = 1.0
-    after: Annotated[tuple[Unanswered, ...], Field(min_length=1)] = ("rejected", "timed_out")
+    after: Annotated[tuple[Unanswered, ...], Field(min_length=1)] = ("rejected", "timed_out", "failed")
 
     @model_validator(mode="after")
     def _once_each(self) -> Retry:

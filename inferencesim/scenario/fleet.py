@@ -168,12 +168,15 @@ class KvTier(Part):
         Bytes per second between it and the replica; transfers take turns.
     latency : float
         Seconds of one transfer, beside its bytes.
+    survives : bool
+        Whether it keeps its blocks when the replica crashes, as an SSD does and host memory does not.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_\-]*$")]
     capacity: Bytes
     bandwidth: BytesPerTime
     latency: Time = 0.0
+    survives: bool = False
 
 
 class KvLink(Part):

@@ -10,6 +10,7 @@ from inferencesim.errors import did_you_mean
 from inferencesim.scenario.arrivals import ByTasks
 from inferencesim.scenario.base import Part, PositiveTime, SampledShare, Time
 from inferencesim.scenario.economics import Economics
+from inferencesim.scenario.failures import Failure, check_failures
 from inferencesim.scenario.fleet import Pool
 from inferencesim.scenario.flow import Flow, refuse_unfit
 from inferencesim.scenario.providers import Provider
@@ -102,6 +103,7 @@ class Scenario(Part):
     routing: Routing = Routing()
     economics: Economics = Economics()
     recording: Recording = Recording()
+    failures: list[Failure] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _window_and_names(self) -> Scenario:
@@ -166,4 +168,14 @@ class Scenario(Part):
         for name in callable_:
             if name not in called:
                 refuse(f"workload: no task calls {name!r}, whose arrivals are those of tasks")
+        return self
+
+    @model_validator(mode="after")
+    def _failures_name_what_is_there(self) -> Scenario:
+        check_failures(
+            self.failures,
+            pools=[pool.name for pool in self.pools],
+            sites=[pool.site for pool in self.pools],
+            tools=[each.name for each in self.tools],
+        )
         return self

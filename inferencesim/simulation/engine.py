@@ -236,6 +236,9 @@ class Simulation:
         """Alternate between the kernel and SimPy up to and including `end_s`."""
         env = self.env
         while True:
+            if env.peek() == math.inf and not self._is_busy:
+                # Replicas may still fail, but nobody is there to notice.
+                return
             limit = min(env.peek(), end_s)
             self._run_kernel(limit)
             if env.peek() > end_s:

@@ -48,6 +48,7 @@ def follow_ups(plan: Plan) -> Records:
             row["back_off_s"] = each.retry.back_off
             row["after_rejected"] = "rejected" in each.retry.after
             row["after_timed_out"] = "timed_out" in each.retry.after
+            row["after_failed"] = "failed" in each.retry.after
     return table
 
 

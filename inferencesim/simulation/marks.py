@@ -37,8 +37,8 @@ class Mark:
         Likewise, what steps processed.
     counted_s : ndarray of float64, shape (pools,)
         Busy seconds of those steps.
-    waiting, running : ndarray of int64, shape (pools,)
-        Requests, at the moment.
+    waiting, running, replicas_up : ndarray of int64, shape (pools,)
+        Requests, and replicas that are not down, at the moment.
     kv_usage, cached_share : ndarray of float64, shape (pools,)
         Shares of the KV blocks, at the moment: those held by requests, and those only kept in prefix caches.
     tasks_begun : int
@@ -67,6 +67,7 @@ class Mark:
     counted_s: np.ndarray
     waiting: np.ndarray
     running: np.ndarray
+    replicas_up: np.ndarray
     kv_usage: np.ndarray
     cached_share: np.ndarray
     tasks_begun: int
@@ -122,6 +123,7 @@ def take_mark(fleet: Fleet, graphs: Graphs, at_s: float) -> Mark:
         counted_s=by_pool(seconds),
         waiting=fleet.pools["queued"].copy(),
         running=fleet.live_pools["running"][: pools.size].copy(),
+        replicas_up=pools["up"].copy(),
         kv_usage=fleet.live_pools["kv_usage"][: pools.size].copy(),
         cached_share=by_pool(idle) / pools["capacity"],
         tasks_begun=int(fleet.clock["next_task"][0]),
@@ -159,7 +161,16 @@ def series_table(plan: Plan, marks: Sequence[Mark]) -> pa.Table:
         "preemptions": np.diff([mark.preemptions for mark in marks], axis=0).ravel(),
         "prefix_hit_rate": _number(np.where(caching & (prompts > 0), cached / np.maximum(prompts, 1), np.nan)),
     }
-    for name in ("waiting", "running", "kv_usage", "cached_share", "arrived", "completed", "output_tokens"):
+    for name in (
+        "waiting",
+        "running",
+        "replicas_up",
+        "kv_usage",
+        "cached_share",
+        "arrived",
+        "completed",
+        "output_tokens",
+    ):
         columns[name] = np.concatenate([getattr(mark, name) for mark in marks[1:]])
     return pa.table(columns).replace_schema_metadata({"inferencesim_schema": str(SCHEMA_VERSION)})
 

@@ -34,6 +34,7 @@ from inferencesim.kernel.tables import (
 from inferencesim.ledger.columns import fill
 from inferencesim.scenario.workload import SENSITIVITIES
 from inferencesim.simulation.clients import first_asks
+from inferencesim.simulation.failures import failure_table
 from inferencesim.simulation.flow import kernel_flow, tenants_of
 from inferencesim.simulation.providers import prompt_cache_blocks, provider_draws, provider_table
 from inferencesim.simulation.schedulers import functions_of
@@ -84,10 +85,11 @@ def new_fleet(plan: Plan, load: Requests, graphs: Graphs, means: ClassMeans, *, 
     pool_table, replica_table = _pools(plan), np.zeros(replicas, REPLICA)
     for name in ("heap_place", "heap_entry"):
         replica_table[name] = -1
+    replica_table["pace"] = 1.0
     replica_table["next_finish"] = NEVER
     replica_table["pool"] = np.repeat(np.arange(pools), pool_table["replicas"])
-    first_rows = np.cumsum([0] + [len(pool.variants) for pool in plan.pools])[:-1]
-    replica_table["row"] = first_rows[replica_table["pool"]]
+    pool_table["first_row"] = np.cumsum([0] + [len(pool.variants) for pool in plan.pools])[:-1]
+    replica_table["row"] = pool_table["first_row"][replica_table["pool"]]
     lanes = np.zeros((replicas, tenants if pool_table["fair"].any() else 1), LANE)
     lanes["head"] = lanes["tail"] = -1
     live, live_pools = np.zeros(replicas, LOAD), np.zeros(len(plan.candidates), LOAD)
@@ -115,6 +117,7 @@ def new_fleet(plan: Plan, load: Requests, graphs: Graphs, means: ClassMeans, *, 
         found=np.zeros(_longest_prompt(plan), np.int64),
         latency=latency_models([each.step_times for each in plan.deployments]),
         timers=np.zeros(0, TIMER),
+        failures=failure_table(plan),
         live=live,
         live_pools=live_pools,
         seen=live.copy() if aged else live,
@@ -138,7 +141,7 @@ def _pools(plan: Plan) -> Records:
     for row, pool in zip(table, plan.pools, strict=True):
         batching, deployment = pool.spec.batching, pool.deployment
         row["first_replica"] = first
-        row["replicas"] = pool.replicas
+        row["replicas"] = row["up"] = pool.replicas
         row["max_sequences"] = batching.max_sequences
         row["token_budget"] = batching.token_budget
         row["block_size"] = batching.block_size
@@ -182,6 +185,7 @@ def _variants(plan: Plan) -> tuple[Records, Records]:
             for tier, described in zip(tiers[index], pool.spec.kv_tiers, strict=False):
                 tier["block_s"] = block_bytes / described.bandwidth
                 tier["latency_s"] = described.latency
+                tier["survives"] = described.survives
     return variants, tiers
 
 

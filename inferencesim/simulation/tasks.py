@@ -11,6 +11,7 @@ from inferencesim.economics.sites import load_site
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.kernel import graph_tables
 from inferencesim.kernel.graph_tables import CALL, TOOLS
+from inferencesim.scenario.failures import LostTools
 from inferencesim.simulation.follow_ups import curves, follow_ups
 from inferencesim.workload.graphs import task_classes
 
@@ -108,6 +109,9 @@ def kernel_graphs(plan: Plan, graphs: Graphs) -> graph_tables.Graphs:
     tools = np.zeros(len(plan.tools), TOOLS)
     tools["cores"] = [each.cores for each in plan.tools]
     tools["head"] = tools["tail"] = -1
+    for lost in (each for each in plan.scenario.failures if isinstance(each, LostTools)):
+        row = tools[[each.name for each in plan.tools].index(lost.tool)]
+        row["lost_share"], row["notice_s"], row["retries"] = lost.share, lost.timeout, lost.retries
     owners, after, calls = len(task_classes(plan.scenario)), follow_ups(plan), graphs.nodes["kind"] == CALL
     highest = after["levels"][graphs.nodes["index"][calls]] - 1
     graphs.nodes["level"][calls] = np.minimum(graphs.nodes["level"][calls], highest)

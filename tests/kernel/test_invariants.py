@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
-from oracle.fleets import everything
+from oracle.fleets import breaking, everything
 from oracle.small import Recorded
 
 from inferencesim.kernel.prefix import ORDINARY
-from inferencesim.kernel.tables import COMPLETED, DECODING, OPEN, RECORD, REJECTED
+from inferencesim.kernel.tables import COMPLETED, DECODING, DOWN, OPEN, RECORD, REJECTED
 from inferencesim.ledger.sink import MemorySink
 from inferencesim.simulation.plan import make_plan
 
@@ -50,6 +50,8 @@ def assert_sound(fleet):
         assert (running["at"] == number).all()
         assert (running["phase"] == DECODING).sum() == replica["decoding"]
         assert live["waiting_tokens"][number] >= 0
+        if replica["segment"] == DOWN:
+            assert replica["queued"] == live["running"][number] == replica["blocks_used"] == cache["idle"] == 0
     coming = inside[inside["at"] == inside["prefill_replica"]]["replica"]
     expected = fleet.replicas["queued"] + np.bincount(coming, minlength=len(live))
     np.testing.assert_array_equal(live["waiting"], expected)
@@ -114,6 +116,19 @@ def assert_all_holds(described):
 @given(described=everything(horizon=0.3))
 @settings(max_examples=40, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_nothing_is_lost_and_nothing_is_held_twice(described):
+    assert_all_holds(described)
+
+
+@given(described=breaking(horizon=0.3))
+@settings(max_examples=40, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+def test_nothing_is_lost_but_what_crashes_take(described):
+    assert_all_holds(described)
+
+
+@pytest.mark.long
+@given(described=breaking(horizon=2.0))
+@settings(max_examples=500)
+def test_nothing_is_lost_in_many_longer_runs_that_break(described):
     assert_all_holds(described)
 
 

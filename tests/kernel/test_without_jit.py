@@ -115,6 +115,20 @@ def controlled():
     )
 
 
+def breaking():
+    """Return a scenario with all failures of replicas; their pools are those of all features."""
+    return scenario(
+        [pool("d"), pool("f"), pool("s")],
+        [work()],
+        failures=[
+            {"replica": "d", "mtbf": 0.1, "mttr": 0.02},
+            {"replica": "f", "mtbf": 0.1, "mttr": 0.02},
+            {"pool": "s", "at": 0.1, "for": 0.05},
+            {"slow": "s", "factor": 2.0, "at": 0.17, "for": 0.05},
+        ],
+    )
+
+
 def scenarios():
     return {
         "controlled": controlled(),
@@ -140,6 +154,7 @@ def scenarios():
             horizon=0.25,
             recording={"series_interval": 0.05, "predictions": True},
         ),
+        "breaking": all_features().model_copy(update={"failures": breaking().failures}),
         "closed": scenario(
             [pool(kv_blocks=20)],
             [work(prompt=MIXED, output=MIXED) | {"arrivals": closed(4, 0.01)}],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
+from inferencesim.scenario.failures import Failure
 from oracle.small import closed, model, pool, scenario, work
 
 POLICIES = ("chunked_prefill", "continuous", "prefill_first", "decode_first", "static", "dynamic")
@@ -137,3 +139,30 @@ def everything(draw, horizon):
 
 def _only_prefills(pool):
     return "speculation" not in pool and "also_serves" not in pool
+
+
+@st.composite
+def failures(draw, pools):
+    """Whatever may break in a short run."""
+    name = st.sampled_from(pools)
+    crashes = st.builds(
+        lambda pool, mtbf: {"replica": pool, "mtbf": mtbf, "mttr": 0.03}, name, st.sampled_from([0.05, 0.2])
+    )
+    outages = st.builds(lambda pool, at: {"pool": pool, "at": at, "for": 0.05}, name, st.sampled_from([0.05, 0.1371]))
+    slow = st.builds(lambda pool: {"slow": pool, "factor": 2.5, "share": 0.5, "at": 0.04, "for": 0.1}, name)
+    return draw(st.lists(st.one_of(crashes, outages, slow), min_size=1, max_size=4))
+
+
+@st.composite
+def breaking(draw, horizon):
+    """Everything, tiers that outlive a crash among it, and what breaks."""
+    described = draw(everything(horizon))
+    survives = draw(st.booleans())
+    pools = [
+        each.model_copy(
+            update={"kv_tiers": tuple(tier.model_copy(update={"survives": survives}) for tier in each.kv_tiers)}
+        )
+        for each in described.pools
+    ]
+    broken = TypeAdapter(list[Failure]).validate_python(draw(failures([pool.name for pool in pools])))
+    return described.model_copy(update={"pools": pools, "failures": broken})

@@ -14,11 +14,18 @@ from pathlib import Path
 import numpy as np
 
 from inferencesim.kernel.graph_tables import CALL, JOIN, TOOL
+from inferencesim.kernel.sample import task_key
+from inferencesim.kernel.tables import COMPLETED, FAILED, REJECTED, TIMED_OUT
+from inferencesim.kernel.views import mix
+from inferencesim.scenario.failures import LostTools
 from inferencesim.workload.graphs import unroll
 from inferencesim.workload.load import generate_load
 
 #: At one instant in this order, then by number of node or task.
 ENDS, LATE, BEGINS, CALLS = range(4)
+
+#: A request that was answered by nobody is sent again, if its class has that.
+UNANSWERED = {REJECTED: "rejected", TIMED_OUT: "timed_out", FAILED: "failed"}
 
 
 class Story:
@@ -35,7 +42,17 @@ class Story:
         graphs, _ = unroll(scenario, load)
         self.nodes, self.tasks, self.edges = graphs.nodes, graphs.tasks, graphs.edges
         self.end_s = run.result.end.at_s
-        self.answers = {int(record["node"]): record for record in run.records() if record["node"] >= 0}
+        self.seed, self.classes = scenario.seed & 0x7FFFFFFF, len(scenario.workload)
+        self.retries = [each.retry for each in scenario.workload]
+        # Of each call the requests it made, in their order.
+        self.answers = {}
+        for record in run.records():
+            if record["node"] >= 0:
+                self.answers.setdefault(int(record["node"]), []).append(record)
+        self.made = dict.fromkeys(self.answers, 0)
+        self.losing = {each.tool: each for each in scenario.failures if isinstance(each, LostTools)}
+        self.tools = [tools.name for tools in run.plan.tools]
+        self.times_lost = [0] * len(graphs.nodes)
         self.failed_s = run.simulation.gateway.graphs.nodes["ended_s"]
         count = len(self.nodes)
         self.state = ["dormant"] * count
@@ -85,9 +102,10 @@ class Story:
                 if self.state[number] == "due":
                     self.call(number, now)
             elif self.state[number] == "running":
-                answer = self.answers.get(number)
-                if self.nodes[number]["kind"] == CALL and answer["outcome"] != 1:
+                if self.nodes[number]["kind"] == CALL and self.latest(number)["outcome"] != COMPLETED:
                     self.fail(number, now)
+                elif self.nodes[number]["kind"] == TOOL and self.is_lost(number):
+                    self.lose(number, now)
                 else:
                     self.pass_on(number, now)
 
@@ -108,14 +126,57 @@ class Story:
             self.at(now + n["work_s"], ENDS, node)
 
     def call(self, node, now):
-        answer = self.answers[node]
+        self.made[node] += 1
+        answer = self.latest(node)
         assert answer["arrived_s"] == now
+        assert answer["attempt"] == self.made[node] - 1
         self.state[node] = "running"
-        if answer["outcome"] == 1:
+        if answer["outcome"] == COMPLETED:
             self.at(answer["finished_s"], ENDS, node)
-        elif answer["outcome"] in (2, 3) and not math.isnan(self.failed_s[node]):
+        elif answer["outcome"] in UNANSWERED:
+            self.do_without(node, answer)
+
+    def latest(self, node):
+        return self.answers[node][self.made[node] - 1]
+
+    def do_without(self, node, answer):
+        """Send a call again as its class has it, or let it fail."""
+        retry = self.retries[answer["class_index"]]
+        again = retry is not None and UNANSWERED[answer["outcome"]] in retry.after
+        if again and self.made[node] <= retry.attempts:
+            if len(self.answers[node]) > self.made[node]:
+                # The engine lets go of a request at the end of its step: from then on its client waits.
+                due = self.answers[node][self.made[node]]["arrived_s"]
+                assert due >= answer["finished_s"] + retry.back_off * 2.0 ** (self.made[node] - 1)
+                self.state[node] = "due"
+                self.at(due, CALLS, node)
+        elif not math.isnan(self.failed_s[node]):
+            assert len(self.answers[node]) == self.made[node]
             assert self.failed_s[node] >= answer["finished_s"]
             self.at(self.failed_s[node], ENDS, node)
+
+    def is_lost(self, node):
+        """Draw whether a tool comes back, from the seed and the places of its class, task and node alone."""
+        pool = self.tools[self.nodes[node]["index"]]
+        if pool not in self.losing:
+            return False
+        task = self.tasks[self.nodes[node]["task"]]
+        key = task_key(self.seed, self.classes + int(task["class_index"]), int(task["number"]))
+        key = mix(key, int(node - task["first_node"]) + 1)
+        return mix(key, 9_000_011 + self.times_lost[node]) < self.losing[pool].share * 2**31
+
+    def lose(self, node, now):
+        """Give a tool up that did not come back: again behind all others, or for good."""
+        pool = self.nodes[node]["index"]
+        self.times_lost[node] += 1
+        if self.times_lost[node] > self.losing[self.tools[pool]].retries:
+            self.fail(node, now)
+            return
+        self.state[node] = "queued"
+        self.due[node] = now
+        self.free[pool] += self.nodes[node]["cores"]
+        self.queues[pool].append(node)
+        self.serve(pool, now)
 
     def serve(self, pool, now):
         queue = self.queues[pool]
@@ -124,7 +185,8 @@ class Story:
             self.free[pool] -= self.nodes[node]["cores"]
             self.state[node] = "running"
             self.began[node] = now
-            self.at(now + self.nodes[node]["work_s"], ENDS, node)
+            lasts = self.losing[self.tools[pool]].timeout if self.is_lost(node) else self.nodes[node]["work_s"]
+            self.at(now + lasts, ENDS, node)
 
     def stop(self, node, state, now):
         """End a node; give back what it has or wants."""

@@ -13,7 +13,7 @@ from inferencesim.kernel.tables import OPEN, OUTCOMES
 MIXED = {"distribution": "uniform", "low": 1, "high": 80}
 
 
-def busy_fleet(seed=0, drain=600.0, rate=150.0, replicas=2, horizon=1.0):
+def busy_fleet(seed=0, drain=600.0, rate=150.0, replicas=2, horizon=1.0, **said):
     """Two pools too small for three classes of impatient clients."""
     batching = {"max_sequences": 6, "token_budget": 40, "block_size": 8}
     cancelled = {"share": 0.3, "after": {"distribution": "uniform", "low": 0.0, "high": 1.0}}
@@ -31,13 +31,15 @@ def busy_fleet(seed=0, drain=600.0, rate=150.0, replicas=2, horizon=1.0):
         seed=seed,
         drain=drain,
         recording={"series_interval": horizon / 4},
+        **said,
     )
 
 
 @given(seed=st.integers(0, 10**6), drain=st.sampled_from([0.0, 0.1, 600.0]), rate=st.sampled_from([20.0, 200.0]))
 @settings(max_examples=6, phases=[Phase.generate])
-def test_arrived_is_completed_and_rejected_and_timed_out_and_cancelled_and_open(seed, drain, rate):
-    done = run(busy_fleet(seed, drain, rate))
+def test_arrived_is_completed_and_rejected_and_timed_out_and_cancelled_and_failed_and_open(seed, drain, rate):
+    crashes = {"replica": "a", "mtbf": 0.4, "mttr": 0.05}
+    done = run(busy_fleet(seed, drain, rate, failures=[crashes] if seed % 2 else []))
     requests, result = done.requests, done.result
     assert len(requests) == result.arrived == len(result.requests)
     assert requests["request_id"].is_unique
@@ -58,7 +60,8 @@ def test_arrived_is_completed_and_rejected_and_timed_out_and_cancelled_and_open(
 
 
 def test_each_outcome_occurs_in_the_busy_fleet():
-    counts = run(busy_fleet(drain=0.1)).requests["outcome"].value_counts()
+    late = {"pool": "a", "at": 0.9, "for": 0.02}
+    counts = run(busy_fleet(drain=0.1, failures=[late])).requests["outcome"].value_counts()
     assert set(counts[counts > 0].index) == set(OUTCOMES)
 
 

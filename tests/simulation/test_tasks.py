@@ -66,7 +66,7 @@ def check(done):
         assert every["inside"].sum() == 0
         assert done.fleet.live["running"].sum() + done.fleet.live["waiting"].sum() == 0
         assert len(done.frame("tasks")) == len(every) if len(every) else True
-    made = np.bincount(nodes["task"][nodes["request_id"] >= 0], minlength=max(1, len(nodes) and every.size))
+    made = np.bincount(nodes["task"], nodes["attempts"], minlength=max(1, every.size))
     np.testing.assert_array_equal(every["calls"], made[: every.size])
 
 
@@ -259,6 +259,32 @@ class TestFailure:
         check(done)
 
 
+class TestLostTools:
+    STEPS = ({"tool": "boxes", "time": 0.05}, {"call": "c"})
+
+    def lost(self, **said):
+        failure = {"tool": "boxes", "share": 0.25, "timeout": 0.3, **said}
+        return played(tasks(list(self.STEPS), rate=30.0), failures=[failure], horizon=5.0)
+
+    def test_they_are_noticed_after_the_timeout_and_run_again(self):
+        done = self.lost(retries=50)
+        steps, every = done.frame("steps"), done.frame("tasks").set_index("task")
+        tools = steps[steps["kind"] == "tool"].set_index("task")
+        assert (tools["state"] == "done").all()
+        again = every["lost_tools"]
+        assert again.sum() / every["tools"].sum() == pytest.approx(0.25, abs=0.08)
+        assert every["tools"].tolist() == (again + 1).tolist()
+        assert every["tool_s"].to_numpy() == pytest.approx((0.05 + 0.3 * again).to_numpy())
+        check(done)
+
+    def test_a_step_fails_once_its_retries_are_used(self):
+        done = self.lost(retries=1)
+        every = done.frame("tasks")
+        assert every["lost_tools"].max() == 2
+        assert ((every["outcome"] == "failed") == (every["lost_tools"] == 2)).all()
+        check(done)
+
+
 STEP = st.deferred(lambda: st.one_of(CALLS, TOOL_STEPS, WAITS, LOOPS, FANS))
 STEPS = st.lists(STEP, min_size=1, max_size=3)
 CHANCE = st.sampled_from([1.0, 1.0, 0.5])
@@ -285,6 +311,20 @@ FANS = st.builds(
 )
 
 
+FAILURES = st.lists(
+    st.sampled_from(
+        [
+            {"replica": "p", "mtbf": 0.2, "mttr": 0.07},
+            {"pool": "p", "at": 0.3, "for": 0.2},
+            {"slow": "p", "factor": 2.5, "at": 0.1, "for": 0.6},
+            {"tool": "boxes", "share": 0.3, "timeout": 0.11, "retries": 1},
+        ]
+    ),
+    max_size=3,
+    unique_by=str,
+)
+
+
 @st.composite
 def worlds(draw):
     steps = draw(STEPS)
@@ -302,13 +342,15 @@ def worlds(draw):
     ]
     workload = [called("c"), called("d", timeout=draw(st.sampled_from([None, 0.03]))), work("alone", rate=20.0)]
     for each in workload:
+        if draw(st.booleans()):
+            each["retry"] = {"attempts": draw(st.integers(1, 3)), "back_off": 0.0173}
         if each.get("timeout", 1) is None:
             del each["timeout"]
     if pools[0]["queue_limit"] is None:
         del pools[0]["queue_limit"]
     return scenario(
         pools, workload, horizon=1.0, drain=draw(st.sampled_from([60.0, 0.2])), tasks=[described], tools=TOOLS,
-        seed=draw(st.integers(0, 99)),
+        seed=draw(st.integers(0, 99)), failures=draw(FAILURES),
     )  # fmt: skip
 
 

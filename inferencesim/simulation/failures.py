@@ -1,0 +1,181 @@
+"""When replicas are down and when they are slow: a schedule drawn before the clock starts.
+
+What is random has streams named after what fails (a pool and one of its
+replicas, a pool, a site), and after the place among the failures of the same
+kind and target. So failures are the same under every policy and for every load,
+and another pool's replicas do not change them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inferencesim.errors import InputError
+from inferencesim.kernel.tables import CRASH, FAILURE, PACE, REPAIR
+from inferencesim.scenario.failures import LostTools, PoolOutage, ReplicaCrashes, SlowNodes
+from inferencesim.workload.streams import stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from inferencesim.kernel.tables import Records
+    from inferencesim.simulation.plan import Plan
+
+#: Failures of one target that are still worth playing.
+_MOST = 100_000
+
+
+@dataclass(frozen=True)
+class Outages:
+    """When replicas are down: disjoint spans [from, to) of each, by replica and time.
+
+    Attributes
+    ----------
+    replica : ndarray of int64
+        Numbered over all pools.
+    from_s, to_s : ndarray of float64
+        From the crash until it takes requests again: repair, and loading the weights.
+    """
+
+    replica: NDArray[np.int64]
+    from_s: NDArray[np.float64]
+    to_s: NDArray[np.float64]
+
+    def down_s(self, replicas: range, from_s: float, to_s: float) -> float:
+        """Return the seconds that some replicas, numbered in a row, are down between two moments, all together."""
+        own = (self.replica >= replicas.start) & (self.replica < replicas.stop)
+        return float(np.maximum(0.0, np.minimum(self.to_s, to_s) - np.maximum(self.from_s, from_s))[own].sum())
+
+    def down_at(self, replica: int, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell at which moments a replica is down, events of that very moment having happened."""
+        own = self.replica == replica
+        begun = np.searchsorted(self.from_s[own], times_s, side="right")
+        ended = np.searchsorted(self.to_s[own], times_s, side="right")
+        down: NDArray[np.bool_] = begun > ended
+        return down
+
+
+def outages(plan: Plan) -> Outages:
+    """Return when the replicas of a plan are down.
+
+    Raises
+    ------
+    InputError
+        If something would fail too often to be played.
+    """
+    spans: list[list[tuple[float, float]]] = [[] for _ in range(plan.replicas)]
+    for hit, together in _drawn(plan):
+        for replica in hit:
+            spans[replica] += together
+    rows = []
+    for pool, replicas in zip(plan.pools, replicas_of(plan), strict=True):
+        for replica in replicas:
+            loaded = [(begin, end + pool.deployment.load_s) for begin, end in _united(spans[replica])]
+            rows += [(replica, *span) for span in _united(loaded)]
+    table = np.array(rows, dtype=np.float64).reshape(len(rows), 3)
+    return Outages(table[:, 0].astype(np.int64), table[:, 1], table[:, 2])
+
+
+def failure_table(plan: Plan) -> Records:
+    """Return the FAILURE of a plan's replicas, in order of time, then of replica."""
+    down = outages(plan)
+    parts = [_rows(down.from_s, down.replica, CRASH), _rows(down.to_s, down.replica, REPAIR), *_paces(plan)]
+    table = np.concatenate(parts)
+    return table[np.lexsort((table["kind"], table["replica"], table["at_s"]))]
+
+
+def _rows(at_s: NDArray[np.float64], replica: NDArray[np.int64], kind: int, pace: float = 1.0) -> Records:
+    rows = np.zeros(at_s.size, FAILURE)
+    rows["at_s"], rows["replica"], rows["kind"], rows["pace"] = at_s, replica, kind, pace
+    return rows
+
+
+def replicas_of(plan: Plan) -> list[range]:
+    """Return the numbers of each pool's replicas."""
+    ends = np.cumsum([pool.replicas for pool in plan.pools]).tolist()
+    return [range(end - pool.replicas, end) for pool, end in zip(plan.pools, ends, strict=True)]
+
+
+def _drawn(plan: Plan) -> Iterator[tuple[list[int], list[tuple[float, float]]]]:
+    """Yield replicas, and spans in which they are down together."""
+    scenario, of = plan.scenario, dict(zip((pool.name for pool in plan.pools), replicas_of(plan), strict=True))
+    until_s = scenario.horizon + scenario.drain
+    met: dict[tuple[str, str], int] = {}
+    for index, failure in enumerate(scenario.failures):
+        if isinstance(failure, SlowNodes | LostTools):
+            continue
+        where = f"failures[{index}]"
+        if isinstance(failure, ReplicaCrashes):
+            number = _number(met, "replica", failure.replica)
+            for place, replica in enumerate(of[failure.replica]):
+                draws = stream(scenario.seed, "failures", "replica", failure.replica, place, number)
+                yield [replica], _spans(draws, failure.mtbf, failure.mttr, until_s, where)
+            continue
+        kind, name = ("pool", failure.pool) if isinstance(failure, PoolOutage) else ("site", failure.site)
+        hit = [pool.name for pool in plan.pools if name == (pool.name if kind == "pool" else pool.spec.site)]
+        replicas = [replica for each in hit for replica in of[each]]
+        number = _number(met, kind, name)
+        if failure.at is not None and failure.for_s is not None:
+            yield replicas, [(failure.at, failure.at + failure.for_s)] if failure.at < until_s else []
+        elif failure.mtbf is not None and failure.mttr is not None:
+            draws = stream(scenario.seed, "failures", kind, name, number)
+            yield replicas, _spans(draws, failure.mtbf, failure.mttr, until_s, where)
+
+
+def _number(met: dict[tuple[str, str], int], kind: str, name: str) -> int:
+    """Count the failures of one kind and target."""
+    number = met.get((kind, name), 0)
+    met[kind, name] = number + 1
+    return number
+
+
+def _spans(
+    draws: np.random.Generator, mtbf_s: float, mttr_s: float, until_s: float, where: str
+) -> list[tuple[float, float]]:
+    """Draw spans of being down that begin before `until_s`."""
+    if until_s / (mtbf_s + mttr_s) > _MOST:
+        raise InputError(
+            where,
+            f"fails about {until_s / (mtbf_s + mttr_s):,.0f} times in a run",
+            f"Give a longer mtbf: at most {_MOST:,} failures of one thing are played.",
+        )
+    spans, at_s = [], draws.exponential(mtbf_s)
+    while at_s < until_s:
+        end_s = at_s + draws.exponential(mttr_s)
+        spans.append((at_s, end_s))
+        at_s = end_s + draws.exponential(mtbf_s)
+    return spans
+
+
+def _united(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the union of spans, those that touch joined."""
+    united: list[tuple[float, float]] = []
+    for begin, end in sorted(spans):
+        if united and begin <= united[-1][1]:
+            united[-1] = (united[-1][0], max(end, united[-1][1]))
+        else:
+            united.append((begin, end))
+    return united
+
+
+def _paces(plan: Plan) -> Iterator[Records]:
+    """Yield the changes of pace of every replica; where it is slow for two reasons, their factors multiply."""
+    of = dict(zip((pool.name for pool in plan.pools), replicas_of(plan), strict=True))
+    slow: dict[int, list[SlowNodes]] = {}
+    met: dict[tuple[str, str], int] = {}
+    for failure in plan.scenario.failures:
+        if isinstance(failure, SlowNodes):
+            replicas = of[failure.slow]
+            draws = stream(plan.scenario.seed, "failures", "slow", failure.slow, _number(met, "slow", failure.slow))
+            many = max(1, round(failure.share * len(replicas)))
+            for place in draws.permutation(len(replicas))[:many].tolist():
+                slow.setdefault(replicas[place], []).append(failure)
+    for replica, reasons in slow.items():
+        for moment in sorted({at_s for each in reasons for at_s in (each.at, each.at + each.for_s)}):
+            factors = [each.factor for each in reasons if each.at <= moment < each.at + each.for_s]
+            yield _rows(np.array([moment]), np.array([replica]), PACE, float(np.prod(factors)))
