@@ -5,14 +5,14 @@ only when something outside has to be done: a table is full, or the turns drawn
 for a closed-loop client are used.
 
 Events at one instant happen in this order: ends of segments (by replica
-number), crashes and repairs (likewise), KV that comes over a link and answers of providers that are complete,
-clients leaving (all by request number), steps of tasks that end (by node), tasks
-that time out, tasks that begin, a refresh of the snapshot, arrivals (closed-loop
-clients first, by class and number, then calls of tasks by node, then who comes
-back from being held, by line and then by request, then the stream in its order).
-A client that does not think asks at the instant of its answer, hence after the
-next batch has been formed. What SimPy has at that instant comes after all of
-these.
+number), crashes and repairs (likewise), KV that comes over a link and answers
+of providers that are complete, clients leaving (all by request number), steps
+of tasks that end (by node), tasks that time out, tasks that begin, a refresh of
+the snapshot, arrivals (closed-loop clients first, by class and number, then
+calls of tasks by node, then who comes back from being held, by line and then by
+request, then the stream in its order). A client that does not think asks at the
+instant of its answer, hence after the next batch has been formed. What SimPy
+has at that instant comes after all of these.
 """
 
 from __future__ import annotations

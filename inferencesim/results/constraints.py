@@ -327,7 +327,7 @@ def _recorded(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constra
     turned_away = _turns_away(plan, said[:, :1])[np.arange(len(said)), decided.classes]
     away = (said == said[:, :1]).all(axis=1) & turned_away
     cascades = np.array([each.answers is not None for each in plan.scenario.workload] + [False])[decided.classes]
-    other = (said == OTHER_MODEL) & (expected != said) & np.isin(expected, (ELIGIBLE, CONTEXT_TOO_LONG))
+    other = (said == OTHER_MODEL) & (expected != said) & np.isin(expected, (ELIGIBLE, CONTEXT_TOO_LONG, UNHEALTHY))
     differs = (said != expected) & ~full & judged[:, None] & ~away[:, None] & ~(other & cascades[:, None])
     names = [plan.candidates[index] for index in np.flatnonzero(differs.any(axis=0))]
     broken = differs.any(axis=1)
