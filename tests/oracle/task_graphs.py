@@ -144,11 +144,12 @@ class Story:
         retry = self.retries[answer["class_index"]]
         again = retry is not None and UNANSWERED[answer["outcome"]] in retry.after
         if again and self.made[node] <= retry.attempts:
+            # One that the run ended before waits to be sent.
+            self.state[node] = "due"
             if len(self.answers[node]) > self.made[node]:
                 # The engine lets go of a request at the end of its step: from then on its client waits.
                 due = self.answers[node][self.made[node]]["arrived_s"]
                 assert due >= answer["finished_s"] + retry.back_off * 2.0 ** (self.made[node] - 1)
-                self.state[node] = "due"
                 self.at(due, CALLS, node)
         elif not math.isnan(self.failed_s[node]):
             assert len(self.answers[node]) == self.made[node]
