@@ -263,7 +263,8 @@ def join_loaded(fleet: Fleet, replica: int, now: float) -> None:
                 if math.isnan(since_s):
                     # Its first token left the replica that prefilled it.
                     row = fleet.replicas[s["prefill_replica"]]["row"]
-                    since_s = s["first_token_s"] - fleet.latency.coefficients[row]["engine_request_s"]
+                    since_s = s["first_token_s"] - s["network_s"]
+                    since_s -= fleet.latency.coefficients[row]["engine_request_s"]
                 start_decoding(fleet, replica, place, now, now - since_s)
         place += 1
 

@@ -1,4 +1,4 @@
-"""Replicas that crash, are repaired, or become slow, as the schedule of a run has it.
+"""Replicas that crash, are repaired, or become slow, and providers that fail, as the schedule of a run has it.
 
 A crash takes all that depends on the replica: what waits or runs there, what
 is prefilled elsewhere for it, and what has its KV there still, waiting to be
@@ -7,6 +7,7 @@ another replica, which leaves at the end of that step. Busy time until the crash
 is charged to those that ran; what the step under way made is lost. So is all KV
 of the replica but that in tiers which survive. Until it is repaired it is
 given nothing; then it has an empty cache, and the model it began the run with.
+Of a provider that fails, all that is in flight there leaves as failed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from inferencesim.kernel.departures import give_up
 from inferencesim.kernel.heap import unschedule
 from inferencesim.kernel.prefix import clear
 from inferencesim.kernel.steps import cut_segment, disturb
-from inferencesim.kernel.tables import CRASH, DOWN, FAILED, IDLE, NEVER, OPEN, REPAIR, WAITING
+from inferencesim.kernel.tables import CRASH, DOWN, FAILED, IDLE, NEVER, OPEN, OUTSIDE, REPAIR, WAITING
 
 if TYPE_CHECKING:
     from inferencesim.kernel.forming import Schedulers
@@ -34,8 +35,15 @@ def next_failure(fleet: Fleet, gateway: Gateway, now: float) -> None:
     """Handle the failure that is due: of a crash one request per call, as the table of those done has room for few."""
     clock = fleet.clock[0]
     failure = fleet.failures[clock["next_failure"]]
-    replica = failure["replica"]
-    if failure["kind"] == CRASH:
+    replica = failure["target"]
+    if replica >= fleet.replicas.size:
+        provider = replica - fleet.replicas.size
+        if fleet.providers[provider]["up"]:
+            clock["next_lost"] = 0
+        fleet.providers[provider]["up"] = failure["kind"] != CRASH
+        if failure["kind"] == CRASH and _lose_next_outside(fleet, gateway.schedulers, provider, now):
+            return
+    elif failure["kind"] == CRASH:
         if fleet.replicas[replica]["segment"] != DOWN:
             _go_down(fleet, gateway, replica, now)
         if _lose_next(fleet, gateway.schedulers, replica, now):
@@ -79,6 +87,20 @@ def _lose_next(fleet: Fleet, schedulers: Schedulers, replica: int, now: float) -
             if s["source"] == replica:
                 # Its KV goes now, itself perhaps later.
                 release_elsewhere(fleet, slot)
+            give_up(fleet, schedulers, slot, FAILED, now)
+            return True
+    return False
+
+
+@inner
+def _lose_next_outside(fleet: Fleet, schedulers: Schedulers, provider: int, now: float) -> bool:
+    """Let the next request leave that is in flight at a provider; return False if there is none."""
+    clock = fleet.clock[0]
+    while clock["inside"] > 0 and clock["next_lost"] < fleet.slots.size:
+        slot = clock["next_lost"]
+        clock["next_lost"] += 1
+        s = fleet.slots[slot]
+        if s["request_id"] >= 0 and s["phase"] == OUTSIDE and s["provider"] == provider:
             give_up(fleet, schedulers, slot, FAILED, now)
             return True
     return False

@@ -59,6 +59,8 @@ class Gateway(NamedTuple):
     asking: Records  #: ARRIVAL[1]: the request of whoever asks now
     verdicts: Integers  #: constraints settled once per class and candidate: pools, then providers, (C, P + Q)
     rows: Integers  #: which of a pool's models serves a class, as a row of the variants, (C, P); −1: none
+    network_s: Floats  #: round trips between the users of a class and each candidate, (C, P + Q)
+    no_network_s: Floats  #: likewise inside a pool, R zeros
     schedulers: Schedulers  #: batching policies and orders
     pool_traits: Records  #: TRAITS[P + Q]
     replica_traits: Records  #: TRAITS[R]
@@ -162,6 +164,8 @@ def _provider_verdict(fleet: Fleet, gateway: Gateway, arrival: Any, provider: in
         return OTHER_MODEL
     if arrival["prompt_tokens"] + arrival["output_tokens"] > p["context_limit"]:
         return CONTEXT_TOO_LONG
+    if not p["up"]:
+        return UNHEALTHY
     tokens = reserved_tokens(arrival["prompt_tokens"], _predicted_tokens(fleet, arrival))
     if not is_within_limits(fleet, provider, float(tokens), fleet.clock[0]["now_s"]):
         p["rate_limited"] += 1
@@ -199,9 +203,16 @@ def look_into_all_caches(fleet: Fleet, gateway: Gateway, arrival: Any) -> None:
 
 
 @inner_inlined
-def pool_candidates(fleet: Fleet, gateway: Gateway) -> Candidates:
+def pool_candidates(fleet: Fleet, gateway: Gateway, class_index: int) -> Candidates:
     """Return pools and providers as candidates; :func:`filter_candidates` has set which are eligible."""
-    return Candidates(gateway.pool_eligible, fleet.seen_pools, gateway.pool_traits, gateway.pool_cached, fleet.latency)
+    return Candidates(
+        gateway.pool_eligible,
+        fleet.seen_pools,
+        gateway.pool_traits,
+        gateway.pool_cached,
+        gateway.network_s[class_index],
+        fleet.latency,
+    )
 
 
 @inner_inlined
@@ -214,6 +225,7 @@ def replica_candidates(fleet: Fleet, gateway: Gateway, pool: int) -> Candidates:
         fleet.seen[first:last],
         gateway.replica_traits[first:last],
         gateway.replica_cached[first:last],
+        gateway.no_network_s[first:last],
         fleet.latency,
     )
 
@@ -325,6 +337,7 @@ def admit(fleet: Fleet, gateway: Gateway, arrival: Any, candidate: int, place: i
     s["pool"] = pool
     s["provider"] = provider
     s["replica"] = replica
+    s["network_s"] = gateway.network_s[arrival["class_index"], candidate] if candidate >= 0 else 0.0
     s["row"] = gateway.rows[arrival["class_index"], pool] if pool >= 0 else 0
     if kept:
         clock["decision_count"] += 1

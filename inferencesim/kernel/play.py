@@ -232,7 +232,7 @@ def _arrive(fleet: Fleet, gateway: Gateway, place: Any, balance: Any, predict: A
         look_into_all_caches(fleet, gateway, arrival)
     request = request_view(fleet, gateway, arrival, clock["now_s"])
     row = clock["decision_count"]
-    pools, scores = pool_candidates(fleet, gateway), gateway.decision_scores[row]
+    pools, scores = pool_candidates(fleet, gateway, request.class_index), gateway.decision_scores[row]
     if gateway.predict and keeps(gateway, arrival):
         predictions = gateway.decision_predictions[row]
         predict(request, pools, predictions, gateway.placement_parameters, gateway.memory[0])

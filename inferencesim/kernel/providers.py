@@ -114,7 +114,7 @@ def send_outside(fleet: Fleet, slot: int, provider: int, now: float) -> None:
     _count_in_flight(fleet, provider, 1, reserved)
     p["arrived"] += 1
     s["phase"] = OUTSIDE
-    s["first_due_s"] = now + _draw(fleet, provider, s["key"], TTFT)
+    s["first_due_s"] = now + s["network_s"] + _draw(fleet, provider, s["key"], TTFT)
     s["token_s"] = 1.0 / _draw(fleet, provider, s["key"], RATE)
     if p["prompt_cache"]:
         _read_cache(fleet, slot, provider)
@@ -153,7 +153,7 @@ def book_answer(s: Any, now: float) -> None:
     if s["first_due_s"] > now:
         return
     s["first_token_s"] = s["first_due_s"]
-    s["waiting_s"] = s["first_due_s"] - s["arrived_s"]
+    s["waiting_s"] = s["first_due_s"] - s["network_s"] - s["arrived_s"]
     s["decode_s"] = now - s["first_due_s"]
     made = s["output_tokens"]
     if s["token_s"] > 0.0:

@@ -203,7 +203,7 @@ def leave(fleet: Fleet, slot: int, outcome: int, at_s: float) -> None:
     enter_phase(s, FREE, at_s)
     s["outcome"] = outcome
     if outcome == COMPLETED and s["pool"] >= 0:
-        at_s += fleet.latency.coefficients[s["row"]]["engine_request_s"]
+        at_s += s["network_s"] + fleet.latency.coefficients[s["row"]]["engine_request_s"]
     s["finished_s"] = at_s
     clock["last_left_s"] = max(clock["last_left_s"], at_s)
     if s["pool"] >= 0:

@@ -427,7 +427,7 @@ def _end_chunks(fleet: Fleet, schedulers: Schedulers, replica: int, seconds: flo
             place += 1
             continue
         if math.isnan(s["first_token_s"]):
-            s["first_token_s"] = now + fleet.latency.coefficients[r["row"]]["engine_request_s"]
+            s["first_token_s"] = now + s["network_s"] + fleet.latency.coefficients[r["row"]]["engine_request_s"]
         else:
             record_gap(fleet, s["class_index"], now - s["lost_s"])
         s["generated_tokens"] += 1

@@ -165,6 +165,7 @@ REQUEST = np.dtype(
         ("phase", np.int64),
         ("abort", np.int64),  # outcome to leave with at the end of the step under way, or OPEN
         ("left_s", np.float64),  # when the client left
+        ("network_s", np.float64),  # of a round trip between its user and where it is served
         ("first_due_s", np.float64),  # at a provider: when its first token comes,
         ("token_s", np.float64),  # and seconds per token after that
         ("level", np.int64),  # while it is held: the model it is for
@@ -327,6 +328,7 @@ PROVIDER = np.dtype(
         ("context_limit", np.int64),  # longest prompt + output
         ("prompt_cache", np.int64),  # whether it has one
         ("seats", np.float64),  # requests in flight that routers take to be all it has room for
+        ("up", np.int64),  # whether it answers
         ("arrived", np.int64),
         ("completed", np.int64),
         ("rate_limited", np.int64),  # requests it was ruled out for by its limits
@@ -349,11 +351,11 @@ LOADED = OPEN
 ASK, CALL_DUE, NODE_DONE, NODE_FAILED, TASK_LATE, PROVIDED = range(len(OUTCOMES), len(OUTCOMES) + 6)
 LINE_OPENS, SLACK_GONE, TOOL_LOST = range(PROVIDED + 1, PROVIDED + 4)
 
-#: A moment at which something happens to a replica; all of a run are known before its clock starts.
+#: A moment at which something happens to a replica or a provider; all of a run are known before its clock starts.
 FAILURE = np.dtype(
     [
         ("at_s", np.float64),
-        ("replica", np.int64),
+        ("target", np.int64),  # a replica; those after the last of them are the providers
         ("kind", np.int64),
         ("pace", np.float64),  # of its steps from now on
     ]

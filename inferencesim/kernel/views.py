@@ -54,6 +54,9 @@ TRAITS = np.dtype(
         ("usd_per_s", np.float64),  # price of one of them, with power at its mean where that is paid apart
         ("interactive_ttft_s", np.float64),  # the tightest promise of interactive work that it can keep, infinite: none
         ("interactive_tpot_s", np.float64),
+        ("site_w", np.float64),  # of one of them at mean power, with the overhead of its site; 0 of a provider: unknown
+        ("usd_per_j", np.float64),  # the tariff of its site
+        ("carbon_g_per_j", np.float64),  # of its site's grid
         # Of an outside provider, which is one replica with room for as many as its limits let be in flight:
         ("outside", np.int64),  # 1: it is one; 0 of pools and replicas, to which nothing below applies
         ("ttft_s", np.float64),  # means
@@ -80,6 +83,7 @@ class Candidates(NamedTuple):
     load: Records  #: LOAD: ``load[i]["waiting"]`` …
     traits: Records  #: TRAITS
     cached: Records  #: CACHED, for policies that read caches; of no meaning to others
+    network_s: NDArray[np.float64]  #: of a round trip between the request's user and the candidate
     latency: LatencyModels  #: step times, by ``traits[i]["deployment"]``
 
 

@@ -311,16 +311,17 @@ def _inside_table(summary: Summary) -> Table:
 
 
 def _provider_table(summary: Summary) -> Table:
+    failing = any(each.availability < 1.0 for each in summary.providers)
     table = new_table(
         "Outside providers (their energy and CO2e are unknown, and in no figure here)", "provider", "model", "tier",
-        "sent", "answered", "ruled out by limits", "prompt tokens", "of them cached", "output tokens", "cost",
-        "per M tokens", left=3,
+        *["available"] * failing, "sent", "answered", "ruled out by limits", "prompt tokens", "of them cached",
+        "output tokens", "cost", "per M tokens", left=3,
     )  # fmt: skip
     for each in summary.providers:
         table.add_row(
-            each.name, each.model, each.tier, count(each.arrived), count(each.completed), count(each.rate_limited),
-            count(each.prompt_tokens), count(each.cached_tokens), count(each.output_tokens), usd(each.cost_usd),
-            usd(each.usd_per_million_tokens),
+            each.name, each.model, each.tier, *[share(each.availability)] * failing, count(each.arrived),
+            count(each.completed), count(each.rate_limited), count(each.prompt_tokens), count(each.cached_tokens),
+            count(each.output_tokens), usd(each.cost_usd), usd(each.usd_per_million_tokens),
         )  # fmt: skip
     return table
 

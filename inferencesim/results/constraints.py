@@ -54,7 +54,7 @@ _STATEMENTS = {
     PREFILLS_ONLY: "no request placed in a pool that only prefills for others",
     PROVIDER_REFUSED: "no request at an outside provider that its class refuses",
 }
-_HEALTHY = "no request placed on a replica that was down"
+_HEALTHY = "no request placed on a replica, or sent to a provider, that was down"
 _ELSEWHERE = "no request prefilled but in its pool, or where that has its prompts prefilled"
 _NAMES = "every row names a class, a pool and a replica, or a provider, of the scenario"
 _MATCH = "requests and decisions match one to one"
@@ -200,9 +200,12 @@ def _healthy(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constrai
     # Decisions have the moment exactly; of requests that were held it is a sum.
     times_s = entered_s(rows.frame) if decided is None else rows.frame["time_s"].to_numpy(np.float64)
     replica, known = rows.frame["replica"].to_numpy(np.float64, na_value=-1.0), rows.known
+    # Outages number providers after the last replica.
+    provider = codes(rows.frame["provider"], tuple(each.name for each in plan.providers))
+    target = np.where(provider >= 0, plan.replicas + provider, replica)
     broken, down = np.zeros(len(rows.frame), np.bool_), outages(plan)
-    for number in np.unique(down.replica).tolist():
-        there = np.flatnonzero(known & (replica == number))
+    for number in np.unique(down.target).tolist():
+        there = np.flatnonzero(known & (target == number))
         broken[there] = down.down_at(number, times_s[there])
     return rows.finding(VERDICTS[UNHEALTHY], _HEALTHY, int(known.sum()), broken, _went(rows, broken))
 
@@ -214,7 +217,8 @@ def _all_down(plan: Plan, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
         np.logical_and.reduce([down.down_at(replica, times_s) for replica in replicas])
         for replicas in replicas_of(plan)
     ]
-    return np.stack([*pools, *[np.zeros(times_s.size, np.bool_)] * len(plan.providers)], axis=1)
+    providers = [down.down_at(plan.replicas + index, times_s) for index in range(len(plan.providers))]
+    return np.stack([*pools, *providers], axis=1)
 
 
 def _limits(plan: Plan) -> NDArray[np.int64]:

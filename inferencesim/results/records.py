@@ -380,6 +380,8 @@ class ProviderSummary(Record):
         Null where it is unknown.
     arrived, completed : int
         Requests sent there, and answered there, within the window.
+    availability : float
+        Share of the window in which it answered.
     rate_limited : int
         Requests that its limits ruled it out for, each of which would have met a 429; sent elsewhere, or rejected.
     prompt_tokens, cached_tokens, output_tokens : int
@@ -399,6 +401,7 @@ class ProviderSummary(Record):
     tier: str
     arrived: int
     completed: int
+    availability: float
     rate_limited: int
     prompt_tokens: int
     cached_tokens: int

@@ -113,7 +113,7 @@ def summarise(result: Result) -> Summary:
         ),
         classes=tuple(each_class),
         pools=tuple(_pool(index, account, result, down) for index, account in enumerate(pools)),
-        providers=tuple(_provider(index, result) for index in range(len(result.plan.providers))),
+        providers=tuple(_provider(index, result, down) for index in range(len(result.plan.providers))),
         break_even=break_evens(result, pools),
         tasks=summarise_tasks(
             result, window, [task_cost(name, ledger, billed, of_tools, people) for name in task_classes]
@@ -310,7 +310,7 @@ def _pool(index: int, account: PoolAccount, result: Result, down: Outages) -> Po
     )
 
 
-def _provider(index: int, result: Result) -> ProviderSummary:
+def _provider(index: int, result: Result, down: Outages) -> ProviderSummary:
     provider, (start, stop), (earlier, later) = result.plan.providers[index], result.window, result.bills
     sent = result.requests[result.requests["provider"] == index]
 
@@ -319,6 +319,8 @@ def _provider(index: int, result: Result) -> ProviderSummary:
 
     cost = float((later.usd - earlier.usd)[index].sum())
     prompt, output = billed("prompt_tokens"), billed("output_tokens")
+    number = result.plan.replicas + index
+    down_s = down.down_s(range(number, number + 1), start.at_s, stop.at_s)
     return ProviderSummary(
         name=provider.name,
         offer=None if provider.offer is None else provider.offer.id,
@@ -328,6 +330,7 @@ def _provider(index: int, result: Result) -> ProviderSummary:
         tier=provider.spec.tier,
         arrived=int(_within(sent["arrived_s"], start, stop).sum()),
         completed=int((_within(sent["left_s"], start, stop) & (sent["outcome"] == COMPLETED)).sum()),
+        availability=1.0 - down_s / (stop.at_s - start.at_s),
         rate_limited=int(stop.rate_limited[index] - start.rate_limited[index]),
         prompt_tokens=prompt,
         cached_tokens=billed("cached_tokens"),

@@ -12,13 +12,16 @@ import numpy as np
 
 from inferencesim.jit import compiled
 from inferencesim.kernel.views import Candidates, Request, mix, uniform
-from inferencesim.routing import cache_aware, tag_aware  # noqa: F401 - file their own
+from inferencesim.routing import cache_aware, spilling, tag_aware  # noqa: F401 - file their own
 from inferencesim.routing.policy import policy
 from inferencesim.routing.prediction import predict, promise_ratio
 from inferencesim.routing.scoring import INFEASIBLE, OVERFLOW, highest, inside
 
 if TYPE_CHECKING:
     from inferencesim.kernel.tables import Floats, Integers
+
+#: The number whose multiples are spread most evenly, modulo 1.
+_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 
 @compiled
@@ -59,6 +62,31 @@ def round_robin(request: Request, candidates: Candidates, scores: Floats, parame
             memory[0] = i + 1
             return int(i)
     return -1
+
+
+@policy("weighted_round_robin", "interleaved by target rate")
+def weighted_round_robin(
+    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
+) -> int:
+    """Choose in turn, each as often as its share of the target rates of the eligible.
+
+    Turns fall at multiples of the golden ratio, modulo 1, on an interval that
+    the candidates divide by weight: of any number in a row each has its share to
+    within a few.
+    """
+    total = 0.0
+    for i in range(candidates.eligible.size):
+        total += candidates.traits[i]["target_rate"] * candidates.eligible[i]
+    memory[0] += 1
+    left = total * (memory[0] * _GOLDEN % 1.0)
+    chosen = -1
+    for i in range(candidates.eligible.size):
+        if candidates.eligible[i]:
+            if left < 0.0:
+                break
+            chosen = i
+            left -= candidates.traits[i]["target_rate"]
+    return chosen
 
 
 @policy("least_outstanding", "fewest waiting + running, per replica")
@@ -143,61 +171,6 @@ def session_affinity(
     return highest(candidates, scores)
 
 
-@policy("premium_first", "the fastest while it has room, then the next", full_at=0.9)
-def premium_first(
-    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
-) -> int:
-    """Choose the fastest with room: a seat, and a KV cache claimed below `full_at`, waiting prompts included.
-
-    With room nowhere, the fastest. The naive policy that others are measured against.
-    """
-    traits = candidates.traits
-    fastest = 0.0
-    for i in range(scores.size):
-        fastest = max(fastest, traits[i]["speed"])
-    for i in range(scores.size):
-        scores[i] = traits[i]["speed"] / fastest + (1.0 if _has_room(candidates, i, parameters[0]) else 0.0)
-    return highest(candidates, scores)
-
-
-@compiled
-def _has_room(candidates: Candidates, i: int, full_at: float) -> bool:
-    """Tell whether a candidate has a seat, and its KV cache is claimed below `full_at`, waiting prompts included."""
-    load, traits = candidates.load[i], candidates.traits[i]
-    claimed = (load["context_tokens"] + load["waiting_tokens"]) / (traits["kv_tokens"] * traits["replicas"])
-    inside = load["waiting"] + load["running"]
-    return bool(inside < traits["seats"] * traits["replicas"] and max(load["kv_usage"], claimed) < full_at)
-
-
-@policy("cheapest_first", "the cheapest per request at its target rate while it has room, then the next", full_at=0.9)
-def cheapest_first(
-    request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
-) -> int:
-    """Choose the cheapest with room, as :func:`premium_first` chooses the fastest, whatever was promised.
-
-    The price is that of all replicas over their target rate, an outside
-    provider's that of a usual request. With room nowhere, the cheapest.
-    """
-    dearest = 0.0
-    for i in range(scores.size):
-        scores[i] = _usual_usd(candidates, i)
-        dearest = max(dearest, scores[i])
-    for i in range(scores.size):
-        room = 1.0 if _has_room(candidates, i, parameters[0]) else 0.0
-        scores[i] = room - (scores[i] / dearest if dearest > 0.0 else 0.0)
-    return highest(candidates, scores)
-
-
-@compiled
-def _usual_usd(candidates: Candidates, i: int) -> float:
-    """Return what a usual request costs at a candidate that is kept busy."""
-    t = candidates.traits[i]
-    if t["outside"]:
-        prompt_usd = t["mean_prompt_tokens"] * t["usd_per_prompt_token"]
-        return float(prompt_usd + t["mean_output_tokens"] * t["usd_per_output_token"])
-    return float(t["usd_per_s"] * t["replicas"] / t["target_rate"])
-
-
 @policy(
     "predicted_latency",
     "headroom = 1 − prediction / promise for TTFT and TPOT; positive headroom first, then most (or least) of it",
@@ -274,7 +247,7 @@ def _scaled(value: float, low: float, high: float) -> float:
 
 @policy(
     "weighted_scorers",
-    "sum of weight × score in [0, 1]: queue, kv, load, speed, price, session, prefix",
+    "sum of weight × score in [0, 1]: queue, kv, load, speed, price, session, prefix, energy, network",
     reads_caches="prefix",
     queue=2.0,
     kv=2.0,
@@ -283,19 +256,26 @@ def _scaled(value: float, low: float, high: float) -> float:
     price=0.0,
     session=0.0,
     prefix=0.0,
+    energy=0.0,
+    network=0.0,
 )
 def weighted_scorers(
     request: Request, candidates: Candidates, scores: Floats, parameters: Floats, memory: Integers
 ) -> int:
-    """Choose by a weighted sum of scores; queue, load and price are scaled between the extremes of the eligible."""
+    """Choose by a weighted sum of scores; all but kv, session and prefix are scaled between extremes of the eligible.
+
+    An outside provider's energy is not known, and taken to be nothing.
+    """
     load = candidates.load
     queue_low, queue_high = _extremes(candidates, 0)
     load_low, load_high = _extremes(candidates, 1)
     slow_low, slow_high = _extremes(candidates, 2)
     price_low, price_high = _extremes(candidates, 3)
+    energy_low, energy_high = _extremes(candidates, 4)
+    way_low, way_high = _extremes(candidates, 5)
     home = _home(request, candidates)
     for i in range(scores.size):
-        queue, outstanding, slowness, price = _raw_scores(candidates, i)
+        queue, outstanding, slowness, price, energy, way = _raw_scores(candidates, i)
         scores[i] = parameters[0] * _scaled(queue, queue_low, queue_high)
         scores[i] += parameters[1] * (1.0 - load[i]["kv_usage"])
         scores[i] += parameters[2] * _scaled(outstanding, load_low, load_high)
@@ -304,6 +284,8 @@ def weighted_scorers(
         if i == home:
             scores[i] += parameters[5]
         scores[i] += parameters[6] * candidates.cached[i]["found_tokens"] / request.prompt_tokens
+        scores[i] += parameters[7] * _scaled(energy, energy_low, energy_high)
+        scores[i] += parameters[8] * _scaled(way, way_low, way_high)
     return highest(candidates, scores)
 
 
@@ -338,8 +320,11 @@ def _extremes(candidates: Candidates, which: int) -> tuple[float, float]:
 
 
 @compiled
-def _raw_scores(candidates: Candidates, i: int) -> tuple[float, float, float, float]:
-    """Return what is scaled for one candidate, lower being better: queue, load, slowness, price of a token."""
+def _raw_scores(candidates: Candidates, i: int) -> tuple[float, float, float, float, float, float]:
+    """Return what is scaled for one candidate, lower being better: queue, load, slowness, price, energy, round trip.
+
+    Price and energy are those of a request at the target rate.
+    """
     load, traits = candidates.load, candidates.traits
     outstanding = load[i]["waiting"] + load[i]["running"]
     return (
@@ -347,4 +332,6 @@ def _raw_scores(candidates: Candidates, i: int) -> tuple[float, float, float, fl
         outstanding / traits[i]["target_rate"],
         -traits[i]["speed"],
         traits[i]["usd_per_s"] * traits[i]["replicas"] / traits[i]["target_rate"],
+        traits[i]["site_w"] * traits[i]["replicas"] / traits[i]["target_rate"],
+        candidates.network_s[i],
     )

@@ -103,5 +103,10 @@ def _sample_request() -> Request:
 
 def _sample_candidates() -> Candidates:
     return Candidates(
-        np.ones(1, np.uint8), np.zeros(1, LOAD), np.zeros(1, TRAITS), np.zeros(1, CACHED), latency_models([])
+        np.ones(1, np.uint8),
+        np.zeros(1, LOAD),
+        np.zeros(1, TRAITS),
+        np.zeros(1, CACHED),
+        np.zeros(1),
+        latency_models([]),
     )

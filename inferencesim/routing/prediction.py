@@ -34,7 +34,7 @@ _WIDTH = len(PREDICTED)
 def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     """Predict TTFT, TPOT and marginal cost of a request at candidate `i`.
 
-    TTFT is the step under way (half of it), the prefill of all tokens in front
+    TTFT is the round trip to the user, the step under way (half of it), the prefill of all tokens in front
     and of its own under the token budget, and, where seats or KV cache are
     taken, the time until enough of the running ones have left: a full batch turns
     over once per mean output. TPOT is a step of the batch it will join, with the
@@ -49,7 +49,7 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     if traits[i]["outside"]:
         usd = request.prompt_tokens * traits[i]["usd_per_prompt_token"]
         usd += request.expected_output_tokens * traits[i]["usd_per_output_token"]
-        return Prediction(traits[i]["ttft_s"], traits[i]["tpot_s"], usd)
+        return Prediction(candidates.network_s[i] + traits[i]["ttft_s"], traits[i]["tpot_s"], usd)
     model = latency_of(candidates.latency, traits[i]["deployment"])
     replicas = float(traits[i]["replicas"])
     running = load[i]["running"] / replicas
@@ -79,7 +79,7 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     step_s = step_cost(model, step).seconds
     tpot = step_s / made
 
-    ttft = model.coefficients.engine_request_s
+    ttft = candidates.network_s[i] + model.coefficients.engine_request_s
     ttft += _prefill_s(candidates, i, decoding, context, ahead + prompt, prompt / 2.0, room)
     if running > 0.0:
         ttft += 0.5 * step_s

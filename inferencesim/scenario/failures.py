@@ -1,4 +1,4 @@
-"""What breaks while a fleet serves: replicas, pools, sites, slow nodes, lost tools."""
+"""What breaks while a fleet serves: replicas, pools, sites, outside providers, slow nodes, lost tools."""
 
 from __future__ import annotations
 
@@ -55,9 +55,15 @@ class PoolOutage(_Outage):
 
 
 class SiteOutage(_Outage):
-    """All replicas of all pools at a site are down."""
+    """All replicas of all pools at a site are down, and so are the providers there."""
 
     site: _Name
+
+
+class ProviderOutage(_Outage):
+    """An outside provider answers nobody."""
+
+    provider: _Name
 
 
 class SlowNodes(Part):
@@ -107,6 +113,7 @@ _KINDS: dict[str, type[Part]] = {
     "replica": ReplicaCrashes,
     "pool": PoolOutage,
     "site": SiteOutage,
+    "provider": ProviderOutage,
     "slow": SlowNodes,
     "tool": LostTools,
 }
@@ -139,6 +146,7 @@ Failure = Annotated[
     Annotated[ReplicaCrashes, Tag("[replica]")]
     | Annotated[PoolOutage, Tag("[pool]")]
     | Annotated[SiteOutage, Tag("[site]")]
+    | Annotated[ProviderOutage, Tag("[provider]")]
     | Annotated[SlowNodes, Tag("[slow]")]
     | Annotated[LostTools, Tag("[tool]")],
     Discriminator(_kind),
@@ -147,7 +155,12 @@ Failure = Annotated[
 
 
 def check_failures(
-    failures: Sequence[Any], *, pools: Sequence[str], sites: Sequence[str], tools: Sequence[str]
+    failures: Sequence[Any],
+    *,
+    pools: Sequence[str],
+    sites: Sequence[str],
+    providers: Sequence[str],
+    tools: Sequence[str],
 ) -> None:
     """Refuse a failure of something that the scenario does not have, and a second loss of the same tools.
 
@@ -156,8 +169,12 @@ def check_failures(
     ValueError
         That names its place and the nearest name.
     """
-    known = {"replica": pools, "pool": pools, "site": sites, "slow": pools, "tool": tools}
-    called = {"replica": "pool", "pool": "pool", "site": "pool at the site", "slow": "pool", "tool": "tools"}
+    known = {
+        "replica": pools, "pool": pools, "site": sites, "provider": providers, "slow": pools, "tool": tools,
+    }  # fmt: skip
+    called = {key: key for key in known} | {
+        "replica": "pool", "site": "pool or provider at the site", "slow": "pool", "tool": "tools",
+    }  # fmt: skip
     losing = set()
     for index, failure in enumerate(failures):
         kind = next(key for key, model in _KINDS.items() if isinstance(failure, model))

@@ -82,6 +82,7 @@ class Scenario(Part):
     finish during `drain`. Statistics are of requests that arrived in
     [`warm_up`, `horizon`); money and energy are those of the same window. A
     file may describe `variants` of its scenario; `variant` says which this is.
+    `network` has round trips from places to sites, which come before the shipped ones.
     """
 
     model_config = ConfigDict(json_schema_extra=_with_variants)
@@ -104,6 +105,7 @@ class Scenario(Part):
     economics: Economics = Economics()
     recording: Recording = Recording()
     failures: list[Failure] = Field(default_factory=list)
+    network: dict[str, dict[str, Time]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _window_and_names(self) -> Scenario:
@@ -175,7 +177,8 @@ class Scenario(Part):
         check_failures(
             self.failures,
             pools=[pool.name for pool in self.pools],
-            sites=[pool.site for pool in self.pools],
+            sites=[*(pool.site for pool in self.pools), *(provider.site for provider in self.providers)],
+            providers=[provider.name for provider in self.providers],
             tools=[each.name for each in self.tools],
         )
         return self

@@ -249,6 +249,9 @@ class WorkloadClass(Part):
     acceptance : float or None
         Probability that a drafted token is accepted under speculative decoding, given that those before it were;
         None is the pool's.
+    origin : str or None
+        Where its users are, or the agents that call it: a site, or a place of the scenario's `network`. The round trip
+        from there to where a request is served is part of all its latencies but TPOT. None: next to every site.
     providers : str
         ``refused`` keeps its requests from outside providers.
     priority : int
@@ -284,6 +287,7 @@ class WorkloadClass(Part):
     models: Annotated[tuple[str, ...], Field(min_length=1)]
     precision: Literal["fp4", "int4", "fp8", "int8", "bf16"] | None = None
     residency: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    origin: str | None = None
     providers: Literal["allowed", "refused"] = "allowed"
     tags: Tags = Tags()
     priority: Annotated[int, Field(gt=-(2**31), lt=2**31)] = 0

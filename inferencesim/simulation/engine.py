@@ -282,7 +282,8 @@ class Simulation:
             close_arrival(fleet, gateway, -1, -1)
             return
         row = fleet.clock["decision_count"][0]
-        pools, scores = jit.plain(pool_candidates)(fleet, gateway), gateway.decision_scores[row]
+        pools = jit.plain(pool_candidates)(fleet, gateway, request.class_index)
+        scores = gateway.decision_scores[row]
         if self._predictions is not None:
             predictions = gateway.decision_predictions[row]
             self._predictions.choose(request, pools, predictions, self._predictions.parameters, gateway.memory[0])

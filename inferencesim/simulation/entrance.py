@@ -56,6 +56,8 @@ def new_gateway(
         asking=np.zeros(1, ARRIVAL),
         verdicts=plan.verdicts,
         rows=plan.rows,
+        network_s=plan.network_s,
+        no_network_s=np.zeros(replicas),
         schedulers=schedulers_of(plan),
         pool_traits=traits,
         replica_traits=replica_traits,

@@ -1,7 +1,7 @@
-"""When replicas are down and when they are slow: a schedule drawn before the clock starts.
+"""When replicas and providers are down, and replicas slow: a schedule drawn before the clock starts.
 
 What is random has streams named after what fails (a pool and one of its
-replicas, a pool, a site), and after the place among the failures of the same
+replicas, a pool, a site, a provider), and after the place among the failures of the same
 kind and target. So failures are the same under every policy and for every load,
 and another pool's replicas do not change them.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from inferencesim.errors import InputError
 from inferencesim.kernel.tables import CRASH, FAILURE, PACE, REPAIR
-from inferencesim.scenario.failures import LostTools, PoolOutage, ReplicaCrashes, SlowNodes
+from inferencesim.scenario.failures import LostTools, PoolOutage, ProviderOutage, ReplicaCrashes, SlowNodes
 from inferencesim.workload.streams import stream
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inferencesim.kernel.tables import Records
+    from inferencesim.scenario.failures import SiteOutage
     from inferencesim.simulation.plan import Plan
 
 #: Failures of one target that are still worth playing.
@@ -32,28 +33,28 @@ _MOST = 100_000
 
 @dataclass(frozen=True)
 class Outages:
-    """When replicas are down: disjoint spans [from, to) of each, by replica and time.
+    """When something is down: disjoint spans [from, to) of each, by what it is and time.
 
     Attributes
     ----------
-    replica : ndarray of int64
-        Numbered over all pools.
+    target : ndarray of int64
+        Replicas numbered over all pools, then the providers.
     from_s, to_s : ndarray of float64
         From the crash until it takes requests again: repair, and loading the weights.
     """
 
-    replica: NDArray[np.int64]
+    target: NDArray[np.int64]
     from_s: NDArray[np.float64]
     to_s: NDArray[np.float64]
 
-    def down_s(self, replicas: range, from_s: float, to_s: float) -> float:
-        """Return the seconds that some replicas, numbered in a row, are down between two moments, all together."""
-        own = (self.replica >= replicas.start) & (self.replica < replicas.stop)
+    def down_s(self, targets: range, from_s: float, to_s: float) -> float:
+        """Return the seconds that some targets, numbered in a row, are down between two moments, all together."""
+        own = (self.target >= targets.start) & (self.target < targets.stop)
         return float(np.maximum(0.0, np.minimum(self.to_s, to_s) - np.maximum(self.from_s, from_s))[own].sum())
 
-    def down_at(self, replica: int, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell at which moments a replica is down, events of that very moment having happened."""
-        own = self.replica == replica
+    def down_at(self, target: int, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell at which moments a target is down, events of that very moment having happened."""
+        own = self.target == target
         begun = np.searchsorted(self.from_s[own], times_s, side="right")
         ended = np.searchsorted(self.to_s[own], times_s, side="right")
         down: NDArray[np.bool_] = begun > ended
@@ -61,37 +62,39 @@ class Outages:
 
 
 def outages(plan: Plan) -> Outages:
-    """Return when the replicas of a plan are down.
+    """Return when the replicas and providers of a plan are down.
 
     Raises
     ------
     InputError
         If something would fail too often to be played.
     """
-    spans: list[list[tuple[float, float]]] = [[] for _ in range(plan.replicas)]
+    spans: list[list[tuple[float, float]]] = [[] for _ in range(plan.replicas + len(plan.providers))]
     for hit, together in _drawn(plan):
-        for replica in hit:
-            spans[replica] += together
+        for target in hit:
+            spans[target] += together
     rows = []
     for pool, replicas in zip(plan.pools, replicas_of(plan), strict=True):
         for replica in replicas:
             loaded = [(begin, end + pool.deployment.load_s) for begin, end in _united(spans[replica])]
             rows += [(replica, *span) for span in _united(loaded)]
+    for provider in range(plan.replicas, len(spans)):
+        rows += [(provider, *span) for span in _united(spans[provider])]
     table = np.array(rows, dtype=np.float64).reshape(len(rows), 3)
     return Outages(table[:, 0].astype(np.int64), table[:, 1], table[:, 2])
 
 
 def failure_table(plan: Plan) -> Records:
-    """Return the FAILURE of a plan's replicas, in order of time, then of replica."""
+    """Return the FAILURE of a plan's replicas and providers, in order of time, then of target."""
     down = outages(plan)
-    parts = [_rows(down.from_s, down.replica, CRASH), _rows(down.to_s, down.replica, REPAIR), *_paces(plan)]
+    parts = [_rows(down.from_s, down.target, CRASH), _rows(down.to_s, down.target, REPAIR), *_paces(plan)]
     table = np.concatenate(parts)
-    return table[np.lexsort((table["kind"], table["replica"], table["at_s"]))]
+    return table[np.lexsort((table["kind"], table["target"], table["at_s"]))]
 
 
-def _rows(at_s: NDArray[np.float64], replica: NDArray[np.int64], kind: int, pace: float = 1.0) -> Records:
+def _rows(at_s: NDArray[np.float64], target: NDArray[np.int64], kind: int, pace: float = 1.0) -> Records:
     rows = np.zeros(at_s.size, FAILURE)
-    rows["at_s"], rows["replica"], rows["kind"], rows["pace"] = at_s, replica, kind, pace
+    rows["at_s"], rows["target"], rows["kind"], rows["pace"] = at_s, target, kind, pace
     return rows
 
 
@@ -102,7 +105,7 @@ def replicas_of(plan: Plan) -> list[range]:
 
 
 def _drawn(plan: Plan) -> Iterator[tuple[list[int], list[tuple[float, float]]]]:
-    """Yield replicas, and spans in which they are down together."""
+    """Yield targets, and spans in which they are down together."""
     scenario, of = plan.scenario, dict(zip((pool.name for pool in plan.pools), replicas_of(plan), strict=True))
     until_s = scenario.horizon + scenario.drain
     met: dict[tuple[str, str], int] = {}
@@ -116,15 +119,25 @@ def _drawn(plan: Plan) -> Iterator[tuple[list[int], list[tuple[float, float]]]]:
                 draws = stream(scenario.seed, "failures", "replica", failure.replica, place, number)
                 yield [replica], _spans(draws, failure.mtbf, failure.mttr, until_s, where)
             continue
-        kind, name = ("pool", failure.pool) if isinstance(failure, PoolOutage) else ("site", failure.site)
-        hit = [pool.name for pool in plan.pools if name == (pool.name if kind == "pool" else pool.spec.site)]
-        replicas = [replica for each in hit for replica in of[each]]
+        kind, name, hit = _hit(plan, failure)
         number = _number(met, kind, name)
         if failure.at is not None and failure.for_s is not None:
-            yield replicas, [(failure.at, failure.at + failure.for_s)] if failure.at < until_s else []
+            yield hit, [(failure.at, failure.at + failure.for_s)] if failure.at < until_s else []
         elif failure.mtbf is not None and failure.mttr is not None:
             draws = stream(scenario.seed, "failures", kind, name, number)
-            yield replicas, _spans(draws, failure.mtbf, failure.mttr, until_s, where)
+            yield hit, _spans(draws, failure.mtbf, failure.mttr, until_s, where)
+
+
+def _hit(plan: Plan, failure: PoolOutage | ProviderOutage | SiteOutage) -> tuple[str, str, list[int]]:
+    """Return the kind and name of what an outage is of, and all targets that it takes down."""
+    pools = list(zip(plan.pools, replicas_of(plan), strict=True))
+    providers = list(enumerate(plan.providers, plan.replicas))
+    if isinstance(failure, PoolOutage):
+        return "pool", failure.pool, [each for pool, own in pools if pool.name == failure.pool for each in own]
+    if isinstance(failure, ProviderOutage):
+        return "provider", failure.provider, [each for each, one in providers if one.name == failure.provider]
+    there = [each for pool, own in pools if pool.spec.site == failure.site for each in own]
+    return "site", failure.site, there + [each for each, one in providers if one.spec.site == failure.site]
 
 
 def _number(met: dict[tuple[str, str], int], kind: str, name: str) -> int:

@@ -15,6 +15,7 @@ from inferencesim.batching.policy import find_former, find_order
 from inferencesim.deployment.calibration import NO_CALIBRATION
 from inferencesim.deployment.deployment import Deployment, deploy
 from inferencesim.deployment.engine import load_engine
+from inferencesim.economics.round_trips import check_origin, round_trip_s
 from inferencesim.economics.sites import Site, load_site, site_names
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.hardware.catalog import load_profile
@@ -34,7 +35,7 @@ from inferencesim.simulation.providers import ProviderPlan, plan_provider, provi
 from inferencesim.simulation.tasks import plan_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -89,9 +90,13 @@ class PoolPlan:
 
     @property
     def usd_per_s(self) -> float:
-        """Price of one replica running at half of its dynamic power: what a router knows."""
-        d = self.deployment
-        return d.usd_per_s + self.usd_per_j * (d.idle_w + 0.5 * (d.peak_w - d.idle_w))
+        """Price of one replica at its usual power: what a router knows."""
+        return self.deployment.usd_per_s + self.usd_per_j * self.usual_w
+
+    @property
+    def usual_w(self) -> float:
+        """Power of one replica at half of its dynamic power."""
+        return self.deployment.idle_w + 0.5 * (self.deployment.peak_w - self.deployment.idle_w)
 
     def redeployed(self, hardware: HardwareProfile, engine: Engine, where: str) -> PoolPlan:
         """Return the pool on another profile and engine, whose parameters hold: no calibration replaces them.
@@ -119,6 +124,8 @@ class Plan:
         Filters settled once: codes of :data:`inferencesim.kernel.tables.VERDICTS`.
     rows : ndarray of int64, shape (classes, pools)
         Which deployment of a pool serves a class, counted over the variants of all pools; −1: none.
+    network_s : ndarray of float64, shape (classes, pools + providers)
+        Round trips between the users of a class and where it may be served; 0 where it may not.
     tools : tuple of ToolsPlan
     """
 
@@ -127,6 +134,7 @@ class Plan:
     providers: tuple[ProviderPlan, ...]
     verdicts: NDArray[np.int64]
     rows: NDArray[np.int64]
+    network_s: NDArray[np.float64]
     tools: tuple[ToolsPlan, ...] = ()
 
     @property
@@ -165,7 +173,7 @@ def make_plan(scenario: Scenario) -> Plan:
     """
     pools, providers = plan_pools(scenario), plan_providers(scenario)
     for index, each in enumerate(scenario.workload):
-        _check_class(each, pools, providers, f"workload[{index}]")
+        _check_class(each, pools, providers, scenario.network, f"workload[{index}]")
     for level, choice in (
         ("placement", scenario.routing.placement),
         ("balancing", scenario.routing.balancing),
@@ -218,7 +226,22 @@ def settled(scenario: Scenario, pools: tuple[PoolPlan, ...], providers: tuple[Pr
                 rows[index, column] = first + _chosen(each, pool)
             first += len(pool.variants)
         outside[index] = [provider_verdict(each, provider) for provider in providers]
-    return Plan(scenario, pools, providers, np.hstack([verdicts, outside]), rows, plan_tools(scenario))
+    verdicts = np.hstack([verdicts, outside])
+    sites = [*(pool.site.id for pool in pools), *(provider.site.id for provider in providers)]
+    network_s = _round_trips(scenario, sites, verdicts)
+    return Plan(scenario, pools, providers, verdicts, rows, network_s, plan_tools(scenario))
+
+
+def _round_trips(scenario: Scenario, sites: Sequence[str], verdicts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the round trips between users and candidates."""
+    found = np.zeros(verdicts.shape)
+    for index, candidate in zip(*np.nonzero(verdicts == ELIGIBLE), strict=True):
+        origin = scenario.workload[index].origin
+        if origin is not None:
+            found[index, candidate] = round_trip_s(
+                origin, sites[candidate], scenario.network, f"workload[{index}].origin"
+            )
+    return found
 
 
 def _check_batching(pool: PoolPlan, where: str) -> None:
@@ -280,7 +303,11 @@ def _plan_pool(scenario: Scenario, spec: Pool, where: str) -> PoolPlan:
 
 
 def _check_class(
-    each: WorkloadClass, pools: tuple[PoolPlan, ...], providers: tuple[ProviderPlan, ...], where: str
+    each: WorkloadClass,
+    pools: tuple[PoolPlan, ...],
+    providers: tuple[ProviderPlan, ...],
+    network: Mapping[str, Mapping[str, float]],
+    where: str,
 ) -> None:
     served = {deployment.model.id for pool in pools for deployment in pool.variants}
     served |= {provider.model.id for provider in providers}
@@ -297,6 +324,8 @@ def _check_class(
     for index, zone in enumerate(each.residency or ()):
         if zone not in zones:
             raise InputError(f"{where}.residency[{index}]", f"unknown zone {zone!r}", did_you_mean(zone, zones))
+    if each.origin is not None:
+        check_origin(each.origin, network, f"{where}.origin")
     if isinstance(each.arrivals, TraceArrivals) and not Path(each.arrivals.file).exists():
         raise InputError(f"{where}.arrivals.file", f"no such file: {each.arrivals.file}")
 

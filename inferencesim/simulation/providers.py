@@ -176,6 +176,7 @@ def provider_table(traits: Records, providers: Sequence[ProviderPlan]) -> Record
         row["context_limit"] = each.context_limit
         row["prompt_cache"] = each.spec.prompt_cache is not None
         row["seats"] = trait["seats"]
+        row["up"] = 1
     table["request_level"] = table["requests_per_minute"]
     table["token_level"] = table["tokens_per_minute"]
     return table
@@ -224,6 +225,9 @@ def fill_traits(row: Records, provider: ProviderPlan, identity: int, prompt: flo
         "usd_per_s": usd * rate,
         "interactive_ttft_s": math.inf,  # however much is sent there, nobody else waits longer
         "interactive_tpot_s": math.inf,
+        "site_w": 0.0,  # nobody says
+        "usd_per_j": provider.site.electricity_usd_per_kwh.si,
+        "carbon_g_per_j": provider.site.carbon_g_per_kwh.si,
         "outside": 1,
         "ttft_s": float(ttft_s.mean()),
         "tpot_s": tpot_s,

@@ -66,6 +66,7 @@ class Call:
     at: object = None
     scheduled_s: float | None = None
     first_token_s: float | None = None
+    network_s: float = 0.0
     last_token_s: float | None = None
     finished_s: float | None = None
     generated: int = 0

@@ -385,7 +385,7 @@ class Replica:
         if self.waiting.is_fair:
             self.waiting.serve(call, 2)
         if call.first_token_s is None:
-            call.first_token_s = now + self.loaded.coefficients.engine_request_s
+            call.first_token_s = now + call.network_s + self.loaded.coefficients.engine_request_s
         if call.generated == call.output:
             self.complete(call, now)
         elif call.prefill_replica == self.number:
@@ -401,7 +401,7 @@ class Replica:
         self.remove(call, left=True)
         # The way back to the client holds no seat.
         depart(call, "completed", now)
-        call.finished_s = now + self.loaded.coefficients.engine_request_s
+        call.finished_s = now + call.network_s + self.loaded.coefficients.engine_request_s
 
     def drop(self, call, now):
         """Let go of a request whose client has left."""

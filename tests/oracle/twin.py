@@ -58,6 +58,7 @@ class Twin:
         self.turns = {}
         self.ages = []
         self.timers = []
+        self.network_s = plan.network_s.tolist()
 
     def after(self, at_s, call, what):
         """Remember what happens to a request at `at_s`."""
@@ -152,6 +153,7 @@ class Twin:
                 [each] * len(views),
             )
         call.replica = pool.replicas[place].number
+        call.network_s = self.network_s[call.kind.index][chosen]
         return True
 
     def arrive(self, call, now):

@@ -71,6 +71,7 @@ def candidates(
     eligible: Sequence[int] | None = None,
     identities: Sequence[int] | None = None,
     cached: Sequence[Mapping[str, int]] | None = None,
+    network_s: Sequence[float] | None = None,
     **traits: Sequence[float],
 ) -> Candidates:
     """Lay out one candidate per load; by default one H100 replica each."""
@@ -99,6 +100,9 @@ def candidates(
             "tpot_s": 0.0,
             "usd_per_prompt_token": 0.0,
             "usd_per_output_token": 0.0,
+            "site_w": deployment.peak_w,
+            "usd_per_j": 2.5e-8,
+            "carbon_g_per_j": 1e-4,
         }
         for name, value in row.items():
             table[i][name] = traits[name][i] if name in traits else value
@@ -108,7 +112,8 @@ def candidates(
     for i, given in enumerate(cached or ()):
         for name, value in given.items():
             held[i][name] = value
-    return Candidates(open_to, load, table, held, latency)
+    ways = np.zeros(n) if network_s is None else np.array(network_s, np.float64)
+    return Candidates(open_to, load, table, held, ways, latency)
 
 
 def outstanding(*counts: int) -> list[dict[str, float]]:

@@ -285,8 +285,6 @@ class TestLostTools:
         check(done)
 
 
-STEP = st.deferred(lambda: st.one_of(CALLS, TOOL_STEPS, WAITS, LOOPS, FANS))
-STEPS = st.lists(STEP, min_size=1, max_size=3)
 CHANCE = st.sampled_from([1.0, 1.0, 0.5])
 SHORT = st.sampled_from([0.0, 0.02, 0.3, {"distribution": "uniform", "low": 0.0, "high": 0.4}])
 COUNT = st.sampled_from([1, 2, {"distribution": "uniform", "low": 1, "high": 3}])
@@ -297,18 +295,40 @@ TOOL_STEPS = st.fixed_dictionaries(
     {"tool": st.sampled_from(["boxes", "search"]), "time": SHORT, "cores": st.integers(1, 2), "chance": CHANCE}
 )
 WAITS = st.fixed_dictionaries({"wait": SHORT})
-LOOPS = st.builds(lambda times, steps: {"repeat": {"times": times, "steps": steps}}, COUNT, STEPS)
-FANS = st.builds(
-    lambda width, join, context, steps, chance: {
-        "fan_out": {"width": width, "join": join, "context": context, "steps": steps},
-        "chance": chance,
-    },
-    COUNT,
-    st.sampled_from(["all", "all", 1, 2]),
-    st.sampled_from(["shared", "fresh"]),
-    STEPS,
-    CHANCE,
-)
+
+
+def nested(inner):
+    """Return loops and fans over what is inside."""
+    steps = st.lists(inner, min_size=1, max_size=3)
+    loops = st.builds(lambda times, steps: {"repeat": {"times": times, "steps": steps}}, COUNT, steps)
+    fans = st.builds(
+        lambda width, join, context, steps, chance: {
+            "fan_out": {"width": width, "join": join, "context": context, "steps": steps},
+            "chance": chance,
+        },
+        COUNT,
+        st.sampled_from(["all", "all", 1, 2]),
+        st.sampled_from(["shared", "fresh"]),
+        steps,
+        CHANCE,
+    )
+    return loops | fans
+
+
+STEP = st.recursive(CALLS | TOOL_STEPS | WAITS, nested, max_leaves=6)
+
+
+def most_steps(steps):
+    """Return the steps of a task at most, each as often as it may be taken; the twin's time grows with its square."""
+    total = 0
+    for step in steps:
+        of = step.get("repeat") or step.get("fan_out") or {"steps": ()}
+        times = of.get("times") or of.get("width") or 1
+        total += 1 + (times if isinstance(times, int) else times["high"]) * most_steps(of["steps"])
+    return total
+
+
+STEPS = st.lists(STEP, min_size=1, max_size=3).filter(lambda steps: most_steps(steps) <= 100)
 
 
 FAILURES = st.lists(
