@@ -329,24 +329,22 @@ def _end_swap(fleet: Fleet, replica: int) -> None:
 def _release_aborted(fleet: Fleet, schedulers: Schedulers, replica: int) -> None:
     """Let go of the requests whose clients left during the step that ends now."""
     r = fleet.replicas[replica]
-    place = fleet.live[replica]["running"] - 1
-    while place >= 0 and r["aborts"] > 0:
+    place = 0
+    while r["aborts"] > 0 and place < fleet.live[replica]["running"]:
         s = fleet.slots[fleet.seats[replica, place]["slot"]]
-        if s["abort"] != OPEN:
-            r["aborts"] -= 1
-            if s["phase"] == PREFILLING:
-                _charge_chunk(
-                    fleet,
-                    replica,
-                    fleet.seats[replica, place]["slot"],
-                    r["segment_end_s"] - r["segment_start_s"],
-                )
-            source = s["source"]
-            leave_running(fleet, replica, place, s["abort"], s["left_s"])
-            if source >= 0:
-                # There is room again where its KV was.
-                disturb(fleet, schedulers, source, r["segment_end_s"])
-        place -= 1
+        if s["abort"] == OPEN:
+            place += 1
+            continue
+        r["aborts"] -= 1
+        if s["phase"] == PREFILLING:
+            _charge_chunk(
+                fleet, replica, fleet.seats[replica, place]["slot"], r["segment_end_s"] - r["segment_start_s"]
+            )
+        source = s["source"]
+        leave_running(fleet, replica, place, s["abort"], s["left_s"])
+        if source >= 0:
+            # There is room again where its KV was.
+            disturb(fleet, schedulers, source, r["segment_end_s"])
     _find_next_finish(fleet, replica)
 
 

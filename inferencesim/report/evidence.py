@@ -32,6 +32,7 @@ _BY = {
     "transfer": "its KV was on its way",
     "preemption": "it lost its KV to others and had to get it back",
     "decode": "it was decoded in a batch with others",
+    "network": "the way between the user and the machine is too long for it even alone",
     "hardware": "this hardware would be too slow for it even alone",
     "provider": "an outside provider took that long",
 }

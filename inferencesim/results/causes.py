@@ -17,9 +17,10 @@ part                    excess
 ``decode``              decode beyond its time alone (the batch); not of TTFT
 ======================  ======================================================================
 
-The largest names the cause. Where the time alone breaks the promise already, with
-the way to the client and back, the cause is the ``hardware``, whatever else happened. What an
-outside ``provider`` did with the time of a request it was sent, nobody can tell.
+The largest names the cause. Where the time alone breaks the promise already, the cause is
+the ``hardware``, whatever else happened; where it does so with the round trip between the user
+and the machine, the ``network``. What an outside ``provider`` did with the time of a request it
+was sent, nobody can tell.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ PROMISES = ("ttft", "tpot", "e2e", "deadline", "slowdown")
 #: What a request's time can go on.
 PARTS = ("queue", "prefill", "transfer", "preemption", "decode")
 HARDWARE = "hardware"
+NETWORK = "network"
 PROVIDER = "provider"
 
 _UNSERVED = ("rejected", "timed_out", "cancelled", "failed")
@@ -151,20 +153,31 @@ def _largest_excess(broken: pd.DataFrame, what: NDArray[np.object_], plan: Plan)
     stacked = np.nan_to_num(np.stack([excess[part] for part in PARTS]))
     by: NDArray[np.object_] = np.array(PARTS, dtype=object)[stacked.argmax(axis=0)]
     by[stacked.max(axis=0) <= 0.0] = None
-    by[_too_slow_alone(broken, what, plan, prefill_s, decode_s)] = HARDWARE
+    # Of what is neither prefill nor decode, the engine has its part alone, too.
+    outside_s = np.nan_to_num(seconds["network_s"])
+    by[_too_slow_alone(broken, what, plan, prefill_s + outside_s, decode_s)] = NETWORK
+    inside_s = prefill_s + outside_s - _round_trips(broken, plan)
+    by[_too_slow_alone(broken, what, plan, inside_s, decode_s)] = HARDWARE
     return by
+
+
+def _round_trips(requests: pd.DataFrame, plan: Plan) -> NDArray[np.float64]:
+    """Return the round trip between user and pool of each request; 0 of one that was not answered."""
+    pool = codes(requests["pool"], tuple(each.name for each in plan.pools))
+    classes = codes(requests["class"], tuple(each.name for each in plan.scenario.workload))
+    answered = (pool >= 0) & (classes >= 0) & requests["network_s"].notna().to_numpy()
+    return np.where(answered, plan.network_s[classes, pool], 0.0)
 
 
 def _too_slow_alone(
     broken: pd.DataFrame,
     what: NDArray[np.object_],
     plan: Plan,
-    prefill_s: NDArray[np.float64],
+    first_s: NDArray[np.float64],
     decode_s: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
-    """Tell whose promise is beyond its pool, even with nobody else there."""
+    """Tell whose promise is out of reach with the first token after `first_s` and the rest after `decode_s` more."""
     further = broken["output_tokens"].to_numpy() - 1
-    first_s = prefill_s + np.nan_to_num(broken["network_s"].to_numpy(np.float64))
     alone = broken.assign(
         outcome="completed",
         ttft_s=first_s,

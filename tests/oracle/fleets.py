@@ -88,6 +88,7 @@ def kinds_of_work(draw, index, served):
         "tags": {"tenant": draw(st.sampled_from(["x", "y", None]))},
         "acceptance": draw(st.sampled_from([None, 0.3, 1.0])),
         "promise": draw(st.sampled_from([{}, {"ttft": 0.1}, {"e2e": 0.7}])),
+        "origin": draw(st.sampled_from([None, "us-east-ohio", "ap-tokyo"])),
     }
     if draw(st.booleans()):
         said["length_prediction"] = {"sigma": draw(st.sampled_from([0.0, 0.7]))}

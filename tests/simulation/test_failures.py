@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle.small import chip, closed, pool, run, scenario, work
+from oracle.small import chip, closed, model, pool, run, scenario, work
 from pydantic import ValidationError
 
 from inferencesim.kernel.tables import CRASH, DOWN, REPAIR
@@ -15,6 +15,13 @@ from inferencesim.simulation.plan import make_plan
 
 RETRY = {"attempts": 3, "back_off": 0.01}
 CRASHES = {"replica": "p", "mtbf": 0.5, "mttr": 0.1}
+
+
+#: An outside provider with a tenth of a second to its first token.
+API = {
+    "name": "api", "price": {"input": "$1/Mtok", "output": "$4/Mtok"}, "model": model(), "ttft": "0.1s",
+    "tokens_per_second": "200/s", "site": "eu-frankfurt", "prompt_cache": 100_000,
+}  # fmt: skip
 
 
 def outage(at, lasts, name="p"):
@@ -32,7 +39,7 @@ def broken(*failures, pools=None, workload=None, **said):
 
 def spans(described):
     down = outages(make_plan(described))
-    return list(zip(down.replica.tolist(), down.from_s.tolist(), down.to_s.tolist(), strict=True))
+    return list(zip(down.target.tolist(), down.from_s.tolist(), down.to_s.tolist(), strict=True))
 
 
 class TestTheSchedule:
@@ -57,7 +64,7 @@ class TestTheSchedule:
     def test_random_crashes_have_the_means_that_were_asked_for(self):
         down = outages(make_plan(self.plan(CRASHES, pools=[pool(replicas=8)], horizon=200.0, drain=0.0)))
         assert (down.to_s - down.from_s).mean() == pytest.approx(0.1, rel=0.1)
-        assert len(down.replica) == pytest.approx(8 * 200.0 / 0.6, rel=0.1)
+        assert len(down.target) == pytest.approx(8 * 200.0 / 0.6, rel=0.1)
         assert down.down_s(range(8), 0.0, 200.0) / (8 * 200.0) == pytest.approx(1 / 6, rel=0.1)
 
     def test_failures_depend_on_the_seed_and_on_what_fails_alone(self):
@@ -148,7 +155,7 @@ class TestACrash:
         for replica in range(4):
             there = requests[requests["replica"] == replica]
             assert not down.down_at(replica, there["arrived_s"].to_numpy()).any()
-            crashes = down.from_s[down.replica == replica]
+            crashes = down.from_s[down.target == replica]
             lost = there[there["outcome"] == "failed"]
             assert set(lost["finished_s"]) <= set(crashes)
             for crash in crashes:
@@ -285,6 +292,50 @@ class TestRecovery:
         assert (again["cached_tokens"] == 400).all()
 
 
+class TestAProvider:
+    def played(self, failure, **said):
+        routing = {"placement": {"policy": "random"}}
+        return broken(
+            failure,
+            pools=[pool()],
+            workload=[work(rate=100.0, output=40, **said)],
+            providers=[API],
+            routing=routing,
+        )
+
+    @pytest.mark.parametrize("failed", [{"provider": "api"}, {"site": "eu-frankfurt"}])
+    def test_what_is_in_flight_fails_and_nothing_is_sent_until_it_answers_again(self, failed):
+        done = self.played(failed | {"at": 0.4, "for": 0.2})
+        requests, decisions = done.requests, done.decisions
+        lost = requests[requests["outcome"] == "failed"]
+        assert len(lost) > 5
+        assert (lost["provider"] == "api").all()
+        np.testing.assert_array_equal(lost["finished_s"], 0.4)
+        sent = requests["arrived_s"][requests["provider"] == "api"]
+        assert not ((sent >= 0.4) & (sent < 0.6)).any()
+        assert (sent >= 0.6).any()
+        down = (decisions["time_s"] >= 0.4) & (decisions["time_s"] < 0.6)
+        assert ((decisions["verdict_api"] == "unhealthy") == down).all()
+        assert done.fleet.live_pools["running"][1] == 0
+        assert summarise(done.result).providers[0].availability == pytest.approx(0.8)
+        found = audited(done, requests, decisions)
+        assert found["unhealthy"].state == found["verdicts"].state == "proven"
+
+    def test_what_it_had_made_is_billed(self):
+        lost = self.played({"provider": "api", "at": 0.4, "for": 0.2}).requests
+        lost = lost[lost["outcome"] == "failed"]
+        assert (lost["generated_tokens"] > 0).any()
+        assert (lost["provider_cost_usd"] > 0.0).all()
+
+    def test_its_requests_are_sent_again_elsewhere(self):
+        done = self.played({"provider": "api", "at": 0.4, "for": 0.2}, retry=RETRY)
+        requests = done.requests
+        again = requests[(requests["attempt"] > 0) & (requests["arrived_s"] < 0.6)]
+        assert len(again) > 5
+        assert (again["pool"] == "p").all()
+        assert (done.frame("tasks")["outcome"] == "completed").all()
+
+
 class TestSlowNodes:
     def test_steps_take_so_many_times_as_long_and_then_no_longer(self):
         alone = work(rate=4.0, output=30)
@@ -318,7 +369,7 @@ def test_the_audit_proves_that_nothing_was_placed_on_what_was_down():
     down, doctored = outages(done.plan), done.decisions
     row = doctored.index[doctored["replica"].notna()][0]
     replica = int(doctored.loc[row, "replica"])
-    doctored.loc[row, "time_s"] = down.from_s[down.replica == replica][0]
+    doctored.loc[row, "time_s"] = down.from_s[down.target == replica][0]
     found = audited(done, done.requests, doctored)
     assert found["unhealthy"].state == "broken"
     assert found["unhealthy"].examples == (int(doctored.loc[row, "request_id"]),)
