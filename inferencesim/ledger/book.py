@@ -85,6 +85,8 @@ class Book:
         Price of one replica's time, without power paid apart.
     usd_per_j : ndarray of float64, shape (pools,)
         Price of one joule at the chip; 0 where the hourly price includes power.
+    egress_usd_per_token : ndarray of float64, shape (classes,)
+        Price of a token of an answer on its way out of a pool's site.
     """
 
     classes: tuple[str, ...]
@@ -97,6 +99,7 @@ class Book:
     token_budget: NDArray[np.int64]
     usd_per_s: NDArray[np.float64]
     usd_per_j: NDArray[np.float64]
+    egress_usd_per_token: NDArray[np.float64]
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -104,7 +107,10 @@ class Book:
         return (*self.pools, *self.providers.names)
 
     def attributed_usd(self, requests: Columns) -> NDArray[np.float64]:
-        """Return the price of each request: its share of busy time and step energy where spent, or its tokens."""
+        """Return the price of each request: its share of busy time and step energy where spent and its way out.
+
+        Of a request at a provider, the price of its tokens.
+        """
         here, there = np.maximum(requests["pool"], 0), np.maximum(requests["prefill_pool"], 0)
         usd: NDArray[np.float64] = (
             requests["busy_s"] * self.usd_per_s[here]
@@ -113,6 +119,9 @@ class Book:
             + requests["prefill_energy_j"] * self.usd_per_j[there]
             + self.providers.usd(requests)
         )
+        if self.egress_usd_per_token.any():
+            sent = np.where(requests["pool"] >= 0, requests["generated_tokens"], 0)
+            usd += sent * self.egress_usd_per_token[requests["class_index"]]
         return usd
 
     def uncontended_e2e_s(self, requests: Columns) -> NDArray[np.float64]:

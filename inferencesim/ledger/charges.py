@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class Charges:
-    """Shares of busy time and of step energy, summed by the pool in which they were spent, by owner and by class.
+    """Shares of busy time and of step energy, and the price of egress, summed by pool, by owner and by class.
+
+    Time and energy are summed where they were spent, egress where the answer came from.
 
     Owner 0 are the requests that came by themselves; then come the classes of tasks.
 
@@ -25,12 +27,22 @@ class Charges:
     Parameters
     ----------
     pools, classes, task_classes : int
+    egress_usd_per_token : ndarray of float64, shape (classes,), optional
+        Without it nothing is charged.
     """
 
-    def __init__(self, pools: int, classes: int, task_classes: int = 0) -> None:
+    def __init__(
+        self,
+        pools: int,
+        classes: int,
+        task_classes: int = 0,
+        egress_usd_per_token: NDArray[np.float64] | None = None,
+    ) -> None:
         # What was spent where a request was placed, and where else it was prefilled.
         self._busy_s = np.zeros((2, pools, 1 + task_classes, classes))
         self._energy_j = np.zeros((2, pools, 1 + task_classes, classes))
+        self._egress_usd_per_token = egress_usd_per_token
+        self.egress_usd: NDArray[np.float64] = np.zeros((pools, 1 + task_classes, classes))
 
     @property
     def busy_s(self) -> NDArray[np.float64]:
@@ -59,3 +71,8 @@ class Charges:
             cells = pool[there].astype(np.int64) * owners * classes + payer[there]
             np.add.at(self._busy_s[row].reshape(-1), cells, requests[busy_s][there])
             np.add.at(self._energy_j[row].reshape(-1), cells, requests[energy_j][there])
+        if self._egress_usd_per_token is not None and self._egress_usd_per_token.any():
+            there = np.flatnonzero(requests["pool"] >= 0)
+            cells = requests["pool"][there].astype(np.int64) * owners * classes + payer[there]
+            usd = requests["generated_tokens"] * self._egress_usd_per_token[requests["class_index"]]
+            np.add.at(self.egress_usd.reshape(-1), cells, usd[there])

@@ -176,6 +176,9 @@ def _fleet_table(summary: Summary) -> Table:
     ]
     if summary.providers:
         cells.append(("of it to providers", usd(fleet.provider_usd)))
+    egress_usd = sum(pool.egress_usd for pool in summary.pools)
+    if egress_usd > 0.0:
+        cells.append(("of it egress", usd(egress_usd)))
     for start in range(0, len(cells), 3):
         table.add_row(*(text for cell in cells[start : start + 3] for text in cell))
     return table

@@ -3,7 +3,8 @@
 Each pool is owned for the whole window. Its busy time is shared over the
 classes in proportion to the busy seconds attributed to their requests, its step
 energy in proportion to their joules, both of what they used within the window;
-idle time is a row of its own. Outside providers are paid per token, by the
+idle time is a row of its own. What answers cost on their way out of a site is
+their class's. Outside providers are paid per token, by the
 class whose tokens they are.
 """
 
@@ -48,6 +49,7 @@ class PoolAccount:
         charged.
     class_energy_share : ndarray of float64, shape (owners, classes)
         Of the step energy; likewise.
+    egress_usd : ndarray of float64, shape (owners, classes)
     """
 
     pool: PoolPlan
@@ -59,6 +61,7 @@ class PoolAccount:
     idle_j: float
     class_share: NDArray[np.float64]
     class_energy_share: NDArray[np.float64]
+    egress_usd: NDArray[np.float64]
 
     def energy_usd(self, joules: float) -> float:
         """Return the price of some joules of the machines: site energy × tariff, or 0 where the price includes it."""
@@ -69,7 +72,13 @@ class PoolAccount:
         return joules * self.pool.pue * self.pool.carbon_g_per_j
 
     def row(
-        self, class_name: str | None, task_class: str | None, busy_usd: float, idle_usd: float, joules: float
+        self,
+        class_name: str | None,
+        task_class: str | None,
+        busy_usd: float,
+        idle_usd: float,
+        joules: float,
+        egress_usd: float = 0.0,
     ) -> LedgerRow:
         """Return one row of the ledger."""
         return LedgerRow(
@@ -79,6 +88,7 @@ class PoolAccount:
             busy_usd=busy_usd,
             idle_usd=idle_usd,
             energy_usd=self.energy_usd(joules),
+            egress_usd=egress_usd,
             energy_j=joules,
             site_energy_j=joules * self.pool.pue,
             carbon_g=self.carbon_g(joules),
@@ -98,8 +108,10 @@ class PoolAccount:
                     float(self.class_share[owner, index]),
                     float(self.class_energy_share[owner, index]),
                 )
-                if share > 0.0 or energy_share > 0.0:
-                    rows.append(self.row(name, task_class, share * self.busy_usd, 0.0, energy_share * self.busy_j))
+                egress_usd = float(self.egress_usd[owner, index])
+                if share > 0.0 or energy_share > 0.0 or egress_usd > 0.0:
+                    busy_usd, joules = share * self.busy_usd, energy_share * self.busy_j
+                    rows.append(self.row(name, task_class, busy_usd, 0.0, joules, egress_usd))
         unattributed = 0.0 if self.class_share.any() else 1.0
         unattributed_j = 0.0 if self.class_energy_share.any() else self.busy_j
         idle_usd = self.idle_usd + unattributed * self.busy_usd
@@ -225,6 +237,7 @@ def accounts(result: Result) -> tuple[PoolAccount, ...]:
                 idle_j=idle_s * deployment.idle_w,
                 class_share=_shares(busy[index]),
                 class_energy_share=_shares(energy[index]),
+                egress_usd=later.egress_usd[index] - earlier.egress_usd[index],
             )
         )
     return tuple(found)

@@ -327,8 +327,10 @@ class PoolSummary(Record):
         Price of all replicas for the whole window: busy_usd + idle_usd.
     energy_usd : float
         Price of the electricity; 0 where the hourly price includes it.
+    egress_usd : float
+        Price of the answers' way out of its site.
     cost_usd : float
-        owned_usd + energy_usd.
+        owned_usd + energy_usd + egress_usd.
     price_includes_power : bool
     energy_j, site_energy_j, carbon_g : float
         Joules of the machines, those × PUE, and grams of CO2 equivalent of the latter.
@@ -361,6 +363,7 @@ class PoolSummary(Record):
     busy_usd: float
     idle_usd: float
     energy_usd: float
+    egress_usd: float
     cost_usd: float
     price_includes_power: bool
     energy_j: float
@@ -454,6 +457,8 @@ class LedgerRow(Record):
         The tasks that asked; null where requests came by themselves.
     busy_usd, idle_usd, energy_usd : float
         Of what is owned.
+    egress_usd : float
+        Of answers on their way out of a pool's site.
     provider_usd : float
         Of a provider.
     energy_j, site_energy_j, carbon_g : float or None
@@ -467,6 +472,7 @@ class LedgerRow(Record):
     busy_usd: float
     idle_usd: float
     energy_usd: float
+    egress_usd: float = 0.0
     provider_usd: float = 0.0
     energy_j: float | None
     site_energy_j: float | None
@@ -475,7 +481,7 @@ class LedgerRow(Record):
     @property
     def cost_usd(self) -> float:
         """All money of the row."""
-        return self.busy_usd + self.idle_usd + self.energy_usd + self.provider_usd
+        return self.busy_usd + self.idle_usd + self.energy_usd + self.egress_usd + self.provider_usd
 
     @property
     def is_idle(self) -> bool:

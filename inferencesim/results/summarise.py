@@ -274,6 +274,7 @@ def _pool(index: int, account: PoolAccount, result: Result, down: Outages) -> Po
     deployment = pool.deployment
     joules = account.busy_j + account.idle_j
     owned, energy = account.busy_usd + account.idle_usd, account.energy_usd(joules)
+    egress_usd = float(account.egress_usd.sum())
     return PoolSummary(
         name=pool.name,
         hardware=deployment.hardware.id,
@@ -302,7 +303,8 @@ def _pool(index: int, account: PoolAccount, result: Result, down: Outages) -> Po
         busy_usd=account.busy_usd,
         idle_usd=account.idle_usd,
         energy_usd=energy,
-        cost_usd=owned + energy,
+        egress_usd=egress_usd,
+        cost_usd=owned + energy + egress_usd,
         price_includes_power=deployment.price_includes_power,
         energy_j=joules,
         site_energy_j=joules * pool.pue,

@@ -167,7 +167,9 @@ class Simulation:
         self.book = make_book(plan, self.gateway.pool_traits)
         self._tally = Tally()
         self._tasks = task_ledger(plan, self.gateway.graphs, graphs.labels)
-        self._charged = Charges(len(self.book.pools), len(self.book.classes), len(task_classes(scenario)))
+        self._charged = Charges(
+            len(self.book.pools), len(self.book.classes), len(task_classes(scenario)), self.book.egress_usd_per_token
+        )
         self._billed = Bills(self.book.providers, len(self.book.classes), len(task_classes(scenario)))
         self._series: list[Mark] = []
         self._window_start = self._mark_now(0.0)

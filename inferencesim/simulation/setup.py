@@ -74,4 +74,12 @@ def make_book(plan: Plan, traits: Records) -> Book:
         token_budget=np.array([each.batching.token_budget for each in deployments], dtype=np.int64),
         usd_per_s=np.array([each.usd_per_s for each in deployments]),
         usd_per_j=np.array([pool.usd_per_j for pool in plan.pools]),
+        egress_usd_per_token=_egress(plan),
     )
+
+
+def _egress(plan: Plan) -> np.ndarray:
+    """Return what a token of each class costs on its way to the user; 0 where nobody says where the users are."""
+    egress = plan.scenario.economics.egress
+    usd = 0.0 if egress is None else egress.price * egress.bytes_per_token
+    return np.array([0.0 if each.origin is None else usd for each in plan.scenario.workload], dtype=np.float64)
