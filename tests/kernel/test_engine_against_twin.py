@@ -218,3 +218,28 @@ def test_gaps_of_tokens_that_come_together_or_late(how):
             pool("q", batching=SMALL, engine="vllm", kv_link=slow),
         ]
     assert_same_gaps(*played(fleet, [mixed("a", 80.0), mixed("b", 40.0)], horizon=0.3), bins_off=3)
+
+
+def test_who_leaves_at_the_end_of_one_step_leaves_in_the_order_of_admission():
+    """Two clients that left during it: whose blocks are evicted first depends on whose were given back first."""
+
+    def between(low, high):
+        return {"distribution": "uniform", "low": low, "high": high}
+
+    batching = {
+        "policy": "continuous", "order": "priority", "starvation_after": 0.2, "max_sequences": 6, "token_budget": 13,
+        "block_size": 1, "admission_interval": 3,
+    }  # fmt: skip
+    talking = work("talk", 1.0, between(1, 49), between(1, 39)) | {
+        "arrivals": closed(6, between(0.0, 0.001), back_off=0.0113),
+        "shared_prefix": {"tokens": 5, "variants": 2},
+        "conversation": {"turns": 2, "max_context": 120},
+        "cancellation": {"share": 0.9, "after": between(0.0, 0.05)},
+    }
+    gone = {"share": 0.2, "after": between(0.0, 0.5)}
+    others = work("others", 20.0, between(1, 44), between(1, 44), priority=2, cancellation=gone)
+    fleet = [pool("first", "fast-chip", batching=batching, prefix_cache=True) | {"kv_blocks": 274}]
+    routing = {"placement": "least_outstanding", "balancing": "join_shortest_queue", "snapshot_age": 0.0173}
+    for seed in (1, 6752):
+        described = scenario(fleet, [talking, others], horizon=0.25, seed=seed, routing=routing)
+        assert_same(*run_both(described))

@@ -91,6 +91,7 @@ def assert_requests_add_up(simulation, result):
     elsewhere = (records["output_tokens"] == 1) & (records["prefill_replica"] >= 0)
     last = np.where(elsewhere, records["prefill_replica"], records["replica"])
     latency_s = simulation.fleet.latency.coefficients["engine_request_s"][simulation.fleet.replicas["row"][last]]
+    latency_s = latency_s + simulation.gateway.network_s[records["class_index"], records["pool"]]
     expected = records["finished_s"] - records["arrived_s"] - np.where(records["outcome"] == COMPLETED, latency_s, 0.0)
     np.testing.assert_allclose(sum(records[name] for name in PARTS), expected, atol=1e-9)
     for name in PARTS:

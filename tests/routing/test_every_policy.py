@@ -181,6 +181,8 @@ def test_parameters_arrive_in_the_order_of_their_declaration():
         "price",
         "session",
         "prefix",
+        "energy",
+        "network",
     ]
-    assert bound.parameters.tolist() == [1.0, 2.0, 0.0, 0.0, 5.0, 0.0, 0.0]
+    assert bound.parameters.tolist() == [1.0, 2.0, 0.0, 0.0, 5.0, 0.0, 0.0, 0.0, 0.0]
     assert not bound.interpreted

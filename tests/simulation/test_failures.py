@@ -92,7 +92,7 @@ class TestTheSchedule:
         one = failure_table(make_plan(self.plan(slow)))
         assert one["pace"].tolist() == [2.0, 1.0]
         table = failure_table(make_plan(self.plan(*both)))
-        of_first = table[table["replica"] == 0]
+        of_first = table[table["target"] == 0]
         assert of_first["pace"].tolist() == [2.0, 6.0, 2.0, 1.0]
         assert of_first["at_s"] == pytest.approx([0.1, 0.2, 0.3, 0.5])
 
@@ -102,7 +102,10 @@ class TestAnswersToMistakes:
         ("failure", "says"),
         [
             ({"replica": "q", "mtbf": 1, "mttr": 1}, "failures\\[0\\].replica: there is no pool 'q'"),
-            ({"site": "eu-frankfrut", "at": 1, "for": 1}, "failures\\[0\\].site: there is no pool at the site"),
+            (
+                {"site": "eu-frankfrut", "at": 1, "for": 1},
+                "failures\\[0\\].site: there is no pool or provider at the site",
+            ),
             ({"tool": "boxs", "share": 0.1, "timeout": 1}, "failures\\[0\\].tool: there is no tools 'boxs'"),
             ({"pool": "p", "at": 1}, "either at and for, or mtbf and mttr"),
             ({"pool": "p", "at": 1, "for": 1, "mtbf": 3, "mttr": 1}, "either at and for, or mtbf and mttr"),

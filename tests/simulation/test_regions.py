@@ -36,13 +36,16 @@ def test_a_promise_is_one_to_the_user():
     assert one(promise={"ttft": 0.1}, rate=5.0, origin=None).requests["promise_kept"].all()
 
 
+def causes_of(done):
+    (found,) = broken_promises(done.requests, done.plan, done.result.end.at_s)
+    return {(each.what, each.by) for each in found.causes}
+
+
 def test_distance_is_a_cause_of_its_own():
     done = one(promise={"ttft": 0.1}, rate=5.0)
-    (row,) = broken_promises(done.requests, done.plan, done.result.end.at_s)
-    assert (row.what, row.by) == ("ttft", "network")
+    assert causes_of(done) == {("ttft", "network")}
     slow = one(promise={"ttft": 1e-4}, rate=5.0)
-    (row,) = broken_promises(slow.requests, slow.plan, slow.result.end.at_s)
-    assert (row.what, row.by) == ("ttft", "hardware")
+    assert causes_of(slow) == {("ttft", "hardware")}
 
 
 def test_a_client_asks_again_once_the_answer_has_reached_it():
@@ -98,7 +101,7 @@ def test_a_place_of_ones_own_needs_its_round_trips():
     described = scenario(PLACES, [work(origin="office")], network=own)
     with pytest.raises(InputError, match=r"workload\[0\]\.origin: no round trip between office and us-east-virginia"):
         make_plan(described)
-    with pytest.raises(InputError, match=r"workload\[0\]\.origin: unknown place 'ofice'; ?.*'office'"):
+    with pytest.raises(InputError, match=r"workload\[0\]\.origin: unknown place 'ofice'. Did you mean 'office'"):
         make_plan(scenario(PLACES, [work(origin="ofice")], network=own))
 
 
