@@ -230,14 +230,14 @@ def test_who_leaves_at_the_end_of_one_step_leaves_in_the_order_of_admission():
         "policy": "continuous", "order": "priority", "starvation_after": 0.2, "max_sequences": 6, "token_budget": 13,
         "block_size": 1, "admission_interval": 3,
     }  # fmt: skip
-    talking = work("talk", 1.0, between(1, 49), between(1, 39)) | {
+    talking = work("c0", 1.0, between(1, 49), between(1, 39)) | {
         "arrivals": closed(6, between(0.0, 0.001), back_off=0.0113),
         "shared_prefix": {"tokens": 5, "variants": 2},
         "conversation": {"turns": 2, "max_context": 120},
         "cancellation": {"share": 0.9, "after": between(0.0, 0.05)},
     }
     gone = {"share": 0.2, "after": between(0.0, 0.5)}
-    others = work("others", 20.0, between(1, 44), between(1, 44), priority=2, cancellation=gone)
+    others = work("c1", 20.0, between(1, 44), between(1, 44), priority=2, cancellation=gone)
     fleet = [pool("first", "fast-chip", batching=batching, prefix_cache=True) | {"kv_blocks": 274}]
     routing = {"placement": "least_outstanding", "balancing": "join_shortest_queue", "snapshot_age": 0.0173}
     for seed in (1, 6752):
