@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from inferencesim.cli.console import EXIT_FOUND, Format, FormatOption, emit, guarded, show
 from inferencesim.cli.simulating import RunArgument  # noqa: TC001 - typer reads it
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import RenderableType
+
+    from inferencesim.results.records import Record
+    from inferencesim.results.run import Run
+
+#: A story as a document, and what makes the text of it.
+Told: TypeAlias = "tuple[Record, Callable[[], list[RenderableType]]]"
 
 
 @guarded
@@ -37,19 +48,55 @@ def audit_run(
 
 
 @guarded
-def explain_request(
+def explain_recorded(
     run: RunArgument,
-    request: Annotated[int, typer.Argument(metavar="REQUEST", help="The id of a request.")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="WHAT", help="The id of a request, a task as CLASS/NUMBER, or a class of tasks."),
+    ],
+    every: Annotated[bool, typer.Option("--all", help="Tell every step of a long task.")] = False,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Tell in plain words what became of one request, and why."""
-    from inferencesim.results.explanation import explain
+    """Tell in plain words what became of one request or task, and why; of a class of tasks, list the worst."""
     from inferencesim.results.run import Run
 
-    told = explain(Run.load(run), request)
+    loaded = Run.load(run)
+    name, slash, number = what.rpartition("/")
+    if slash and number.isdecimal():
+        told, parts = _task(loaded, name, int(number), every)
+    elif slash or not _is_whole(what):
+        told, parts = _tasks(loaded, what)
+    else:
+        told, parts = _request(loaded, int(what))
     if output is Format.JSON:
         emit(told.model_dump(mode="json"))
-        return
-    from inferencesim.report.evidence import explanation_text
+    else:
+        show(parts())
 
-    show(explanation_text(told))
+
+def _request(run: Run, number: int) -> Told:
+    from inferencesim.report.evidence import explanation_text
+    from inferencesim.results.explanation import explain
+
+    told = explain(run, number)
+    return told, lambda: explanation_text(told)
+
+
+def _task(run: Run, name: str, number: int, every: bool) -> Told:
+    from inferencesim.report.task_evidence import task_text
+    from inferencesim.results.task_story import explain_task
+
+    told = explain_task(run, name, number)
+    return told, lambda: task_text(told, every=every)
+
+
+def _tasks(run: Run, name: str) -> Told:
+    from inferencesim.report.task_evidence import task_list_tables
+    from inferencesim.results.task_story import worst_tasks
+
+    found = worst_tasks(run, name)
+    return found, lambda: task_list_tables(found)
+
+
+def _is_whole(what: str) -> bool:
+    return what.removeprefix("-").isdecimal()

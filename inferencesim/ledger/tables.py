@@ -76,15 +76,17 @@ def request_table(requests: Columns, book: Book, tasks: TaskLedger, verdicts: ND
 
 
 def _step_of(requests: Columns, tasks: TaskLedger) -> dict[str, pa.Array]:
-    """Return the class of tasks and the step that each request is a call of; null for one that came by itself."""
+    """Return the class of tasks, the step and the node that each request is a call of; null for one by itself."""
     if requests["owner"].max(initial=-1) < 0:
         nobody = pa.nulls(requests.size, pa.dictionary(pa.int32(), pa.string()))
-        return {"task_class": nobody, "step": nobody}
+        return {"task_class": nobody, "step": nobody, "node": pa.nulls(requests.size, pa.int64())}
     alone = requests["owner"] < 0
-    labels = tasks.graphs.nodes["label"][np.maximum(requests["node"], 0)]
+    graphs, nodes = tasks.graphs, np.maximum(requests["node"], 0)
+    first = graphs.tasks["first_node"][graphs.nodes["task"][nodes]]
     return {
         "task_class": named(np.maximum(requests["owner"], 0), tasks.names.classes, alone),
-        "step": named(labels, tasks.names.labels, alone),
+        "step": named(graphs.nodes["label"][nodes], tasks.names.labels, alone),
+        "node": pa.array(requests["node"] - first, mask=alone),
     }
 
 

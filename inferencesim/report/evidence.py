@@ -160,7 +160,7 @@ def _candidate_table(decided: Decided) -> Table:
         cells = ["" if each.score is None else f"{each.score:,.9g}"]
         if each.predicted is not None:
             cells += [seconds(each.predicted.ttft_s), seconds(each.predicted.tpot_s), usd(each.predicted.cost_usd)]
-        table.add_row(each.name, f"{verdict}, chosen" if each.name == _placed(decided) else verdict, each.why, *cells)
+        table.add_row(each.name, f"{verdict}, chosen" if each.name == decided.placed else verdict, each.why, *cells)
     return table
 
 
@@ -169,24 +169,16 @@ def _kinds(decided: Decided) -> str:
     return "pool or provider" if any(each.outside for each in decided.candidates) else "pool"
 
 
-def _placed(decided: Decided) -> str | None:
-    """Return the name of the pool or provider that was chosen."""
-    return decided.pool if decided.provider is None else decided.provider
-
-
 def _alternative(decided: Decided) -> str:
     """Say what the cheapest other candidate was predicted to cost, and to promise."""
-    predicted = {each.name: each.predicted for each in decided.candidates if each.predicted is not None}
-    outside = {each.name for each in decided.candidates if each.outside}
-    own = predicted.pop(_placed(decided) or "", None)
+    own, cheapest = decided.predicted_here, decided.cheapest_other
     if own is None:
         return ""
-    if not predicted:
+    if cheapest is None or cheapest.predicted is None:
         return f"Predicted then, at the margin: {usd(own.cost_usd)}. No other {_kinds(decided)} was eligible."
-    name, other = min(predicted.items(), key=lambda each: each[1].cost_usd)
-    where = f"at the cheapest other eligible provider, {name}"
-    if name not in outside:
-        where = f"in the cheapest other eligible pool, {name}"
+    other = cheapest.predicted
+    where = "at the cheapest other eligible provider" if cheapest.outside else "in the cheapest other eligible pool"
+    where = f"{where}, {cheapest.name}"
     return (
         f"Predicted then, at the margin: {usd(own.cost_usd)}, and {usd(other.cost_usd)} {where} "
         f"(TTFT {seconds(other.ttft_s)}, TPOT {seconds(other.tpot_s)})."
@@ -196,7 +188,7 @@ def _alternative(decided: Decided) -> str:
 def _chosen(decided: Decided, reason: str | None) -> str:
     if reason in ("quota_exceeded", "shed"):
         return "The gateway turned it away before it was placed."
-    chosen = _placed(decided)
+    chosen = decided.placed
     if chosen is None:
         return f"No {_kinds(decided)} could take it, so nobody was asked."
     age = "just then"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from inferencesim.results.run import Run
     from inferencesim.scenario.fleet import Pool
     from inferencesim.scenario.providers import Provider
-    from inferencesim.scenario.scenario import Scenario
     from inferencesim.scenario.workload import WorkloadClass
+    from inferencesim.simulation.plan import Plan
 
 
 def explain(run: Run, request_id: int) -> Explanation:
@@ -45,32 +46,107 @@ def explain(run: Run, request_id: int) -> Explanation:
     InputError
         If the request was not kept, there is none such, or the run is of another version.
     """
-    requests = run.requests
-    row = _row_of(requests, request_id)
-    if row is None:
-        raise _missing(run, requests, request_id)
-    scenario = scenario_of(run.manifest)
-    unusable = unusable_columns("requests", requests, [])
-    if unusable:
-        raise InputError(
-            str(run.path or run.manifest.name),
-            f"the requests have no usable {', '.join(unusable)}",
-            "Run it again with this version.",
+    return Stories(run).of(request_id)
+
+
+class Stories:
+    """What a run recorded of its requests, to tell the story of any of them.
+
+    Parameters
+    ----------
+    run : Run
+
+    Attributes
+    ----------
+    scenario : Scenario
+        Of its manifest.
+
+    Raises
+    ------
+    InputError
+        If the run recorded nothing, or is of another version.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._requests, self._decisions = run.requests, run.decisions
+        self.scenario = scenario_of(run.manifest)
+        unusable = [] if self._requests.empty else unusable_columns("requests", self._requests, [])
+        if unusable:
+            raise InputError(
+                str(run.path or run.manifest.name),
+                f"the requests have no usable {', '.join(unusable)}",
+                "Run it again with this version.",
+            )
+        self._request_at, self._decision_at = _places(self._requests), _places(self._decisions)
+
+    @functools.cached_property
+    def plan(self) -> Plan | None:
+        """The run's plan; None where its scenario cannot be resolved any more."""
+        try:
+            return plan_of(self.run.manifest)
+        except InputError:
+            return None
+
+    @functools.cached_property
+    def end_s(self) -> float:
+        """When the simulation stopped; of an interrupted one, its horizon."""
+        return self.run.summary.window.end_s if self.run.complete else self.scenario.horizon
+
+    def of(self, request_id: int) -> Explanation:
+        """Tell the story of one request.
+
+        Raises
+        ------
+        InputError
+            If it was not kept, or there is none such.
+        """
+        place = self._request_at.get(request_id)
+        if place is None:
+            raise _missing(self.run, self._requests, request_id)
+        row = self._requests.iloc[place]
+        asked = next(each for each in self.scenario.workload if each.name == row["class"])
+        return Explanation(
+            request_id=request_id,
+            asked=_asked(row, asked),
+            decided=self._decided(row, asked),
+            happened=_happened(row, self._cause(row, place)),
         )
-    asked = next(each for each in scenario.workload if each.name == row["class"])
-    return Explanation(
-        request_id=request_id,
-        asked=_asked(row, asked),
-        decided=_decided(run, row, asked, scenario),
-        happened=_happened(run, row, requests),
-    )
+
+    def _decided(self, row: pd.Series[Any], asked: WorkloadClass) -> Decided | None:
+        """Return the decision on a request, if it was recorded."""
+        place = self._decision_at.get(int(row["request_id"]))
+        if place is None:
+            return None
+        decision, manifest = self._decisions.iloc[place], self.run.manifest
+        profiles = {profile.pool: profile for profile in manifest.profiles}
+        words = {pool.name: _words_of_pool(row, asked, pool, profiles[pool.name]) for pool in self.scenario.pools}
+        outside = {each.name: _words_of_provider(row, asked, each) for each in self.scenario.providers}
+        every = (words | outside).items()
+        return Decided(
+            placement=manifest.placement,
+            balancing=manifest.balancing,
+            snapshot_age_s=float(decision["snapshot_age_s"]),
+            candidates=tuple(_candidate(decision, name, why, name in outside) for name, why in every),
+            pool=_text(decision["pool"]),
+            provider=_text(decision["provider"]),
+            replica=_whole(decision["replica"]),
+        )
+
+    def _cause(self, row: pd.Series[Any], place: int) -> Cause | None:
+        """Return why a promise was broken; None where it was not, or nobody can tell any more."""
+        if self.plan is None or pd.isna(row["promise_kept"]) or row["promise_kept"]:
+            return None
+        found = causes(self._requests.iloc[[place]], self.plan, self.end_s).iloc[0]
+        return Cause(what=found["what"], by=found["by"])
 
 
-def _row_of(table: pd.DataFrame, request_id: int) -> pd.Series[Any] | None:
+def _places(table: pd.DataFrame) -> dict[int, int]:
+    """Return the place of each request's first row."""
     if table.empty:
-        return None
-    found = table[table["request_id"] == request_id]
-    return None if found.empty else found.iloc[0]
+        return {}
+    ids = table["request_id"].tolist()
+    return dict(zip(reversed(ids), range(len(ids) - 1, -1, -1), strict=True))
 
 
 def _missing(run: Run, requests: pd.DataFrame, request_id: int) -> InputError:
@@ -114,25 +190,6 @@ def _asked(row: pd.Series[Any], asked: WorkloadClass) -> Asked:
         precision=asked.precision,
         priority=asked.priority,
         tenant=asked.tags.tenant,
-    )
-
-
-def _decided(run: Run, row: pd.Series[Any], asked: WorkloadClass, scenario: Scenario) -> Decided | None:
-    """Return the decision on a request, if it was recorded."""
-    decision = _row_of(run.decisions, int(row["request_id"]))
-    if decision is None:
-        return None
-    profiles = {profile.pool: profile for profile in run.manifest.profiles}
-    words = {pool.name: _words_of_pool(row, asked, pool, profiles[pool.name]) for pool in scenario.pools}
-    outside = {each.name: _words_of_provider(row, asked, each) for each in scenario.providers}
-    return Decided(
-        placement=run.manifest.placement,
-        balancing=run.manifest.balancing,
-        snapshot_age_s=float(decision["snapshot_age_s"]),
-        candidates=tuple(_candidate(decision, name, why, name in outside) for name, why in (words | outside).items()),
-        pool=_text(decision["pool"]),
-        provider=_text(decision["provider"]),
-        replica=_whole(decision["replica"]),
     )
 
 
@@ -183,6 +240,7 @@ def _words(serves: str, row: pd.Series[Any], asked: WorkloadClass, precision: st
     zones = " or ".join(asked.residency or ())
     return {
         "eligible": "may serve it",
+        "other_model": f"serves {serves}, and another of the class's models was asked",
         "model_not_served": f"serves {serves}, and the class asks for {' or '.join(asked.accepted_models)}",
         "not_capable": f"serves {serves}, which cannot do work of kind {asked.kind}",
         "precision_too_low": f"runs in {precision}, and the class tolerates nothing below {asked.precision}",
@@ -193,7 +251,7 @@ def _words(serves: str, row: pd.Series[Any], asked: WorkloadClass, precision: st
     }
 
 
-def _happened(run: Run, row: pd.Series[Any], requests: pd.DataFrame) -> Happened:
+def _happened(row: pd.Series[Any], cause: Cause | None) -> Happened:
     kept = None if pd.isna(row["promise_kept"]) else bool(row["promise_kept"])
     held_s = _number(row["held_s"]) or 0.0
     return Happened(
@@ -201,7 +259,7 @@ def _happened(run: Run, row: pd.Series[Any], requests: pd.DataFrame) -> Happened
         reason=_text(row["reason"]),
         held_until=_text(row["held_until"]),
         promise_kept=kept,
-        cause=_cause(run, requests[requests["request_id"] == row["request_id"]].head(1)) if kept is False else None,
+        cause=cause,
         pool=_text(row["pool"]),
         provider=_text(row["provider"]),
         hardware=_text(row["hardware"]),
@@ -230,17 +288,6 @@ def _happened(run: Run, row: pd.Series[Any], requests: pd.DataFrame) -> Happened
         cost_usd=float(row["attributed_cost_usd"]),
         energy_j=_number(row["energy_j"] + row["prefill_energy_j"]),
     )
-
-
-def _cause(run: Run, broken: pd.DataFrame) -> Cause | None:
-    """Return why a promise was broken; None where the scenario cannot be resolved any more."""
-    try:
-        plan = plan_of(run.manifest)
-    except InputError:
-        return None
-    end_s = run.summary.window.end_s if run.complete else plan.scenario.horizon
-    found = causes(broken, plan, end_s).iloc[0]
-    return Cause(what=found["what"], by=found["by"])
 
 
 def _number(value: Any) -> float | None:

@@ -248,6 +248,22 @@ class Decided(Record):
     provider: str | None
     replica: int | None
 
+    @property
+    def placed(self) -> str | None:
+        """The name of the pool or provider that was chosen."""
+        return self.pool if self.provider is None else self.provider
+
+    @property
+    def predicted_here(self) -> Predicted | None:
+        """What was predicted of where it went; None where that was not recorded."""
+        return next((each.predicted for each in self.candidates if each.name == self.placed), None)
+
+    @property
+    def cheapest_other(self) -> Candidate | None:
+        """The other eligible candidate that was predicted to cost least; None without one."""
+        others = [each for each in self.candidates if each.predicted is not None and each.name != self.placed]
+        return min(others, key=lambda each: each.predicted.cost_usd if each.predicted else 0.0, default=None)
+
 
 class Spent(Record):
     """Where the time of one request went, in seconds: held at the gateway, then as it came."""
