@@ -8,12 +8,22 @@ from rich.text import Text
 
 from inferencesim.report.formats import count, joules, seconds, significant, usd
 from inferencesim.report.tables import new_table
+from inferencesim.report.task_evidence import task_cause_table, task_promise_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from inferencesim.results.findings import Asked, Audit, Cause, ClassPromises, Decided, Explanation, Happened
+    from inferencesim.results.findings import (
+        Asked,
+        Audit,
+        Cause,
+        ClassPromises,
+        Constraint,
+        Decided,
+        Explanation,
+        Happened,
+    )
 
 _COLOUR = {
     "unchanged": "green",
@@ -52,7 +62,7 @@ def audit_tables(found: Audit) -> list[RenderableType]:
     if found.constraints:
         parts.append(_constraint_table(found))
         parts += [
-            Text(f"{each.name}: {each.why}{_examples(each.examples)}", style="bold red")
+            Text(f"{each.name}: {each.why}{_examples(each)}", style="bold red")
             for each in found.constraints
             if each.state == "broken"
         ]
@@ -60,12 +70,18 @@ def audit_tables(found: Audit) -> list[RenderableType]:
         parts.append(_promise_table(found))
         if any(each.causes for each in found.classes):
             parts.append(_cause_table(found.classes))
+    if found.tasks:
+        parts.append(task_promise_table(found.tasks))
+        if any(each.causes for each in found.tasks):
+            parts.append(task_cause_table(found.tasks))
     parts += [Text(f"Unproven: {each}", style="yellow") for each in found.unproven]
     return parts
 
 
-def _examples(ids: tuple[int, ...]) -> str:
-    return f" (requests {', '.join(str(each) for each in ids)})" if ids else ""
+def _examples(found: Constraint) -> str:
+    if found.tasks:
+        return f" (tasks {', '.join(found.tasks)})"
+    return f" (requests {', '.join(str(each) for each in found.examples)})" if found.examples else ""
 
 
 def _constraint_table(found: Audit) -> Table:

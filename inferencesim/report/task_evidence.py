@@ -15,14 +15,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from inferencesim.results.findings import Decided, Happened
+    from inferencesim.results.findings import Decided, Happened, TaskCause, TaskPromises
     from inferencesim.results.task_findings import (
         StepStory,
-        TaskCause,
         TaskCost,
         TaskExplanation,
         TaskList,
-        TaskPromises,
         Try,
     )
 

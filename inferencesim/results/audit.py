@@ -13,10 +13,14 @@ from inferencesim.results.causes import causes
 from inferencesim.results.chain_check import check_chain
 from inferencesim.results.constraints import check_constraints
 from inferencesim.results.coverage import all_there, coverage_of
-from inferencesim.results.findings import Audit, CauseCount, ClassPromises, Constraint, Coverage
+from inferencesim.results.findings import Audit, CauseCount, ClassPromises, Constraint, Coverage, TaskPromises
 from inferencesim.results.quotas import check_quotas
+from inferencesim.results.task_causes import promises_of
+from inferencesim.results.task_constraints import check_tasks
+from inferencesim.results.task_rows import NEEDED, TaskTables
 from inferencesim.scenario.scenario import Scenario
 from inferencesim.simulation.plan import Plan, plan_pools, plan_providers, settled
+from inferencesim.workload.graphs import task_classes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +68,7 @@ def audit(run: Run, expected: str | None = None) -> Audit:
     unproven = [] if chain.state != "unproven" else [f"{chain.why} Nobody can tell whether a row was changed."]
     constraints: tuple[Constraint, ...] = ()
     classes: tuple[ClassPromises, ...] = ()
+    tasks: tuple[TaskPromises, ...] = ()
     requests, decisions = (_readable(run, name, unproven) for name in ("requests", "decisions"))
     coverage = coverage_of(run, requests)
     if coverage.why:
@@ -80,6 +85,9 @@ def audit(run: Run, expected: str | None = None) -> Audit:
         unproven += _other_profiles(plan, manifest)
         end_s = run.summary.window.end_s if run.complete else None
         constraints = check_constraints(plan, requests, decisions, end_s)
+        of_tasks = None if requests is None else _tables_of_tasks(run, requests, unproven)
+        counted = run.summary.task_conservation if run.complete else None
+        constraints += check_tasks(plan, of_tasks, end_s, counted, sampled=coverage.evidence == "sampled")
         if coverage.evidence == "sampled":
             constraints = tuple(_of_a_sample(each) for each in constraints)
         constraints += all_there(run, requests, plan)
@@ -88,6 +96,9 @@ def audit(run: Run, expected: str | None = None) -> Audit:
             unproven += [f"{each.statement}: {each.why}." for each in constraints if each.state == "unproven"]
         if requests is not None:
             classes = broken_promises(requests, plan, end_s or plan.scenario.horizon)
+        if of_tasks is not None:
+            found = TaskTables(**of_tasks, end_s=end_s or plan.scenario.horizon)
+            tasks = tuple(promises_of(found, name) for name in task_classes(plan.scenario))
     holds = chain.state != "changed" and all(each.state != "broken" for each in constraints)
     return Audit(
         name=manifest.name,
@@ -98,8 +109,29 @@ def audit(run: Run, expected: str | None = None) -> Audit:
         coverage=coverage,
         constraints=constraints,
         classes=classes,
+        tasks=tasks,
         unproven=tuple(unproven),
     )
+
+
+def _tables_of_tasks(run: Run, requests: pd.DataFrame, unproven: list[str]) -> dict[str, pd.DataFrame] | None:
+    """Return the tables that tasks are audited from; None if they were not recorded, or not as they should be."""
+    tables = {"requests": requests}
+    for name in ("tasks", "steps"):
+        try:
+            frame = run.recorded(name)
+        except InputError as problem:
+            unproven.append(f"The {name} cannot be read ({problem}), so nothing can be proven from them.")
+            return None
+        if frame is None:
+            return None
+        tables[name] = frame
+    for name, frame in tables.items():
+        unusable = [column for column in NEEDED[name] if column not in frame]
+        if unusable:
+            unproven.append(f"The {name} have no usable {', '.join(unusable)}, so nothing can be proven of tasks.")
+            return None
+    return tables
 
 
 def _without_rows(run: Run, coverage: Coverage) -> str:

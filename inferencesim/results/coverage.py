@@ -9,6 +9,7 @@ import numpy as np
 from inferencesim.kernel.sample import are_kept
 from inferencesim.results.causes import codes
 from inferencesim.results.findings import Constraint, Coverage
+from inferencesim.workload.graphs import task_classes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,10 @@ def all_there(run: Run, requests: pd.DataFrame | None, plan: Plan) -> tuple[Cons
 def _in_sample(plan: Plan, requests: pd.DataFrame) -> Constraint:
     """Check that each row is of a task that seed and share put into the sample."""
     scenario = plan.scenario
-    class_index = codes(requests["class"], tuple(each.name for each in scenario.workload))
+    classes = tuple(each.name for each in scenario.workload)
+    owner = codes(requests["task_class"], task_classes(scenario))
+    # Classes of tasks are numbered after those of the workload.
+    class_index = np.where(owner >= 0, len(classes) + owner, codes(requests["class"], classes))
     task = requests["task"].to_numpy(np.int64)
     strange = ~are_kept(scenario.seed, scenario.recording.kept_share, class_index, task)
     number = int(strange.sum())

@@ -110,7 +110,7 @@ class Stories:
             request_id=request_id,
             asked=_asked(row, asked),
             decided=self._decided(row, asked),
-            happened=_happened(row, self._cause(row, place)),
+            happened=_happened(row, self._cause(row)),
         )
 
     def _decided(self, row: pd.Series[Any], asked: WorkloadClass) -> Decided | None:
@@ -133,12 +133,21 @@ class Stories:
             replica=_whole(decision["replica"]),
         )
 
-    def _cause(self, row: pd.Series[Any], place: int) -> Cause | None:
+    @functools.cached_property
+    def _causes(self) -> pd.DataFrame:
+        """Why promises were broken, by id of the request; empty where nobody can tell any more."""
+        if self.plan is None:
+            return pd.DataFrame()
+        lost = (self._requests["promise_kept"].astype(object) == False).to_numpy(bool)  # noqa: E712 - null is open
+        broken = self._requests[lost].drop_duplicates("request_id")
+        return causes(broken, self.plan, self.end_s).set_axis(broken["request_id"])
+
+    def _cause(self, row: pd.Series[Any]) -> Cause | None:
         """Return why a promise was broken; None where it was not, or nobody can tell any more."""
-        if self.plan is None or pd.isna(row["promise_kept"]) or row["promise_kept"]:
+        if row["request_id"] not in self._causes.index:
             return None
-        found = causes(self._requests.iloc[[place]], self.plan, self.end_s).iloc[0]
-        return Cause(what=found["what"], by=found["by"])
+        found = self._causes.loc[row["request_id"]]
+        return Cause(what=found["what"], by=_text(found["by"]))
 
 
 def _places(table: pd.DataFrame) -> dict[int, int]:

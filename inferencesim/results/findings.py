@@ -67,6 +67,8 @@ class Constraint(Record):
         Of those, the ones that break it.
     examples : tuple of int
         Ids of the first requests that do.
+    tasks : tuple of str
+        The first tasks that do, as ``class/number``, of a constraint on tasks.
     why : str
         What was found, or what is missing to prove it; empty where it is proven.
     """
@@ -77,6 +79,7 @@ class Constraint(Record):
     rows: int
     broken: int
     examples: tuple[int, ...]
+    tasks: tuple[str, ...] = ()
     why: str = ""
 
 
@@ -132,6 +135,56 @@ class ClassPromises(Record):
     causes: tuple[CauseCount, ...]
 
 
+class TaskCause(Record):
+    """Why the promise of a task was lost.
+
+    Attributes
+    ----------
+    what : {"failed", "timed_out", "latency"}
+        Its outcome, or that it took too long.
+    by : str or None
+        Of one that failed, what became of the call it could not do without: ``rejected``, ``timed_out``,
+        ``cancelled``, or ``bad_answer``. Of the others the largest of its :class:`.task_findings.LatencyParts`.
+    """
+
+    what: Literal["failed", "timed_out", "latency"]
+    by: str | None
+
+
+class TaskCauseCount(TaskCause):
+    """How many promises of tasks broke by one cause.
+
+    Attributes
+    ----------
+    tasks : int
+    worst : tuple of str
+        Those furthest from what was promised, the worst first, as ``class/number``.
+    """
+
+    tasks: int
+    worst: tuple[str, ...]
+
+
+class TaskPromises(Record):
+    """What became of the promises of one class of tasks, of all whose rows were kept, warm-up included.
+
+    Attributes
+    ----------
+    name : str
+    tasks, kept, broken, open : int
+        Of a class that promises nothing, `kept` are those that completed.
+    causes : tuple of TaskCauseCount
+        Of those broken, the most frequent first.
+    """
+
+    name: str
+    tasks: int
+    kept: int
+    broken: int
+    open: int
+    causes: tuple[TaskCauseCount, ...]
+
+
 class Audit(Record):
     """What an audit of a run folder found.
 
@@ -150,6 +203,8 @@ class Audit(Record):
     constraints : tuple of Constraint
     classes : tuple of ClassPromises
         Of the requests kept; empty where none were.
+    tasks : tuple of TaskPromises
+        Likewise of the tasks.
     unproven : tuple of str
         What cannot be proven of this run, and why, in sentences.
     """
@@ -163,6 +218,7 @@ class Audit(Record):
     coverage: Coverage
     constraints: tuple[Constraint, ...]
     classes: tuple[ClassPromises, ...]
+    tasks: tuple[TaskPromises, ...] = ()
     unproven: tuple[str, ...]
 
 

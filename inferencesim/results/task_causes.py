@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inferencesim.results.task_findings import TaskCauseCount, TaskPromises
+from inferencesim.results.findings import TaskCauseCount, TaskPromises
 
 if TYPE_CHECKING:
     from inferencesim.results.task_rows import TaskRows, TaskTables

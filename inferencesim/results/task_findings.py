@@ -6,62 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from inferencesim.results.findings import Explanation  # noqa: TC001 - pydantic reads it
+from inferencesim.results.findings import Explanation, TaskCause, TaskPromises  # noqa: TC001 - pydantic reads them
 from inferencesim.results.records import Record
 
 #: Why a request was made: the call's first; nobody answered the one before; its answer was bad, and the same model was
 #: asked again, or the next one.
 AskedAs = Literal["first", "sent_again", "asked_again", "escalated"]
-
-
-class TaskCause(Record):
-    """Why the promise of a task was lost.
-
-    Attributes
-    ----------
-    what : {"failed", "timed_out", "latency"}
-        Its outcome, or that it took too long.
-    by : str or None
-        Of one that failed, what became of the call it could not do without: ``rejected``, ``timed_out``,
-        ``cancelled``, or ``bad_answer``. Of the others the largest of its :class:`LatencyParts`.
-    """
-
-    what: Literal["failed", "timed_out", "latency"]
-    by: str | None
-
-
-class TaskCauseCount(TaskCause):
-    """How many promises of tasks broke by one cause.
-
-    Attributes
-    ----------
-    tasks : int
-    worst : tuple of str
-        Those furthest from what was promised, the worst first, as ``class/number``.
-    """
-
-    tasks: int
-    worst: tuple[str, ...]
-
-
-class TaskPromises(Record):
-    """What became of the promises of one class of tasks, of all whose rows were kept, warm-up included.
-
-    Attributes
-    ----------
-    name : str
-    tasks, kept, broken, open : int
-        Of a class that promises nothing, `kept` are those that completed.
-    causes : tuple of TaskCauseCount
-        Of those broken, the most frequent first.
-    """
-
-    name: str
-    tasks: int
-    kept: int
-    broken: int
-    open: int
-    causes: tuple[TaskCauseCount, ...]
 
 
 class LatencyParts(Record):

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from inferencesim.results.task_findings import LatencyParts, TaskCause
+from inferencesim.results.findings import TaskCause
+from inferencesim.results.task_findings import LatencyParts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from doctoring import rewrite
-from oracle.small import chip, model, pool, scenario, work
+from oracle.small import pool, scenario, work
+from oracle.task_worlds import mixed
 from rich.console import Console
 
 from inferencesim import Run, simulate
@@ -14,76 +15,6 @@ from inferencesim.report.task_evidence import task_list_tables, task_text
 from inferencesim.results.explanation import Stories
 from inferencesim.results.run_folder import part_files
 from inferencesim.results.task_story import TaskStories, explain_task, worst_tasks
-
-#: Good answers of the first model up to a difficulty of a half, of the second always.
-SHARP = {"slope": 1e-3, "ceiling": 1.0}
-CURVES = {"small-model": {"ability": 0.5, **SHARP}, "windowed-model": {"ability": 0.8, **SHARP}}
-API = {
-    "name": "api",
-    "model": model(),
-    "price": {"input": "$1/Mtok", "output": "$4/Mtok"},
-    "limits": {"requests_per_minute": 120},
-}
-
-
-def called(name, **said):
-    return work(name, **{"prompt": 20, "output": 5, **said}) | {"arrivals": {"process": "tasks"}}
-
-
-def mixed(**said):
-    """Express lane and freight in small: agents with tools and branches, questions of every difficulty, and chat."""
-    agent = {
-        "name": "agent",
-        "arrivals": {"process": "poisson", "rate": 6.0},
-        "promise": {"latency": "1s"},
-        "timeout": "3s",
-        "steps": [
-            {"call": "guard", "context": "fresh"},
-            {
-                "repeat": {
-                    "times": {"distribution": "uniform", "low": 1, "high": 12},
-                    "steps": [
-                        {"call": "research"},
-                        {"tool": "boxes", "time": {"distribution": "uniform", "low": 0, "high": 0.15}, "adds": 10},
-                    ],
-                }
-            },
-            {"fan_out": {"width": 3, "join": 2, "steps": [{"call": "research"}]}},
-            {"wait": 0.1},
-        ],
-    }
-    answers = {
-        "difficulty": {"distribution": "uniform", "low": 0.0, "high": 1.0},
-        "start": "first",
-        "noticed": 0.9,
-        "check": 0.05,
-        "retries": 1,
-        "person": {"price": "$4", "time": "1s"},
-        "curves": CURVES,
-    }
-    return scenario(
-        [
-            pool("fast", prefix_cache=True, queue_limit=4, batching={"max_sequences": 4, "block_size": 4}),
-            pool("next", serves="windowed-model"),
-            pool("eu", site="eu-frankfurt"),
-        ],
-        [
-            called("guard"),
-            called("research", retry={"attempts": 2, "back_off": "20ms"}, providers="refused", residency=["us"]),
-            work("support", rate=8.0, models=("small-model", "windowed-model"), answers=answers),
-            work("chat", rate=150.0, residency=["us"], promise={"ttft": 0.05}),
-        ],
-        **{
-            "horizon": 3.0,
-            "drain": 1.0,
-            "tasks": [agent],
-            "tools": [{"name": "boxes", "hardware": chip(), "nodes": 1, "cores": 2}],
-            "providers": [API],
-            "recording": {"predictions": True},
-            "routing": {"placement": "random"},
-            **said,
-        },
-    )
 
 
 @pytest.fixture(scope="module")

@@ -5,25 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from oracle.small import chip, pool, run, scenario, work
+from oracle.small import pool, run, scenario, work
 from oracle.task_graphs import Story
+from oracle.task_worlds import TOOLS, called, tasks, worlds
 
 from inferencesim.kernel.graph_tables import CALL, NODE_STATES, TASK_OUTCOMES, TOOL
-
-#: Two small tools: few enough cores that tools wait.
-TOOLS = [
-    {"name": "boxes", "hardware": chip(), "nodes": 1, "cores": 3},
-    {"name": "search", "hardware": chip(), "nodes": 2, "cores": 1},
-]
-
-
-def called(name="c", **said):
-    return work(name, prompt=20, output=5, **said) | {"arrivals": {"process": "tasks"}}
-
-
-def tasks(steps, rate=10.0, name="t", **said):
-    return {"name": name, "arrivals": {"process": "poisson", "rate": rate}, "steps": steps, **said}
 
 
 def played(*described, workload=None, pools=None, tools=TOOLS, **said):
@@ -283,95 +269,6 @@ class TestLostTools:
         assert every["lost_tools"].max() == 2
         assert ((every["outcome"] == "failed") == (every["lost_tools"] == 2)).all()
         check(done)
-
-
-CHANCE = st.sampled_from([1.0, 1.0, 0.5])
-SHORT = st.sampled_from([0.0, 0.02, 0.3, {"distribution": "uniform", "low": 0.0, "high": 0.4}])
-COUNT = st.sampled_from([1, 2, {"distribution": "uniform", "low": 1, "high": 3}])
-CALLS = st.fixed_dictionaries(
-    {"call": st.sampled_from(["c", "d"]), "chance": CHANCE}, optional={"context": st.just("fresh")}
-)
-TOOL_STEPS = st.fixed_dictionaries(
-    {"tool": st.sampled_from(["boxes", "search"]), "time": SHORT, "cores": st.integers(1, 2), "chance": CHANCE}
-)
-WAITS = st.fixed_dictionaries({"wait": SHORT})
-
-
-def nested(inner):
-    """Return loops and fans over what is inside."""
-    steps = st.lists(inner, min_size=1, max_size=3)
-    loops = st.builds(lambda times, steps: {"repeat": {"times": times, "steps": steps}}, COUNT, steps)
-    fans = st.builds(
-        lambda width, join, context, steps, chance: {
-            "fan_out": {"width": width, "join": join, "context": context, "steps": steps},
-            "chance": chance,
-        },
-        COUNT,
-        st.sampled_from(["all", "all", 1, 2]),
-        st.sampled_from(["shared", "fresh"]),
-        steps,
-        CHANCE,
-    )
-    return loops | fans
-
-
-STEP = st.recursive(CALLS | TOOL_STEPS | WAITS, nested, max_leaves=6)
-
-
-def most_steps(steps):
-    """Return the steps of a task at most, each as often as it may be taken; the twin's time grows with its square."""
-    total = 0
-    for step in steps:
-        of = step.get("repeat") or step.get("fan_out") or {"steps": ()}
-        times = of.get("times") or of.get("width") or 1
-        total += 1 + (times if isinstance(times, int) else times["high"]) * most_steps(of["steps"])
-    return total
-
-
-STEPS = st.lists(STEP, min_size=1, max_size=3).filter(lambda steps: most_steps(steps) <= 100)
-
-
-FAILURES = st.lists(
-    st.sampled_from(
-        [
-            {"replica": "p", "mtbf": 0.2, "mttr": 0.07},
-            {"pool": "p", "at": 0.3, "for": 0.2},
-            {"slow": "p", "factor": 2.5, "at": 0.1, "for": 0.6},
-            {"tool": "boxes", "share": 0.3, "timeout": 0.11, "retries": 1},
-        ]
-    ),
-    max_size=3,
-    unique_by=str,
-)
-
-
-@st.composite
-def worlds(draw):
-    steps = draw(STEPS)
-    described = tasks([{"call": "c"}, *steps, {"call": "d"}], rate=draw(st.sampled_from([2.0, 15.0])))
-    if draw(st.booleans()):
-        described["timeout"] = draw(st.sampled_from([0.05, 0.5]))
-    batching = {"max_sequences": draw(st.sampled_from([2, 32])), "block_size": 4}
-    pools = [
-        pool(
-            batching=batching,
-            kv_blocks=60,
-            prefix_cache=draw(st.booleans()),
-            queue_limit=draw(st.sampled_from([None, 1])),
-        )
-    ]
-    workload = [called("c"), called("d", timeout=draw(st.sampled_from([None, 0.03]))), work("alone", rate=20.0)]
-    for each in workload:
-        if draw(st.booleans()):
-            each["retry"] = {"attempts": draw(st.integers(1, 3)), "back_off": 0.0173}
-        if each.get("timeout", 1) is None:
-            del each["timeout"]
-    if pools[0]["queue_limit"] is None:
-        del pools[0]["queue_limit"]
-    return scenario(
-        pools, workload, horizon=1.0, drain=draw(st.sampled_from([60.0, 0.2])), tasks=[described], tools=TOOLS,
-        seed=draw(st.integers(0, 99)), failures=draw(FAILURES),
-    )  # fmt: skip
 
 
 def retell(described):
