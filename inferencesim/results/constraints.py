@@ -175,6 +175,8 @@ def _placed(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> list[Cons
 
 def _went(rows: _Rows, broken: NDArray[np.bool_]) -> str:
     """Name the pools and providers that took what they may not."""
+    if not broken.any():
+        return ""
     where = rows.frame.loc[broken, ["class", "pool", "provider"]].drop_duplicates()
     return "; ".join(
         f"{name} in pool {pool}" if pd.isna(provider) else f"{name} at provider {provider}"

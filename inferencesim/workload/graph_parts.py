@@ -88,14 +88,17 @@ def asked_of(draws: Draws) -> dict[str, NDArray[Any]]:
 
 def joined(parts: Sequence[Part]) -> Graphs:
     """Return the tasks of all classes together, in order of arrival."""
-    seen = {"tasks": 0, "nodes": 0, "edges": 0, "lineage": 0, "labels": 0}
+    seen = {"tasks": 0, "nodes": 0, "edges": 0, "lineage": 0}
+    # Steps of several classes may stand in the same place, each in its own description.
+    labels: dict[str, int] = {}
     for part in parts:
         part.tasks["first_node"] += seen["nodes"]
         for name in ("scope", "branch_end", "first_inside"):
             part.nodes[name] += np.where(part.nodes[name] >= 0, seen["nodes"], 0)
         part.nodes["first_edge"] += seen["edges"]
         part.nodes["history"] += np.where(part.nodes["history"] >= 0, FIRST_HISTORY + seen["lineage"], 0)
-        part.nodes["label"] += seen["labels"]
+        of_part = np.array([labels.setdefault(each, len(labels)) for each in part.labels], np.int64)
+        part.nodes["label"] = of_part[part.nodes["label"]]
         part.nodes["task"] += seen["tasks"]
         part.edges += seen["nodes"]
         part.lineage["parent"] += np.where(part.lineage["parent"] >= 0, seen["lineage"], 0)
@@ -111,5 +114,5 @@ def joined(parts: Sequence[Part]) -> Graphs:
         nodes=nodes,
         edges=np.concatenate([np.zeros(0, np.int64), *(part.edges for part in parts)]),
         lineage=np.concatenate([np.zeros(0, LINEAGE), *(part.lineage for part in parts)]),
-        labels=tuple(label for part in parts for label in part.labels),
+        labels=tuple(labels),
     )

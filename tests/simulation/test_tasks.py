@@ -361,3 +361,16 @@ def test_calls_and_tools_are_told_apart_in_the_tables():
     assert (requests["task_class"][requests["class"] == "c"] == "t").all()
     kinds = nodes_of(done)["kind"]
     assert (kinds == CALL).sum() == (kinds == TOOL).sum()
+
+
+def test_steps_of_several_classes_in_the_same_place_have_one_name():
+    steps = [{"call": "c"}, {"wait": 0.1}]
+    done = played(
+        tasks(steps, name="one"),
+        tasks(steps[::-1], name="other"),
+        workload=[called(), work("alone", retry={"attempts": 1}), work("alone2", retry={"attempts": 1})],
+    )
+    kinds = done.frame("steps").groupby(["task_class", "step"], observed=True)["kind"].agg(set).map(sorted)
+    assert kinds["one", "steps[0]"] == kinds["other", "steps[1]"] == ["call"]
+    assert kinds["alone", "call"] == kinds["alone2", "call"] == ["call"]
+    assert len(set(done.simulation.gateway.graphs.tasks["class_index"])) == 4
