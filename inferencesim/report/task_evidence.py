@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: A task of so many steps is told step by step; of a longer one, each step of the description so many times.
 _SHORT, _OFTEN = 24, 2
+#: Of a longer one also so many of the longest.
+_LONGEST = 3
 
 _PARTS = {
     "queue": "calls waited",
@@ -98,7 +100,7 @@ def lost_to(cause: TaskCause) -> str:
     if cause.what == "failed":
         return _FAILED_BY.get(cause.by or "", "it failed")
     what = "it was given up" if cause.what == "timed_out" else "too late"
-    return f"{what}; most of the time {_PARTS[cause.by]}" if cause.by else what
+    return f"{what}; above all, {_PARTS[cause.by]}" if cause.by else what
 
 
 def _asked(told: TaskExplanation) -> str:
@@ -124,7 +126,11 @@ def _step_table(told: TaskExplanation, *, every: bool) -> Table:
 
 
 def _shown(told: TaskExplanation, *, every: bool) -> set[int]:
-    """Return the nodes of the steps to tell: of a long task the first of each kind, and all that went otherwise."""
+    """Return the nodes of the steps to tell.
+
+    Of a long task the first of each step of its description, all that went otherwise, and the longest the task waited
+    for.
+    """
     if every or len(told.steps) <= _SHORT:
         return {step.node for step in told.steps}
     seen: dict[str, int] = {}
@@ -133,7 +139,13 @@ def _shown(told: TaskExplanation, *, every: bool) -> set[int]:
         seen[step.step] = seen.get(step.step, 0) + 1
         if seen[step.step] <= _OFTEN or not _as_usual(step):
             shown.add(step.node)
-    return shown
+    waited_for = sorted((step for step in told.steps if step.on_longest_chain), key=_lasted_s, reverse=True)
+    return shown | {step.node for step in waited_for[:_LONGEST]}
+
+
+def _lasted_s(step: StepStory) -> float:
+    """Return the seconds from when a step was due to its end; 0 without an end."""
+    return 0.0 if step.due_s is None or step.ended_s is None else step.ended_s - step.due_s
 
 
 def _as_usual(step: StepStory) -> bool:
@@ -146,7 +158,7 @@ def _add_left_out(table: Table, left_out: list[StepStory]) -> None:
     """Add one row for steps in a row that are left out, and forget them."""
     if not left_out:
         return
-    took_s = sum(step.ended_s - step.due_s for step in left_out if step.ended_s is not None and step.due_s is not None)
+    took_s = sum(_lasted_s(step) for step in left_out)
     spent = sum(each.told.happened.cost_usd for step in left_out for each in step.tries)
     like = "1 step like those above" if len(left_out) == 1 else f"{len(left_out)} steps like those above"
     table.add_row("", "…", f"{like} (--all tells them)", "", seconds(took_s), usd(spent) if spent else "")
@@ -302,5 +314,6 @@ def _verdict(told: TaskExplanation) -> Text:
     if told.promise_kept is None:
         return Text("It had not ended when the simulation stopped: its promise is open.", style="yellow")
     if told.promise_kept:
-        return Text("Promise kept." if told.promised_s is not None else "Done, as promised.", style="green")
-    return Text(f"Promise broken: {'' if told.cause is None else lost_to(told.cause)}.", style="bold red")
+        return Text("Done; nothing was promised." if told.promised_s is None else "Promise kept.", style="green")
+    what = "It came to nothing" if told.promised_s is None else "Promise broken"
+    return Text(what if told.cause is None else f"{what}: {lost_to(told.cause)}.", style="bold red")

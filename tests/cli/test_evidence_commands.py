@@ -113,3 +113,47 @@ class TestExplain:
     def test_bad_input_is_one_line(self, run, tmp_path):
         assert "request 999999: the run has no such request" in invoke("explain", run[0], 999999, code=2).stderr
         assert "there is no such run folder" in invoke("explain", tmp_path / "none", 1, code=2).stderr
+
+
+class TestExplainATask:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        called = TREE["workload"][0] | {"name": "step", "arrivals": {"process": "tasks"}, "promise": {}}
+        tree = TREE | {
+            "tasks": [
+                {
+                    "name": "agent",
+                    "arrivals": {"process": "poisson", "rate": "5/s"},
+                    "promise": {"latency": "40ms"},
+                    "steps": [{"repeat": {"times": 30, "steps": [{"call": "step"}]}}],
+                }
+            ],
+            "workload": [*TREE["workload"], called],
+        }
+        path = tmp_path / "tasks.yaml"
+        path.write_text(yaml.safe_dump(tree))
+        invoke("run", path, "--out", tmp_path / "run")
+        return tmp_path / "run"
+
+    def test_by_class_and_number(self, folder):
+        text = invoke("explain", folder, "agent/0").stdout
+        assert text.startswith("Task agent/0 completed")
+        assert "Promise broken: too late; above all, calls were read and answered." in text
+        assert "like those above (--all tells them)" in text
+        assert "like those above" not in invoke("explain", folder, "agent/0", "--all").stdout
+
+    def test_the_worst_of_a_class(self, folder):
+        text = invoke("explain", folder, "agent").stdout
+        assert "The worst tasks of agent (promised: done within 40.0 ms)" in text
+
+    def test_json_is_one_document(self, folder):
+        told = json.loads(invoke("explain", folder, "agent/0", "--format", "json").stdout)
+        assert (told["class"], told["task"], len(told["steps"])) == ("agent", 0, 32)
+        assert told["steps"][1]["tries"][0]["told"]["happened"]["pool"] == "p"
+        found = json.loads(invoke("explain", folder, "agent", "--format", "json").stdout)
+        assert found["worst"][0]["name"].startswith("agent/")
+
+    def test_a_name_that_is_none_has_a_remedy(self, folder):
+        assert "Did you mean 'agent'" in invoke("explain", folder, "agnt", code=2).stderr
+        assert "no such task" in invoke("explain", folder, "agent/9999", code=2).stderr
+        assert "no such class of tasks" in invoke("explain", folder, "agent/x", code=2).stderr
