@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from inferencesim.results.task_constraints import check_tasks
+from inferencesim.results.tasks import task_conservation
 from oracle.small import chip, model, pool, scenario, work
 
 #: Two small tools: few enough cores that tools wait.
@@ -194,3 +196,12 @@ def worlds(draw, followed_up=False):
         pools, workload, horizon=1.0, drain=draw(st.sampled_from([60.0, 0.2])), tasks=[described], tools=TOOLS,
         seed=draw(st.integers(0, 99)), failures=draw(FAILURES),
     )  # fmt: skip
+
+
+def proven(done):
+    """Tell whether an audit proves everything of the tasks of a finished run; it is true of any."""
+    conservation = task_conservation(done.result.tasks, done.result.end.tasks_begun)
+    tables = {name: done.frame(name) for name in ("tasks", "steps", "requests")}
+    found = check_tasks(done.plan, tables, done.result.end.at_s, conservation)
+    assert [each for each in found if each.state != "proven"] == []
+    return len(found) > 0

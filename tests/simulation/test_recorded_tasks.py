@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from oracle.small import chip, pool, run, scenario, work
+from oracle.task_worlds import proven
 from simulation.test_tasks import check, nodes_of
 
 from inferencesim.errors import InputError
@@ -57,7 +58,7 @@ def replay(tmp_path):
         path.write_text("".join(each if isinstance(each, str) else json.dumps(each) + "\n" for each in events))
         arrivals = {"process": "trace", "file": str(path), "times": times, **said.pop("arrivals", {})}
         task = {"name": "t", "arrivals": arrivals, "calls": "c", **said}
-        return run(
+        done = run(
             scenario(
                 list(pools or [pool()]),
                 workload or [called()],
@@ -67,6 +68,8 @@ def replay(tmp_path):
                 drain=drain,
             )
         )
+        assert "tasks" not in done.tables or proven(done)
+        return done
 
     return play
 
