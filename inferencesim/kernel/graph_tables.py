@@ -62,7 +62,8 @@ NODE = np.dtype(
         ("slot", np.int64),  # of its request, while it is inside
         ("request_id", np.int64),
         ("following", np.int64),  # in the queue of its tools
-        ("due_s", np.float64),  # when all that it needs was done; of a tool that was lost: when that was noticed
+        ("due_s", np.float64),  # when all that it needs was done
+        ("queued_s", np.float64),  # of a tool: the same, or when it was last given up as lost
         ("began_s", np.float64),  # of a tool: when it got its cores
         ("ended_s", np.float64),
     ]

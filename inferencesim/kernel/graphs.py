@@ -268,6 +268,7 @@ def _start(fleet: Fleet, gateway: Gateway, node: int, now: float) -> None:
     """Start a node that has all it needs."""
     n = gateway.graphs.nodes[node]
     n["due_s"] = now
+    n["queued_s"] = now
     if n["kind"] == CALL:
         n["state"] = DUE
         add_timer(fleet, now, CALL_DUE, node, -1)
@@ -400,7 +401,7 @@ def _serve_tools(fleet: Fleet, gateway: Gateway, index: int, now: float) -> None
                 add_timer(fleet, now + n["work_s"], NODE_DONE, node, -1)
             task = graphs.tasks[n["task"]]
             task["tools"] += 1
-            task["tool_wait_s"] += now - n["due_s"]
+            task["tool_wait_s"] += now - n["queued_s"]
         tools["head"] = n["following"]
         if tools["head"] < 0:
             tools["tail"] = -1
@@ -425,7 +426,7 @@ def _lose_tool(fleet: Fleet, gateway: Gateway, node: int, now: float) -> None:
         _free_cores(fleet, gateway, node, now)
         _fail(fleet, gateway, node, now)
     else:
-        n["due_s"] = now
+        n["queued_s"] = now
         _queue_tool(gateway, node)
         _free_cores(fleet, gateway, node, now)
 

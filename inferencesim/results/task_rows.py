@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 NEEDED = {
     "tasks": (
         *("task_class", "task", "arrived_s", "finished_s", "outcome", "promise_kept", "calls", "retries"),
-        *("escalations", "people", "wrong", "tools", "fan_out", "tool_s", "tool_wait_s", "people_usd"),
+        *("escalations", "people", "wrong", "tools", "lost_tools", "fan_out", "tool_s", "tool_wait_s"),
+        "people_usd",
         *("prompt_tokens", "generated_tokens", "attributed_cost_usd", "wasted_cost_usd"),
     ),
     "steps": (

@@ -44,7 +44,8 @@ def check_tries(plan: Plan, requests: pd.DataFrame, steps: pd.DataFrame) -> tupl
     rejected = (outcome == "rejected") & (rules["after_rejected"] == 1)
     given_up = (outcome == "timed_out") & (rules["after_timed_out"] == 1)
     pause_s = np.where(bad, rules["check_s"], rules["back_off_s"])
-    reason = bad | rejected | given_up
+    failed = (outcome == "failed") & (rules["after_failed"] == 1)
+    reason = bad | rejected | given_up | failed
     due_s = finished_s[before] + pause_s[before]
     unfounded = further & (~reason[before] | (arrived_s < due_s - _ROUNDING_S) | np.isnan(due_s))
     unfounded |= attempt != np.where(further, attempt[before] + 1, 0)

@@ -174,7 +174,6 @@ class Story:
             self.fail(node, now)
             return
         self.state[node] = "queued"
-        self.due[node] = now
         self.free[pool] += self.nodes[node]["cores"]
         self.queues[pool].append(node)
         self.serve(pool, now)
