@@ -21,6 +21,7 @@ from inferencesim.ledger.promises import with_rounding
 from inferencesim.results.causes import codes
 from inferencesim.results.findings import Constraint
 from inferencesim.results.task_tries import check_tries
+from inferencesim.scenario.failures import LostTools
 from inferencesim.workload.graphs import task_classes, unroll
 from inferencesim.workload.load import generate_load
 
@@ -250,8 +251,12 @@ class _Drawn:
         """Tell which tools began while more cores were held, theirs included, than there are."""
         beyond = np.zeros(len(self.rows.steps), np.bool_)
         held = (self.node >= 0) & (self.of_nodes("kind") == TOOL) & ~np.isnan(self.began_s)
+        ran = self.done | (self.rows.steps["state"] == "failed").to_numpy(bool)
+        losing = {each.tool for each in plan.scenario.failures if isinstance(each, LostTools)}
         for index, tools in enumerate(plan.tools):
-            own = np.flatnonzero(held & (self.of_nodes("index") == index))
+            # One that was lost may have given its cores back, and be waiting to be run again.
+            sure = ran if tools.name in losing else held
+            own = np.flatnonzero(held & sure & (self.of_nodes("index") == index))
             cores = self.graphs.nodes["cores"][self.node[own]]
             ends = np.where(np.isnan(self.ended_s[own]), np.inf, self.ended_s[own])
             moment, change = np.concatenate([self.began_s[own], ends]), np.concatenate([cores, -cores])
