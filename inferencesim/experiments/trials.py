@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from inferencesim.documents import validated
 from inferencesim.ledger.sink import MemorySink
 from inferencesim.results.difference import difference
@@ -15,6 +17,18 @@ from inferencesim.simulation.plan import make_plan
 if TYPE_CHECKING:
     from inferencesim.results.records import Summary
     from inferencesim.simulation.plan import Plan
+
+
+def seed_of(seed: int, replication: int) -> int:
+    """Return the seed of a replication: the scenario's own for the first, then a stream of seeds that follows from it.
+
+    It is the same for every alternative and every study, so that all meet the same loads (common random numbers). The
+    numbers are those that NumPy's SeedSequence gives to the children it spawns, cut to what a scenario takes.
+    """
+    if replication == 0:
+        return seed
+    child = np.random.SeedSequence(seed, spawn_key=(replication,))
+    return int(child.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def unrecorded(scenario: Scenario) -> dict[str, Any]:

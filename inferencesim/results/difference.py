@@ -1,4 +1,4 @@
-"""What changed between two runs: fleet, classes and pools, number by number."""
+"""What changed between two runs: fleet, classes, tasks, pools and providers, number by number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from inferencesim.results.records import Record
+from inferencesim.results.records import Reason, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ class DifferenceRow(Record):
     Attributes
     ----------
     scope : str
-        ``fleet``, ``class chat``, ``pool premium``.
+        ``fleet``, ``class chat``, ``task agent``, ``pool premium``, ``provider acme``.
     metric : str
         Path of the field, as in ``ttft_s.p99``.
     a, b : float or None
@@ -63,10 +63,11 @@ class Difference(Record):
 
 
 def difference(a: Summary, b: Summary, *, a_name: str = "a", b_name: str = "b") -> Difference:
-    """Compare two summaries: the fleet, then classes and pools by name, in the order of `a`."""
+    """Compare two summaries: the fleet, then classes, tasks, pools and providers by name, in the order of `a`."""
     rows = [*_rows("fleet", a.fleet, b.fleet)]
     for kind, first, second in (
         ("class", a.classes, b.classes),
+        ("task", a.tasks, b.tasks),
         ("pool", a.pools, b.pools),
         ("provider", a.providers, b.providers),
     ):
@@ -98,5 +99,5 @@ def _numbers(record: BaseModel | None, prefix: str = "") -> Iterator[tuple[str, 
         elif value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
             yield prefix + name, value
         elif isinstance(value, tuple):
-            for entry in value:  # reasons of rejection, each a count of its own
-                yield f"{prefix}{name}.{entry.reason}", entry.requests
+            for entry in value:  # reasons of rejection, and what released requests: each a count of its own
+                yield f"{prefix}{name}.{entry.reason if isinstance(entry, Reason) else entry.until}", entry.requests

@@ -277,6 +277,12 @@ class FleetSummary(Statistics):
         Money charged for idle time / all money.
     usd_per_million_output_tokens, usd_per_million_tokens : float or None
         cost_usd over output tokens, and over input and output tokens, of requests completed in the window.
+    completed_tasks_in_window : int
+        What users wanted and got within the window: tasks that ended well, and requests that belong to no task.
+    cost_per_completed_task_usd : float or None
+        cost_usd / completed_tasks_in_window: what failed, was wasted or stood idle is in the numerator.
+    energy_per_completed_task_j : float or None
+        energy_j / completed_tasks_in_window; null where providers completed any request.
     """
 
     replicas: int
@@ -285,6 +291,9 @@ class FleetSummary(Statistics):
     idle_share: float | None
     usd_per_million_output_tokens: float | None
     usd_per_million_tokens: float | None
+    completed_tasks_in_window: int
+    cost_per_completed_task_usd: float | None
+    energy_per_completed_task_j: float | None
 
 
 class PoolSummary(Record):

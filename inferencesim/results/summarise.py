@@ -37,7 +37,7 @@ from inferencesim.results.records import (
     ToFinish,
     Window,
 )
-from inferencesim.results.tasks import summarise_tasks, summarise_tools, task_conservation
+from inferencesim.results.tasks import completed_work, summarise_tasks, summarise_tools, task_conservation
 from inferencesim.results.verdict import held_by, judge
 from inferencesim.simulation.failures import outages, replicas_of
 from inferencesim.simulation.work_done import achieved
@@ -94,6 +94,9 @@ def summarise(result: Result) -> Summary:
         )
         for index, name in enumerate(classes)
     ]
+    tasks = summarise_tasks(
+        result, window, [task_cost(name, ledger, billed, of_tools, people) for name in task_classes]
+    )
     return Summary(
         name=scenario.name,
         variant=scenario.variant,
@@ -110,14 +113,13 @@ def summarise(result: Result) -> Summary:
             | {"to_finish": _to_finish(result, promising, range(len(classes)))},
             pools,
             window,
+            completed_work(scenario.workload, each_class, tasks),
         ),
         classes=tuple(each_class),
         pools=tuple(_pool(index, account, result, down) for index, account in enumerate(pools)),
         providers=tuple(_provider(index, result, down) for index in range(len(result.plan.providers))),
         break_even=break_evens(result, pools),
-        tasks=summarise_tasks(
-            result, window, [task_cost(name, ledger, billed, of_tools, people) for name in task_classes]
-        ),
+        tasks=tasks,
         task_conservation=task_conservation(result.tasks, result.end.tasks_begun),
         tools=tuple(summarise_tools(account, of_tools) for account in tools),
         ledger=(*ledger, *billed, *of_tools, *people),
@@ -241,7 +243,9 @@ def _hit_rate(requests: Records, window: Window) -> float | None:
     return per(float(of["cached_tokens"].sum(dtype=np.int64)), float(of["prompt_tokens"].sum(dtype=np.int64)))
 
 
-def _fleet(statistics: dict[str, Any], pools: Sequence[PoolAccount], window: Window) -> FleetSummary:
+def _fleet(
+    statistics: dict[str, Any], pools: Sequence[PoolAccount], window: Window, completed_tasks: int
+) -> FleetSummary:
     replicas = sum(account.pool.replicas for account in pools)
     idle = math.fsum(account.idle_usd + account.energy_usd(account.idle_j) for account in pools)
     output_tokens = statistics["output_tokens_per_s"] * window.length_s
@@ -254,6 +258,13 @@ def _fleet(statistics: dict[str, Any], pools: Sequence[PoolAccount], window: Win
         idle_share=per(idle, statistics["cost_usd"]),
         usd_per_million_output_tokens=per(statistics["cost_usd"] * 1e6, output_tokens),
         usd_per_million_tokens=per(statistics["cost_usd"] * 1e6, tokens),
+        completed_tasks_in_window=completed_tasks,
+        cost_per_completed_task_usd=per(statistics["cost_usd"], completed_tasks),
+        energy_per_completed_task_j=(
+            None
+            if statistics["energy_per_completed_request_j"] is None
+            else per(statistics["energy_j"], completed_tasks)
+        ),
     )
 
 

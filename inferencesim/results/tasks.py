@@ -10,13 +10,15 @@ from inferencesim.kernel.graph_tables import TASK_COMPLETED, TASK_FAILED, TASK_O
 from inferencesim.ledger.promises import PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN
 from inferencesim.results.distributions import distribution, per
 from inferencesim.results.records import TaskConservation, TaskSummary, ToolsSummary
+from inferencesim.scenario.arrivals import ByTasks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inferencesim.ledger.tasks import TaskLedger
     from inferencesim.results.money import ClassCost, ToolsAccount
-    from inferencesim.results.records import LedgerRow, Window
+    from inferencesim.results.records import ClassSummary, LedgerRow, Window
+    from inferencesim.scenario.workload import WorkloadClass
     from inferencesim.simulation.engine import Result
 
 #: Of these a summary has the means per completed task.
@@ -41,6 +43,15 @@ def summarise_tasks(result: Result, window: Window, costs: Sequence[ClassCost]) 
     return tuple(
         _summary(result, window, index, cost) for index, cost in zip(range(len(names.classes)), costs, strict=True)
     )
+
+
+def completed_work(
+    workload: Sequence[WorkloadClass], classes: Sequence[ClassSummary], tasks: Sequence[TaskSummary]
+) -> int:
+    """Return how much of what users wanted was completed in the window: tasks, and requests that belong to none."""
+    within_tasks = {each.name for each in workload if isinstance(each.arrivals, ByTasks) or each.is_followed_up}
+    alone = sum(each.completed_in_window for each in classes if each.name not in within_tasks)
+    return alone + sum(each.completed_in_window for each in tasks)
 
 
 def _summary(result: Result, window: Window, index: int, cost: ClassCost) -> TaskSummary:

@@ -50,3 +50,14 @@ def test_swapping_the_runs_turns_the_sign(one):
     for row in difference(one, two).rows:
         if row.change is not None:
             assert back[row.scope, row.metric].change == -row.change
+
+
+def test_tasks_and_what_was_held_are_compared_too():
+    called = work("call") | {"arrivals": {"process": "tasks"}}
+    agent = {"name": "agent", "arrivals": {"process": "poisson", "rate": 5.0}, "steps": [{"call": "call"}]}
+    night = work("night", rate=20.0, tags={"batchable": True}, promise={"deadline": "10s"})
+    windows = {"defer": {"windows": [{"from": "1s", "to": "2s"}]}}
+    summary = simulate(scenario([pool()], [called, night], tasks=[agent], flow=windows, horizon=3.0)).summary
+    rows = {(row.scope, row.metric): row.a for row in difference(summary, summary).rows}
+    assert rows["task agent", "task_latency_s.p99"] == summary.tasks[0].task_latency_s.p99
+    assert rows["class night", "held.window"] == summary.classes[1].held[0].requests > 0

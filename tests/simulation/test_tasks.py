@@ -344,6 +344,26 @@ def test_the_ledger_sums_to_the_totals_with_tools_and_idle_time():
     assert task.cost_per_completed_task_usd == pytest.approx(task.cost_usd / task.completed_in_window)
 
 
+def test_the_fleet_is_charged_per_task_and_per_request_that_belongs_to_none():
+    from inferencesim.results.summarise import summarise
+
+    noticed = {"difficulty": {"distribution": "uniform", "low": 0, "high": 1}, "retries": 2, "noticed": 0.5}
+    done = played(
+        tasks([{"repeat": {"times": 3, "steps": [{"call": "c"}]}}]),
+        workload=[called(), work("alone", rate=5.0), work("asked_again", rate=5.0, answers=noticed)],
+        horizon=5.0,
+    )
+    summary = summarise(done.result)
+    of_tasks = {each.name: each.completed_in_window for each in summary.tasks}
+    of_classes = {each.name: each.completed_in_window for each in summary.classes}
+    assert of_classes["c"] > 2 * of_tasks["t"] > 0
+    assert of_classes["asked_again"] > of_tasks["asked_again"] > 0
+    fleet = summary.fleet
+    assert fleet.completed_tasks_in_window == sum(of_tasks.values()) + of_classes["alone"]
+    assert fleet.cost_per_completed_task_usd == pytest.approx(fleet.cost_usd / fleet.completed_tasks_in_window)
+    assert fleet.energy_per_completed_task_j == pytest.approx(fleet.energy_j / fleet.completed_tasks_in_window)
+
+
 def test_no_tasks_in_the_horizon_leave_empty_tables_and_a_summary():
     from inferencesim import simulate
 
