@@ -126,7 +126,7 @@ def summary_tables(summary: Summary) -> list[RenderableType]:
     parts.append(_fleet_table(summary))
     if summary.tasks:
         parts += [_task_table(summary), _step_table(summary)]
-    parts += [_class_table(summary), _time_table(summary)]
+    parts += [_class_table(summary), _time_table(summary), *_mean_intervals(summary)]
     if summary.fleet.to_finish is not None:
         parts.append(_open_table(summary))
     parts += [_pool_table(summary), _inside_table(summary)]
@@ -167,6 +167,7 @@ def _fleet_table(summary: Summary) -> Table:
         ("cost", usd(fleet.cost_usd)),
         ("of it idle", share(fleet.idle_share)),
         ("per completed request", usd(fleet.cost_per_completed_request_usd)),
+        *[("per completed task", usd(fleet.cost_per_completed_task_usd))] * bool(summary.tasks),
         ("per M output tokens", usd(fleet.usd_per_million_output_tokens)),
         ("per M tokens", usd(fleet.usd_per_million_tokens)),
         ("output tokens/s", significant(fleet.output_tokens_per_s)),
@@ -250,6 +251,25 @@ def _time_table(summary: Summary) -> Table:
         cells += [share(each.prefix_hit_rate)] * cached + [significant(each.real_time_factor.p99)] * spoken
         table.add_row(each.name, *cells)
     return table
+
+
+def _mean_intervals(summary: Summary) -> list[RenderableType]:
+    """Return the table of means with their intervals, and why some have none; nothing if the run says neither."""
+    reasons: dict[str, list[str]] = {}
+    for each in summary.intervals:
+        if each.reason is not None:
+            scopes = reasons.setdefault(each.reason, [])
+            scopes += [each.scope] * (each.scope not in scopes)
+    told = [each for each in summary.intervals if each.reason is None]
+    table = new_table("Means ± 95 %, by batch means", "", "TTFT", "±", "E2E", "±")
+    for scope in dict.fromkeys(each.scope for each in told):
+        cells = []
+        for metric in ("ttft_s.mean", "e2e_s.mean"):
+            own = next((each for each in told if (each.scope, each.metric) == (scope, metric)), None)
+            cells += [seconds(own and own.mean), seconds(own and own.half_width)]
+        table.add_row(scope, *cells)
+    notes = [Text(f"No interval of the means of {', '.join(scopes)}: {why}.") for why, scopes in reasons.items()]
+    return [*[table] * bool(told), *notes]
 
 
 def _open_table(summary: Summary) -> Table:
@@ -384,6 +404,8 @@ def side_by_side(summaries: Sequence[Summary]) -> list[RenderableType]:
         table.add_row(label, *cells, end_section=ends)
 
     add(fleet, "cost per completed request", [usd(each.fleet.cost_per_completed_request_usd) for each in summaries])
+    if any(each.tasks for each in summaries):
+        add(fleet, "cost per completed task", [usd(each.fleet.cost_per_completed_task_usd) for each in summaries])
     add(fleet, "cost per M output tokens", [usd(each.fleet.usd_per_million_output_tokens) for each in summaries])
     add(fleet, "promises kept", [share(each.fleet.slo_attainment) for each in summaries])
     add(fleet, "idle share of cost", [share(each.fleet.idle_share) for each in summaries])

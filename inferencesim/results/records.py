@@ -57,6 +57,41 @@ class Verdict(Record):
     why: str
 
 
+class MeanInterval(Record):
+    """A mean latency of this one run, and the interval that contains the mean of an endless one, by batch means.
+
+    Attributes
+    ----------
+    scope : str
+        ``fleet``, ``class chat``.
+    metric : str
+        Path of the field there, as in ``ttft_s.mean``.
+    mean : float or None
+        Null without a request.
+    low, high : float or None
+        Null where no interval would be sound.
+    confidence : float
+    batches : int or None
+        Of equal time, which hardly depend on each other any more.
+    reason : str or None
+        Why there is no interval.
+    """
+
+    scope: str
+    metric: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+    batches: int | None
+    reason: str | None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half of the interval's length."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2.0
+
+
 class Conservation(Record):
     """Requests of the whole run, warm-up included: arrived = the sum of all others."""
 
@@ -682,6 +717,8 @@ class Summary(Record):
     break_even : tuple of BreakEven
         Every pool against every provider of its model.
     ledger : tuple of LedgerRow
+    intervals : tuple of MeanInterval
+        Of mean TTFT and E2E, of the fleet and of each class.
     malformed_trace_rows : int
         Rows of traces that were left out.
     """
@@ -706,4 +743,5 @@ class Summary(Record):
     providers: tuple[ProviderSummary, ...]
     break_even: tuple[BreakEven, ...]
     ledger: tuple[LedgerRow, ...]
+    intervals: tuple[MeanInterval, ...] = ()
     malformed_trace_rows: int

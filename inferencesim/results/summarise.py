@@ -14,6 +14,7 @@ from inferencesim.ledger.columns import TIME_PARTS
 from inferencesim.ledger.promises import GIVEN_UP, PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN
 from inferencesim.results.break_even import break_evens
 from inferencesim.results.distributions import distribution, gap_distribution, per
+from inferencesim.results.mean_intervals import mean_intervals
 from inferencesim.results.money import (
     accounts,
     class_cost,
@@ -79,6 +80,7 @@ def summarise(result: Result) -> Summary:
     policies = policies_of(result.plan)
     held = [held_by(pool) for pool in result.plan.pools]
     down = outages(result.plan)
+    verdict = judge(requests, result.book.pools, classes, window.from_s, window.to_s, held)
     each_class = [
         ClassSummary(
             name=name,
@@ -106,7 +108,7 @@ def summarise(result: Result) -> Summary:
         policies=policies,
         oracle=policies.oracle,
         window=window,
-        verdict=judge(requests, result.book.pools, classes, window.from_s, window.to_s, held),
+        verdict=verdict,
         conservation=_conservation(result.arrived, requests),
         fleet=_fleet(
             _statistics(requests, promising, window, whole, result.gaps.sum(axis=0), caches)
@@ -123,6 +125,7 @@ def summarise(result: Result) -> Summary:
         task_conservation=task_conservation(result.tasks, result.end.tasks_begun),
         tools=tuple(summarise_tools(account, of_tools) for account in tools),
         ledger=(*ledger, *billed, *of_tools, *people),
+        intervals=mean_intervals(scenario, requests, window, verdict, classes),
         malformed_trace_rows=len(result.malformed),
     )
 

@@ -14,7 +14,7 @@ STEP_S = 0.01
 
 
 def waits(load, customers, runs, seed):
-    """Return waits of M/M/1 with unit service, shape (runs, customers): W' = max(0, W + S − A), begun in steady state."""
+    """Return waits of M/M/1, mean service 1, shape (runs, customers): W' = max(0, W + S − A), from steady state on."""
     generator = np.random.default_rng(seed)
     wait = np.where(generator.random(runs) < load, generator.exponential(1.0 / (1.0 - load), runs), 0.0)
     found = np.empty((customers, runs))

@@ -34,7 +34,7 @@ def test_the_interval_of_a_difference_is_that_of_scipy_for_pairs():
 
 @pytest.mark.parametrize("args", [([1.0],), ([],), (VALUES, 1.0), (VALUES, 0.0)])
 def test_too_few_values_and_no_confidence_are_refused(args):
-    with pytest.raises(ValueError, match="needs two values|between 0 and 1"):
+    with pytest.raises(ValueError, match=r"needs two values|between 0 and 1"):
         mean_interval(*args)
 
 

@@ -1,0 +1,43 @@
+"""Whether the load of a scenario is the same at all times, so that means of a long run have a meaning of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inferencesim.scenario.arrivals import AtOnce, Closed, RecordedTasks, TraceArrivals
+from inferencesim.scenario.workload import Active
+
+if TYPE_CHECKING:
+    from inferencesim.scenario.scenario import Scenario
+    from inferencesim.scenario.tasks import TaskClass
+    from inferencesim.scenario.workload import WorkloadClass
+
+
+def why_not_stationary(scenario: Scenario) -> str | None:
+    """Say what makes the load of a scenario change over its horizon; None where nothing does.
+
+    Conversations and closed loops are stationary once they have begun: what they need for that is a warm-up. A
+    registered arrival process of another package is taken to be, unless it has a profile.
+    """
+    for each in (*scenario.workload, *scenario.tasks):
+        changing = _why(each)
+        if changing is not None:
+            return changing
+    if scenario.flow.defer is not None and scenario.flow.defer.windows:
+        return "work is held until windows of the day"
+    return None
+
+
+def _why(each: WorkloadClass | TaskClass) -> str | None:
+    arrivals = each.arrivals
+    if isinstance(arrivals, (TraceArrivals, RecordedTasks)):
+        return f"{each.name} replays a trace"
+    if isinstance(arrivals, AtOnce):
+        return f"{each.name} arrives all at once"
+    if isinstance(arrivals, Closed) and arrivals.requests is not None:
+        return f"the clients of {each.name} stop after {arrivals.requests:,} requests"
+    if getattr(arrivals, "profile", None) is not None:
+        return f"the rate of {each.name} follows a profile"
+    if each.active != Active():
+        return f"{each.name} is active for a part of the time only"
+    return None
