@@ -9,21 +9,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inferencesim.api import simulate
+    from inferencesim.api import compare, simulate
     from inferencesim.errors import InputError
+    from inferencesim.results.comparison import Comparison
     from inferencesim.results.difference import difference
     from inferencesim.results.records import Summary
     from inferencesim.results.run import Run
     from inferencesim.scenario.loading import load_scenario
     from inferencesim.scenario.scenario import Scenario
 
-__all__ = ["InputError", "Run", "Scenario", "Summary", "__version__", "difference", "load_scenario", "simulate"]
+__all__ = [
+    "Comparison",
+    "InputError",
+    "Run",
+    "Scenario",
+    "Summary",
+    "__version__",
+    "compare",
+    "difference",
+    "load_scenario",
+    "simulate",
+]
 
 _HOMES = {
+    "Comparison": "inferencesim.results.comparison",
     "InputError": "inferencesim.errors",
     "Run": "inferencesim.results.run",
     "Scenario": "inferencesim.scenario.scenario",
     "Summary": "inferencesim.results.records",
+    "compare": "inferencesim.api",
     "difference": "inferencesim.results.difference",
     "load_scenario": "inferencesim.scenario.loading",
     "simulate": "inferencesim.api",

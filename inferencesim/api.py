@@ -1,4 +1,4 @@
-"""The Python entry: one call from a scenario to a run."""
+"""The Python entry: one call from a scenario to a run, or from several to a comparison."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from inferencesim.scenario.loading import load_scenario
 from inferencesim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from inferencesim.ledger.sink import Sink
+    from inferencesim.results.comparison import Comparison
     from inferencesim.results.run import Run
     from inferencesim.simulation.engine import Result
 
@@ -99,6 +100,89 @@ def simulate(
     else:
         manifest = folder.finish(manifest, summary)
     return Run(manifest, path=out, tables=tables, summary=summary, malformed=result.malformed)
+
+
+def compare(
+    scenarios: Scenario | dict[str, Any] | str | Path | Sequence[Any] | dict[str, Scenario],
+    *,
+    policies: Sequence[str] = (),
+    balancings: Sequence[str] = (),
+    seed: int | None = None,
+    replications: int = 10,
+    half_width: float | None = None,
+    at_most: int = 100,
+    confidence: float = 0.95,
+    metrics: Sequence[str] = (),
+    against: str | None = None,
+    jobs: int = 1,
+    progress: Callable[[float, float], None] | None = None,
+) -> Comparison:
+    """Play alternatives on the same random numbers, and say which differences are more than chance.
+
+    Parameters
+    ----------
+    scenarios : Scenario, dict, str or Path, a sequence of those, or a dict of names to Scenario
+        What is compared, each under all `policies` and `balancings`; a dict names its alternatives itself.
+    policies, balancings : sequence of str
+        Placement and balancing policies; a scenario's own where none are given.
+    seed : int, optional
+        Of the first replication of all; default that of the first scenario. The others' follow from it.
+    replications : int
+        Of each alternative, at least 2.
+    half_width : float, optional
+        As a share of the mean: then `replications` are a first stage, whose spread says how many are played so that
+        the differences of the first metric are known to ± this (Stein's two stages).
+    at_most : int
+        Replications allowed for that.
+    confidence : float
+        With which the intervals of all differences hold together (Bonferroni).
+    metrics : sequence of str
+        Paths of figures as in ``ttft_s.p99`` or ``classes.chat.slo_attainment``; default cost per completed task,
+        promises kept of the fleet and of each class, TTFT p99 and energy per completed task.
+    against : str, optional
+        The alternative the others are compared with, or ``best``: at each metric, the best at it. Default the first.
+    jobs : int
+        Processes.
+    progress : callable, optional
+        Called with (trials done, trials in all).
+
+    Returns
+    -------
+    Comparison
+        `trials` and `differences` are DataFrames.
+
+    Raises
+    ------
+    InputError
+        For whatever is wrong with a scenario, a policy, a metric or a number.
+
+    Examples
+    --------
+    >>> from inferencesim import compare
+    >>> found = compare("mixed_fleet", policies=["premium_first", "cheapest_feasible"])  # doctest: +SKIP
+    >>> found.differences[["alternative", "metric", "relative", "conclusion"]]  # doctest: +SKIP
+    """
+    from inferencesim.experiments.alternatives import alternatives
+    from inferencesim.experiments.compare import compare_alternatives
+
+    names: list[str] | None = None
+    if isinstance(scenarios, dict) and all(isinstance(each, Scenario) for each in scenarios.values()):
+        names, sources = list(scenarios), list(scenarios.values())
+    else:
+        sources = [scenarios] if isinstance(scenarios, (Scenario, dict, str, Path)) else list(scenarios)
+    loaded = [_with_seed(each, seed) for each in sources]
+    return compare_alternatives(
+        alternatives(loaded, policies, balancings, names),
+        seed=seed,
+        replications=replications,
+        half_width=half_width,
+        at_most=at_most,
+        confidence=confidence,
+        metrics=metrics,
+        against=against,
+        jobs=jobs,
+        progress=progress,
+    )
 
 
 def _with_seed(scenario: Scenario | dict[str, Any] | str | Path, seed: int | None) -> Scenario:

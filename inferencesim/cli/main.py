@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from inferencesim.cli import accuracy, calibrate, catalogues, evidence, scaffolding, sensitivity, simulating, traces
+from inferencesim.cli import (
+    accuracy,
+    calibrate,
+    catalogues,
+    compare,
+    evidence,
+    scaffolding,
+    sensitivity,
+    simulating,
+    traces,
+)
 
 app = typer.Typer(
     name="inferencesim",
@@ -42,6 +52,7 @@ app.command("diff")(simulating.diff)
 app.command("audit")(evidence.audit_run)
 app.command("explain")(evidence.explain_recorded)
 app.command("demo")(simulating.demo)
+app.command("compare")(compare.compare)
 app.command("accuracy")(accuracy.accuracy)
 app.command("calibrate")(calibrate.calibrate)
 app.command("sensitivity")(sensitivity.sensitivity)

@@ -16,6 +16,7 @@ from inferencesim.simulation.plan import make_plan
 
 if TYPE_CHECKING:
     from inferencesim.results.records import Summary
+    from inferencesim.simulation.engine import Result
     from inferencesim.simulation.plan import Plan
 
 
@@ -51,9 +52,14 @@ def plan_of(tree: dict[str, Any]) -> Plan:
     return make_plan(validated(tree, Scenario, "scenario"))
 
 
+def run_of(plan: Plan) -> Result:
+    """Simulate a plan in memory."""
+    return Simulation(plan, MemorySink()).run()
+
+
 def play(plan: Plan) -> Summary:
     """Simulate a plan and keep its summary only."""
-    return summarise(Simulation(plan, MemorySink()).run())
+    return summarise(run_of(plan))
 
 
 def fleet_figures(summary: Summary) -> dict[str, float | None]:

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from inferencesim.report.formats import count, grams, joules, seconds, share, significant, usd, watts
+from inferencesim.report.formats import NOTHING, count, grams, joules, seconds, share, significant, usd, watts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -266,7 +266,7 @@ def _mean_intervals(summary: Summary) -> list[RenderableType]:
         cells = []
         for metric in ("ttft_s.mean", "e2e_s.mean"):
             own = next((each for each in told if (each.scope, each.metric) == (scope, metric)), None)
-            cells += [seconds(own and own.mean), seconds(own and own.half_width)]
+            cells += [NOTHING, NOTHING] if own is None else [seconds(own.mean), seconds(own.half_width)]
         table.add_row(scope, *cells)
     notes = [Text(f"No interval of the means of {', '.join(scopes)}: {why}.") for why, scopes in reasons.items()]
     return [*[table] * bool(told), *notes]

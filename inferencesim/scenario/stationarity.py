@@ -19,7 +19,8 @@ def why_not_stationary(scenario: Scenario) -> str | None:
     Conversations and closed loops are stationary once they have begun: what they need for that is a warm-up. A
     registered arrival process of another package is taken to be, unless it has a profile.
     """
-    for each in (*scenario.workload, *scenario.tasks):
+    work: list[WorkloadClass | TaskClass] = [*scenario.workload, *scenario.tasks]
+    for each in work:
         changing = _why(each)
         if changing is not None:
             return changing
