@@ -77,7 +77,7 @@ def compare(
     at_once = processes(jobs)
     length = None if half_width is None else to_si(half_width, "fraction", "--half-width")
     certain = to_si(confidence, "fraction", "--confidence")
-    chosen: list[str | None] = [*(variants or [None])]
+    chosen: list[str | None] = list(variants) if variants else [None]
     loaded = [load_scenario(name, overrides or (), seed, variant) for name in scenarios for variant in chosen]
     if plot is not None:
         make_room(plot)

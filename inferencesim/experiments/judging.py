@@ -99,21 +99,32 @@ def judged(
     estimates = tuple(
         _estimate(trials, name, metric, family.confidence, stage) for metric in followed for name in family.alternatives
     )
-    differences, lengths = [], []
-    for metric in metrics:
-        base = family.base(metric, trials)
-        for name in family.alternatives:
-            if name != base:
-                row = _difference(trials, name, base, metric, family.corrected(len(metrics)), stage)
-                differences.append(row)
-                if metric == metrics[0]:
-                    lengths.append(_length(row))
-    reached = None
-    if family.half_width is not None:
-        # A hair more than the length is rounding.
-        limit = family.half_width * (1.0 + 1e-9)
-        reached = all(length is not None and length <= limit for length in lengths)
-    return Judgement(estimates, tuple(differences), reached)
+    differences = tuple(
+        _difference(trials, name, base, metric, family.corrected(len(metrics)), stage)
+        for metric in metrics
+        for base in [family.base(metric, trials)]
+        for name in family.alternatives
+        if name != base
+    )
+    return Judgement(estimates, differences, _reached(family, trials, differences, metrics[0], first))
+
+
+def _reached(
+    family: Family, trials: Sequence[Trial], rows: Sequence[MeanDifference], metric: str, first: int
+) -> bool | None:
+    """Tell whether the differences of a metric are known as well as was wanted, by the means of the first stage."""
+    if family.half_width is None:
+        return None
+    of_first = [each for each in trials if each.replication < first]
+    for row in rows:
+        if row.metric == metric:
+            mean = _mean(_values(of_first, row.against, metric))
+            if row.low is None or row.high is None or mean is None:
+                return False
+            # A hair more is rounding.
+            if (row.high - row.low) / 2.0 > family.half_width * abs(mean) * (1.0 + 1e-9):
+                return False
+    return True
 
 
 def _estimate(trials: Sequence[Trial], name: str, metric: str, confidence: float, first: int | None) -> Estimate:
@@ -164,16 +175,6 @@ def _conclusion(metric: str, interval: Interval) -> Conclusion:
     if wanted is None:
         return "higher" if more else "lower"
     return "better" if more == (wanted == "more") else "worse"
-
-
-def _length(row: MeanDifference) -> float | None:
-    """Return the half-width of a difference as a share of the mean of what is compared with."""
-    if row.low is None or row.high is None:
-        return None
-    half = (row.high - row.low) / 2.0
-    if half == 0.0:
-        return 0.0
-    return half * abs(row.relative / row.difference) if row.relative and row.difference else None
 
 
 def _interval(values: np.ndarray, confidence: float, first: int | None) -> Interval:

@@ -43,7 +43,7 @@ _STYLES = {"better": "green", "worse": "red", "higher": "bold", "lower": "bold"}
 def comparison_parts(found: Comparison) -> list[RenderableType]:
     """Return the tables of a comparison, who wins, and the notes."""
     parts: list[RenderableType] = [Text(found.question, style="italic")] if found.question else []
-    parts += [_means(found), _differences(found), Text(_how(found)), Text(_winners(found))]
+    parts += [_means(found), _differences(found), *(Text(line) for line in (*_how(found), _winners(found)))]
     parts += [Text(note, style="yellow") for note in found.notes]
     return parts
 
@@ -99,11 +99,11 @@ def _mean(one: Estimate | None) -> str:
 
 def _differences(found: Comparison) -> Table:
     title = "Differences from the best at each metric" if found.against == BEST else f"Differences from {found.against}"
-    names = [each.name for each in found.alternatives if found.against in (BEST, *[a.name for a in found.alternatives])]
-    table = new_table(title, "", *(name for name in names if name != found.against))
+    names = [each.name for each in found.alternatives if each.name != found.against]
+    table = new_table(title, "", *names)
     for metric in found.metrics:
         rows = {each.alternative: each for each in found.difference_rows if each.metric == metric}
-        cells = [_difference(rows[name]) if name in rows else Text("best") for name in names if name != found.against]
+        cells = [_difference(rows[name]) if name in rows else Text("best") for name in names]
         table.add_row(metric_name(metric), *cells)
     return table
 
@@ -127,19 +127,18 @@ def _signed(number: float) -> str:
     return f"{number:+.2f}" if abs(number) < 10.0 else f"{number:+.1f}"
 
 
-def _how(found: Comparison) -> str:
-    """Say what the intervals of the differences promise."""
-    text = (
+def _how(found: Comparison) -> list[str]:
+    """Say what the intervals of the differences promise, and whether they are as short as was wanted."""
+    said = [
         f"All alternatives meet the same random numbers (seed {found.seed}). The intervals of the differences hold "
         f"together with {_per_cent(found.confidence)}: they are corrected for {found.comparisons} comparisons."
-    )
-    if found.reached is not None:
-        word = "reached" if found.reached else "not reached"
-        text += (
-            f" Wanted: ± {_per_cent(found.half_width or 0.0)} of {metric_name(found.metrics[0])}; {word} with "
-            f"{found.replications} replications."
+    ]
+    if found.half_width is not None:
+        said.append(
+            f"Wanted: ± {_per_cent(found.half_width)} of {metric_name(found.metrics[0])}; "
+            f"{'reached' if found.reached else 'not reached'} with {found.replications} replications."
         )
-    return text
+    return said
 
 
 def _winners(found: Comparison) -> str:

@@ -147,7 +147,8 @@ class Comparison(Record):
     replications : int
         Of each alternative.
     half_width : float or None
-        Wanted of the first metric's differences, as a share of the mean of what they are compared with.
+        Wanted of the first metric's differences, as a share of the mean of what they are compared with, in the first
+        replications.
     reached : bool or None
         Whether that was reached; null where none was wanted.
     warm_up_s : dict of str to float
