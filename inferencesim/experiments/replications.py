@@ -132,25 +132,19 @@ class Replications:
         if any(why is not None for why in self.changing.values()):
             return
         own = max(self.warm_up_s.values())
-        self.warm_up_s = dict.fromkeys(self.warm_up_s, own)
-        restless = [each.trial.alternative for each in first if each.trial.error is None and each.settled_s is None]
         needed = max((each.settled_s for each in first if each.settled_s is not None), default=0.0)
-        if restless:
-            self._settling = (
-                f"MSER-5 finds no end of the warm-up within half of the horizon for {', '.join(restless)}: the horizon "
-                f"is too short, or the fleet never settles. Only the scenario's own warm_up of {own:.4g} s is left out."
-            )
-        elif needed <= own:
-            self._settling = (
-                f"MSER-5 finds the fleets settled after {needed:.4g} s; the warm-up of {own:.4g} s is enough."
-            )
-            self.warm_up_s = dict.fromkeys(self.warm_up_s, own)
+        self.warm_up_s = dict.fromkeys(self.warm_up_s, max(own, needed))
+        if needed > own:
+            said = f"The first {needed:.4g} s of each are left out as warm-up by MSER-5, in place of {own:.4g} s."
         else:
-            self._settling = (
-                f"The first {needed:.4g} s of all alternatives are left out as warm-up by MSER-5: the scenarios' "
-                f"own warm_up of {own:.4g} s is too short."
+            said = f"MSER-5 finds the fleets settled after {needed:.4g} s; the warm-up of {own:.4g} s is enough."
+        restless = [each.trial.alternative for each in first if each.trial.error is None and each.settled_s is None]
+        if restless:
+            said += (
+                f" In half of the horizon it finds no end of the warm-up of {', '.join(restless)}: the horizon is too "
+                "short, or the fleet never settles."
             )
-            self.warm_up_s = dict.fromkeys(self.warm_up_s, needed)
+        self._settling = said
 
 
 def _trial(tree: dict[str, Any], name: str, replication: int, seed: int, metrics: Sequence[str], asked: bool) -> Played:

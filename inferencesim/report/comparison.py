@@ -92,34 +92,50 @@ def _states(one: Alternative) -> Text:
 
 
 def _mean(one: Estimate | None) -> str:
+    """Return a mean with its interval, in per cent of it; that of a share in points."""
     if one is None or one.mean is None or one.low is None or one.high is None:
         return NOTHING
-    return f"{written(one.metric, one.mean)} ± {written(one.metric, (one.high - one.low) / 2.0)}"
+    half, text = (one.high - one.low) / 2.0, written(one.metric, one.mean)
+    if _is_share(one.metric):
+        return f"{text.removesuffix(' %')} ± {share(half)}"
+    return f"{text} ± {significant(100.0 * half / abs(one.mean), 2)} %" if one.mean else text
+
+
+def _is_share(metric: str) -> bool:
+    return written(metric, 0.5).endswith("%")
 
 
 def _differences(found: Comparison) -> Table:
-    title = "Differences from the best at each metric" if found.against == BEST else f"Differences from {found.against}"
-    names = [each.name for each in found.alternatives if each.name != found.against]
-    table = new_table(title, "", *names)
-    for metric in found.metrics:
-        rows = {each.alternative: each for each in found.difference_rows if each.metric == metric}
-        cells = [_difference(rows[name]) if name in rows else Text("best") for name in names]
-        table.add_row(metric_name(metric), *cells)
+    """Return one row per difference: relative to what it is compared with, that of shares in points."""
+    of_best = found.against == BEST
+    title = "Differences from the best at each metric" if of_best else f"Differences from {found.against}"
+    columns = ["alternative", *["best"] * of_best]
+    table = new_table(title, "", *columns, "difference", "interval", "", left=1 + len(columns))
+    table.columns[-1].justify = "left"
+    before = None
+    for row in found.difference_rows:
+        if before is not None and row.metric != before:
+            table.add_section()
+        name = "" if row.metric == before else metric_name(row.metric)
+        table.add_row(
+            name, row.alternative, *[row.against] * of_best, *_difference(row),
+            Text(row.conclusion, style=_STYLES.get(row.conclusion, "dim")),
+        )  # fmt: skip
+        before = row.metric
     return table
 
 
-def _difference(row: MeanDifference) -> Text:
-    """Return a difference in per cent of what it is compared with, shares in points, and what that shows."""
+def _difference(row: MeanDifference) -> tuple[str, str]:
+    """Return a difference and its interval."""
     if row.difference is None or row.low is None or row.high is None:
-        return Text(NOTHING)
-    if written(row.metric, 0.5).endswith("%"):
+        return NOTHING, NOTHING
+    if _is_share(row.metric):
         size, unit = 100.0, "points"
     elif row.relative is not None and row.difference:
         size, unit = 100.0 * row.relative / row.difference, "%"
-    else:
-        return Text(row.conclusion)
-    numbers = f"{_signed(size * row.difference)} [{_signed(size * row.low)}, {_signed(size * row.high)}] {unit}"
-    return Text.assemble(numbers, "  ", (row.conclusion, _STYLES.get(row.conclusion, "dim")))
+    else:  # nothing to relate it to, or no difference at all
+        return significant(row.difference), f"{significant(row.low)} to {significant(row.high)}"
+    return f"{_signed(size * row.difference)} {unit}", f"{_signed(size * row.low)} to {_signed(size * row.high)}"
 
 
 def _signed(number: float) -> str:

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from inferencesim.report.formats import NOTHING, count, grams, joules, seconds, share, significant, usd, watts
+from inferencesim.report.formats import count, grams, joules, seconds, share, significant, usd, watts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -255,21 +255,21 @@ def _time_table(summary: Summary) -> Table:
 
 def _mean_intervals(summary: Summary) -> list[RenderableType]:
     """Return the table of means with their intervals, and why some have none; nothing if the run says neither."""
+    names = {"ttft_s.mean": "TTFT", "e2e_s.mean": "E2E"}
+    found = {(each.scope, each.metric): each for each in summary.intervals}
+    table = new_table("Means ± 95 %, by batch means", "", *(head for name in names.values() for head in (name, "±")))
     reasons: dict[str, list[str]] = {}
-    for each in summary.intervals:
-        if each.reason is not None:
-            scopes = reasons.setdefault(each.reason, [])
-            scopes += [each.scope] * (each.scope not in scopes)
-    told = [each for each in summary.intervals if each.reason is None]
-    table = new_table("Means ± 95 %, by batch means", "", "TTFT", "±", "E2E", "±")
-    for scope in dict.fromkeys(each.scope for each in told):
-        cells = []
-        for metric in ("ttft_s.mean", "e2e_s.mean"):
-            own = next((each for each in told if (each.scope, each.metric) == (scope, metric)), None)
-            cells += [NOTHING, NOTHING] if own is None else [seconds(own.mean), seconds(own.half_width)]
-        table.add_row(scope, *cells)
-    notes = [Text(f"No interval of the means of {', '.join(scopes)}: {why}.") for why, scopes in reasons.items()]
-    return [*[table] * bool(told), *notes]
+    for scope in dict.fromkeys(each.scope for each in summary.intervals):
+        own = {name: found[scope, metric] for metric, name in names.items()}
+        if any(each.reason is None for each in own.values()):
+            table.add_row(
+                scope, *(text for each in own.values() for text in (seconds(each.mean), seconds(each.half_width)))
+            )
+        for reason in dict.fromkeys(each.reason for each in own.values() if each.reason is not None):
+            without = [name for name, each in own.items() if each.reason == reason]
+            reasons.setdefault(reason, []).append(scope if len(without) == len(own) else f"{scope}, {without[0]}")
+    notes = [Text(f"No interval of the means of {'; '.join(scopes)}: {why}.") for why, scopes in reasons.items()]
+    return [*[table] * bool(table.rows), *notes]
 
 
 def _open_table(summary: Summary) -> Table:

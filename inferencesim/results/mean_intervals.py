@@ -49,17 +49,19 @@ def mean_intervals(
     reason = None if changing is None else f"the load changes over time: {changing}"
     if reason is None and verdict.state == "unstable":
         reason = "the fleet is unstable: its means depend on how long the run is"
-    inside = requests[(requests["arrived_s"] >= window.from_s) & (requests["arrived_s"] < window.to_s)]
-    places = ((inside["arrived_s"] - window.from_s) * (MOST_BATCHES / window.length_s)).astype(np.int64)
+    arrived_s = requests["arrived_s"]
+    # Field by field: NumPy takes records out of an array at a twentieth of the speed.
+    inside = np.flatnonzero((arrived_s >= window.from_s) & (arrived_s < window.to_s))
+    places = ((arrived_s[inside] - window.from_s) * (MOST_BATCHES / window.length_s)).astype(np.int64)
     # The last moment of the window may be rounded up into the next batch.
-    batch = inside["class_index"] * MOST_BATCHES + np.minimum(places, MOST_BATCHES - 1)
+    batch = requests["class_index"][inside] * MOST_BATCHES + np.minimum(places, MOST_BATCHES - 1)
     found = []
     for latency in LATENCIES:
-        values = inside[latency]
+        values = requests[latency][inside]
         known = ~np.isnan(values)
-        shape = (len(classes), MOST_BATCHES)
-        counts = np.bincount(batch[known], minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
-        sums = np.bincount(batch[known], weights=values[known], minlength=shape[0] * shape[1]).reshape(shape)
+        of, shape = batch[known], (len(classes), MOST_BATCHES)
+        counts = np.bincount(of, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+        sums = np.bincount(of, weights=values[known], minlength=shape[0] * shape[1]).reshape(shape)
         found.append(_interval("fleet", latency, sums.sum(axis=0), counts.sum(axis=0), reason))
         found += [
             _interval(f"class {name}", latency, sums[index], counts[index], reason)

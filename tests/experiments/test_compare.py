@@ -141,7 +141,7 @@ class TestWarmUp:
 
     def test_a_fleet_that_never_settles_is_named(self):
         found = compare({"enough": fleet(2), "drowns": fleet(1, rate=700.0)}, replications=2)
-        assert "no end of the warm-up within half of the horizon for drowns" in found.notes[0]
+        assert "In half of the horizon it finds no end of the warm-up of drowns" in found.notes[0]
         assert any("drowns: unstable in 2 of 2 replications" in note for note in found.notes)
         states = {each.name: each.states for each in found.alternatives}
         assert states == {"enough": {"stable": 2}, "drowns": {"unstable": 2}}
