@@ -81,6 +81,7 @@ def compare_alternatives(
     needed = family.needed(stage.trials, compared, replications)
     played = max(replications, min(needed, at_most))
     stage.play(range(replications, played), played)
+    alternatives = tuple(_alternative(name, plan_of(tree), stage.trials) for name, tree in stage.trees.items())
     results = judged(family, stage.trials, compared, followed, replications)
     return Comparison(
         question=base.question,
@@ -93,8 +94,8 @@ def compare_alternatives(
         half_width=half_width,
         reached=results.reached,
         warm_up_s=stage.warm_up_s,
-        notes=(*stage.notes(), *_notes(scenarios, stage.trials, needed, played)),
-        alternatives=tuple(_alternative(name, plan_of(tree), stage.trials) for name, tree in stage.trees.items()),
+        notes=(*stage.notes(), *_notes(scenarios, alternatives, stage.trials, needed, played)),
+        alternatives=alternatives,
         estimates=results.estimates,
         difference_rows=results.differences,
         trial_rows=tuple(stage.trials),
@@ -138,7 +139,13 @@ def _alternative(name: str, plan: Plan, trials: Sequence[Trial]) -> Alternative:
     )
 
 
-def _notes(scenarios: Mapping[str, Scenario], trials: Sequence[Trial], needed: int, played: int) -> list[str]:
+def _notes(
+    scenarios: Mapping[str, Scenario],
+    alternatives: Sequence[Alternative],
+    trials: Sequence[Trial],
+    needed: int,
+    played: int,
+) -> list[str]:
     """Say what a reader of the differences must know."""
     notes = []
     if not same_load(scenarios):
@@ -151,15 +158,15 @@ def _notes(scenarios: Mapping[str, Scenario], trials: Sequence[Trial], needed: i
         notes.append(
             "All replications are equal: nothing here is random. One says it all, and any difference is exact."
         )
-    for name in scenarios:
-        failed = [each for each in trials if each.alternative == name and each.error is not None]
-        if failed:
-            notes.append(f"{name}: {len(failed)} of {played} replications failed and are left out: {failed[0].error}")
-        drowned = sum(each.alternative == name and each.state == "unstable" for each in trials)
-        if drowned:
-            notes.append(
-                f"{name}: unstable in {drowned} of {played} replications; its means depend on how long it is played."
-            )
+    for each in alternatives:
+        if each.failed:
+            why = next(trial.error for trial in trials if trial.alternative == each.name and trial.error is not None)
+            notes.append(f"{each.name}: {each.failed} of {played} replications failed and are left out: {why}")
+        if "unstable" in each.states:
+            drowned = f"unstable in {each.states['unstable']} of {played} replications"
+            notes.append(f"{each.name}: {drowned}; its means depend on how long it is played.")
+        if each.oracle:
+            notes.append(f"{each.name} is a bound: one of its policies knows what no real system does.")
     return notes
 
 

@@ -24,6 +24,8 @@ def why_not_stationary(scenario: Scenario) -> str | None:
         changing = _why(each)
         if changing is not None:
             return changing
+    if any(getattr(each, "at", None) is not None for each in scenario.failures):
+        return "part of the fleet is down or slow at a set time"
     if scenario.flow.defer is not None and scenario.flow.defer.windows:
         return "work is held until windows of the day"
     return None

@@ -156,6 +156,14 @@ def test_where_nothing_is_random_it_is_said():
     assert of(found, COST, "two").conclusion in ("better", "worse")
 
 
+def test_a_policy_that_knows_too_much_is_a_bound():
+    known = work("chat", length_prediction={"sigma": 0})
+    found = compare({order: scenario([pool(batching={"order": order})], [known]) for order in ("fcfs", "sjf")},
+                    replications=2)  # fmt: skip
+    assert [each.oracle for each in found.alternatives] == [False, True]
+    assert any(note.startswith("sjf is a bound") for note in found.notes)
+
+
 def test_other_work_is_named():
     found = compare({"a": fleet(), "b": fleet(rate=60.0)}, replications=2)
     assert any("do not ask the same work" in note for note in found.notes)
