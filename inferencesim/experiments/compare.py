@@ -15,11 +15,11 @@ from inferencesim.errors import InputError, did_you_mean
 from inferencesim.experiments.alternatives import same_load
 from inferencesim.experiments.judging import Family, judged
 from inferencesim.experiments.replications import Replications
-from inferencesim.experiments.trials import plan_of
 from inferencesim.results.comparison import BEST, Alternative, Comparison
 from inferencesim.results.figures import require_metrics
 from inferencesim.results.policies import policies_of
 from inferencesim.results.summarise import promises
+from inferencesim.simulation.plan import make_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from inferencesim.experiments.replications import Played
     from inferencesim.results.comparison import Trial
     from inferencesim.scenario.scenario import Scenario
-    from inferencesim.simulation.plan import Plan
 
 #: Replications of each alternative unless a user says otherwise: fewer leave wide intervals.
 REPLICATIONS = 10
@@ -71,17 +70,18 @@ def compare_alternatives(
     family = Family(tuple(scenarios), _against(against, scenarios), confidence, half_width)
     _check(replications, at_most, half_width, confidence)
     require_metrics(metrics, scenarios.values())
+    asked = tuple(dict.fromkeys(metrics))
     base = next(iter(scenarios.values()))
-    followed = tuple(dict.fromkeys((*(metrics or _usual(scenarios)), *PARETO)))
+    followed = tuple(dict.fromkeys((*(asked or _usual(scenarios)), *PARETO)))
     stage = Replications(scenarios, base.seed if seed is None else seed, followed, jobs, progress)
     first = stage.pilots(replications)
     _require_requests(first)
-    compared = tuple(metrics) or _that_exist(followed, first)
+    compared = asked or _that_exist(followed, first)
     stage.play(range(replications), replications)
     needed = family.needed(stage.trials, compared, replications)
     played = max(replications, min(needed, at_most))
     stage.play(range(replications, played), played)
-    alternatives = tuple(_alternative(name, plan_of(tree), stage.trials) for name, tree in stage.trees.items())
+    alternatives = tuple(_alternative(name, each, stage.trials) for name, each in scenarios.items())
     results = judged(family, stage.trials, compared, followed, replications)
     return Comparison(
         question=base.question,
@@ -119,17 +119,17 @@ def _that_exist(metrics: Sequence[str], first: Sequence[Played]) -> tuple[str, .
     return tuple(name for name in metrics if any(each.trial.figures.get(name) is not None for each in first))
 
 
-def _alternative(name: str, plan: Plan, trials: Sequence[Trial]) -> Alternative:
+def _alternative(name: str, scenario: Scenario, trials: Sequence[Trial]) -> Alternative:
     own = [each for each in trials if each.alternative == name]
     states: dict[str, int] = {}
     for each in own:
         if each.state is not None:
             states[each.state] = states.get(each.state, 0) + 1
     shares = [each.open_share for each in own if each.open_share is not None]
-    policies = policies_of(plan)
+    policies = policies_of(make_plan(scenario))
     return Alternative(
         name=name,
-        scenario_digest=document_digest(plan.scenario),
+        scenario_digest=document_digest(scenario),
         placement=policies.placement.policy,
         balancing=policies.balancing.policy,
         oracle=policies.oracle,

@@ -25,7 +25,7 @@ class Alternative(Record):
     ----------
     name : str
     scenario_digest : str
-        Of its first replication, before a longer warm-up.
+        Of the scenario as it was given.
     placement, balancing : str
         Its policies.
     oracle : bool

@@ -6,6 +6,7 @@ import pytest
 from oracle.small import pool, scenario, work
 
 from inferencesim import Scenario, compare, simulate
+from inferencesim.documents import document_digest
 from inferencesim.errors import InputError
 from inferencesim.experiments import replications as played
 from inferencesim.experiments.trials import seed_of
@@ -74,6 +75,12 @@ def test_what_is_neither_better_nor_worse_is_higher_or_lower():
     found = compare({"two": fleet(2), "three": fleet(3)}, metrics=["utilisation"], replications=3)
     assert of(found, "utilisation").conclusion == "lower"
     assert found.winner("utilisation") is None
+
+
+def test_what_is_asked_for_twice_is_compared_once_and_scenarios_are_known_by_their_digest():
+    found = compare({"two": fleet(2), "three": fleet(3)}, metrics=[COST, COST], replications=2)
+    assert (found.metrics, found.comparisons, len(found.difference_rows)) == ((COST,), 1, 1)
+    assert found.alternatives[1].scenario_digest == document_digest(fleet(3))
 
 
 def test_twins_do_not_differ():
