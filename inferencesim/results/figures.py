@@ -28,12 +28,12 @@ _PLACES = {"class": "classes", "task": "tasks", "pool": "pools", "provider": "pr
 #: What is better the more there is of it, and the less, by name or ending; of the rest it depends on who asks.
 _MORE = frozenset(
     ("slo_attainment", "prefix_hit_rate", "completed", "completed_in_window", "completed_tasks_in_window",
-     "promises_kept", "good")
+     "promises_kept", "good", "availability")
 )  # fmt: skip
 _MORE_ENDING = "_per_s"
 _LESS = frozenset(
     ("rejected", "timed_out", "cancelled", "open", "open_share", "promises_missed", "promises_open", "failed",
-     "preemptions", "idle_share", "retries", "escalations", "people", "rate_limited", "real_time_factor",
+     "preemptions", "lost_tools", "idle_share", "retries", "escalations", "people", "rate_limited", "real_time_factor",
      "usd_per_million_output_tokens", "usd_per_million_tokens")
 )  # fmt: skip
 _LESS_ENDINGS = ("_s", "_usd", "_j", "_g")
