@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from inferencesim.api import compare, simulate
     from inferencesim.errors import InputError
+    from inferencesim.experiments.sweep import sweep
     from inferencesim.results.comparison import Comparison
     from inferencesim.results.difference import difference
     from inferencesim.results.records import Summary
     from inferencesim.results.run import Run
+    from inferencesim.results.sweep import Sweep
     from inferencesim.scenario.loading import load_scenario
     from inferencesim.scenario.scenario import Scenario
 
@@ -24,11 +26,13 @@ __all__ = [
     "Run",
     "Scenario",
     "Summary",
+    "Sweep",
     "__version__",
     "compare",
     "difference",
     "load_scenario",
     "simulate",
+    "sweep",
 ]
 
 _HOMES = {
@@ -37,10 +41,12 @@ _HOMES = {
     "Run": "inferencesim.results.run",
     "Scenario": "inferencesim.scenario.scenario",
     "Summary": "inferencesim.results.records",
+    "Sweep": "inferencesim.results.sweep",
     "compare": "inferencesim.api",
     "difference": "inferencesim.results.difference",
     "load_scenario": "inferencesim.scenario.loading",
     "simulate": "inferencesim.api",
+    "sweep": "inferencesim.experiments.sweep",
 }
 
 

@@ -15,6 +15,7 @@ from inferencesim.cli import (
     scaffolding,
     sensitivity,
     simulating,
+    sweep,
     traces,
 )
 
@@ -56,6 +57,7 @@ app.command("compare")(compare.compare)
 app.command("accuracy")(accuracy.accuracy)
 app.command("calibrate")(calibrate.calibrate)
 app.command("sensitivity")(sensitivity.sensitivity)
+app.command("sweep")(sweep.sweep)
 app.command("schema")(catalogues.schema)
 app.add_typer(catalogues.hardware, name="hardware")
 app.add_typer(catalogues.models, name="models")

@@ -19,21 +19,37 @@ class RunProgress:
 
     Called as ``progress(now_s, horizon_s)``, the first time when everything is
     compiled and about to start.
+
+    Parameters
+    ----------
+    time_left : bool
+        Whether to show the time left, not the time spent: where what is counted are pieces of about one size.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, time_left: bool = False) -> None:
+        self._time_left = time_left
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._label = "simulating"
 
     def __enter__(self) -> Self:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         console = Console(stderr=True)
         if console.is_terminal:
+            times = [MofNCompleteColumn(), TimeRemainingColumn()]
             self._bar = Progress(
-                SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
+                SpinnerColumn(), TextColumn("{task.description}"), BarColumn(),
+                *(times if self._time_left else [TimeElapsedColumn()]),
                 console=console, transient=True,
             )  # fmt: skip
             self._bar.start()

@@ -49,7 +49,7 @@ def plot_run(run: Run) -> Figure:
     names = [profile.pool for profile in run.manifest.profiles]
     window = run.summary.window if run.complete else None
     for axis, (column, label, scale) in zip(axes, panels, strict=True):
-        _tidy(axis)
+        tidy(axis)
         axis.set_ylabel(label)
         if window is not None:
             for edge in (window.from_s, window.to_s):
@@ -88,7 +88,7 @@ def plot_comparison(summaries: Sequence[Summary]) -> Figure:
 
     axis = grid[0, 0]
     values = [each.fleet.cost_per_completed_request_usd for each in summaries]
-    _tidy(axis)
+    tidy(axis)
     places = range(len(summaries))
     heights = [1000.0 * (value or 0.0) for value in values]
     bars = axis.bar(places, heights, color=colours, width=0.62)
@@ -153,7 +153,7 @@ def _latencies(axis: Axes, summaries: Sequence[Summary], classes: Sequence[str],
     """Draw p50 to p99 of TTFT as a line per class and run, on a logarithmic axis."""
     from matplotlib.ticker import NullFormatter
 
-    _tidy(axis)
+    tidy(axis)
     width = 0.8 / len(summaries)
     for place, (each, colour) in enumerate(zip(summaries, colours, strict=True)):
         for row, name in enumerate(classes):
@@ -202,7 +202,7 @@ def _grouped(
     text: Callable[[float], str] | None = None,
 ) -> None:
     """Draw one group of bars per name, one bar per run."""
-    _tidy(axis)
+    tidy(axis)
     width = 0.8 / len(columns)
     for place, (column, colour) in enumerate(zip(columns, colours, strict=True)):
         xs = [row + (place - (len(columns) - 1) / 2.0) * width for row in range(len(groups))]
@@ -222,7 +222,8 @@ def _seconds_tick(value: float) -> str:
     return f"{value:g} s" if value >= 1.0 else f"{1e3 * value:g} ms"
 
 
-def _tidy(axis: Axes) -> None:
+def tidy(axis: Axes) -> None:
+    """Leave only what helps to read a panel: no box, a light grid behind."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="#E3E3E3", linewidth=0.8)
     axis.set_axisbelow(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from inferencesim.scenario.scenario import Scenario
 from inferencesim.scenario.workload import WorkloadClass
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 def scenario_names() -> list[str]:
@@ -81,6 +82,44 @@ def load_scenario(
         For the first thing that is wrong, with its path in the YAML.
     """
     path = find_scenario(str(name))
+    return _completed(_overridden(path, overrides, seed, variant), path)
+
+
+def load_varied(
+    name: str | Path | Scenario | dict[str, Any],
+    settings: Iterable[Mapping[str, Any]],
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    variant: str | None = None,
+) -> list[Scenario]:
+    """Return a scenario many times, each with other values set.
+
+    Parameters
+    ----------
+    name : str, Path, Scenario or dict
+        As for :func:`load_scenario`; or a scenario, or what its file would hold, which have no variants.
+    settings : iterable of mapping
+        One per scenario: path, as in ``pools.premium.replicas``, to its value.
+    overrides, seed, variant
+        As for :func:`load_scenario`; they are applied first.
+
+    Raises
+    ------
+    InputError
+        For the first thing that is wrong.
+    """
+    if isinstance(name, (str, Path)):
+        path = find_scenario(str(name))
+        tree = _overridden(path, overrides, seed, variant)
+    else:
+        path = Path("scenario")
+        tree = name.model_dump(mode="json", by_alias=True, exclude_unset=True) if isinstance(name, Scenario) else name
+        tree = _with_overrides(copy.deepcopy(tree), overrides, seed)
+    return [_completed(_with_values(tree, values), path) for values in settings]
+
+
+def _overridden(path: Path, overrides: Sequence[str], seed: int | None, variant: str | None) -> dict[str, Any]:
+    """Read a scenario and apply what it is to be changed by; its classes are not complete yet."""
     tree = _tree(path)
     variants = _variants(tree, str(path))
     if variant is not None:
@@ -89,10 +128,26 @@ def load_scenario(
         for place, value in variants[variant].items():
             _set(tree, str(place), value, f"{path}: variants.{variant}: {place}")
         tree["variant"] = variant
+    return _with_overrides(tree, overrides, seed)
+
+
+def _with_overrides(tree: dict[str, Any], overrides: Sequence[str], seed: int | None) -> dict[str, Any]:
     for override in overrides:
         _apply(tree, override)
     if seed is not None:
         tree["seed"] = seed
+    return tree
+
+
+def _with_values(tree: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    tree = copy.deepcopy(tree)
+    for place, value in values.items():
+        _set(tree, place, value, f"--vary {place}")
+    return tree
+
+
+def _completed(tree: dict[str, Any], path: Path) -> Scenario:
+    """Validate what a file holds once it is changed."""
     _take_over(tree, str(path))
     return validated(_with_absolute_files(tree, path.resolve().parent), Scenario, str(path))
 

@@ -1,0 +1,146 @@
+"""A sweep: the figures of one scenario at many settings of its parameters."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from inferencesim.results.records import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What became of a trial: the verdict of its run; ``failed`` where the scenario cannot be simulated; ``crashed`` in an
+#: unexpected error, ``killed`` with every process that tried it.
+State = Literal["stable", "unstable", "shedding", "empty", "failed", "crashed", "killed"]
+
+#: States of trials that another attempt may end otherwise: no sweep keeps them.
+NOT_KEPT: tuple[State, ...] = ("crashed", "killed")
+
+#: States of trials that were not simulated to their end.
+WITHOUT_FIGURES: tuple[State, ...] = ("failed", *NOT_KEPT)
+
+#: What a parameter may be set to: anything YAML can say.
+Setting = Any
+
+
+class TrialResult(Record):
+    """What one simulation showed: the content of a file in a sweep's folder, and named by its key.
+
+    Attributes
+    ----------
+    schema_version : int
+        ``schema`` in JSON.
+    key : str
+        Of all that decides the figures, see :mod:`inferencesim.results.fingerprint`.
+    state : str
+    why : str
+        The verdict's reason, or that of the failure.
+    figures : dict of str to float or None
+        All numbers of the summary, by scope and path: ``fleet.ttft_s.p99``, ``pool.premium.utilisation``.
+    """
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
+    key: str
+    state: State
+    why: str
+    figures: dict[str, float | None] = Field(default_factory=dict)
+
+
+class SweptAxis(Record):
+    """One parameter that a sweep varies.
+
+    Attributes
+    ----------
+    path : str
+        As ``--set`` takes it.
+    unit : str or None
+        Of its numbers, as the user wrote it; empty for plain numbers, null where the values are no numbers of one unit.
+    logarithmic : bool
+        Whether its values are spread by ratio.
+    """
+
+    path: str
+    unit: str | None
+    logarithmic: bool = False
+
+
+class Trial(Record):
+    """One simulation of a sweep.
+
+    Attributes
+    ----------
+    parameters : dict
+        The setting of every axis, by path: a number in the axis's unit, or what the user wrote.
+    replication : int
+        From 0 on.
+    seed : int
+    result : TrialResult
+    """
+
+    parameters: dict[str, Setting]
+    replication: int
+    seed: int
+    result: TrialResult
+
+
+class Sweep(Record):
+    """All trials of a sweep.
+
+    Attributes
+    ----------
+    schema_version : int
+        ``schema`` in JSON.
+    name, question : str
+        The scenario's.
+    versions : dict of str to str
+        Of Python and the packages that take part.
+    design : {"grid", "lhs"}
+    shard : str or None
+        Which part of the trials this is, as in ``2/8``; null for all of them.
+    axes : tuple of SweptAxis
+    trials : tuple of Trial
+        In the order of the design, replications innermost.
+    """
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
+    name: str
+    question: str
+    versions: dict[str, str]
+    design: Literal["grid", "lhs"]
+    shard: str | None = None
+    axes: tuple[SweptAxis, ...]
+    trials: tuple[Trial, ...]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per trial: its parameters by path, replication, seed, state, why, key, then all figures."""
+        import pandas as pd
+
+        rows = []
+        for trial in self.trials:
+            result = trial.result
+            settings = {path: _plain(value) for path, value in trial.parameters.items()}
+            about = {
+                "replication": trial.replication,
+                "seed": trial.seed,
+                "state": result.state,
+                "why": result.why,
+                "key": result.key,
+            }
+            rows.append(settings | about | result.figures)
+        frame = pd.DataFrame(rows)
+        figures = [name for trial in self.trials for name in trial.result.figures]
+        return frame.astype(dict.fromkeys(figures, float))
+
+    @property
+    def failures(self) -> tuple[Trial, ...]:
+        """Trials without figures."""
+        return tuple(trial for trial in self.trials if trial.result.state in WITHOUT_FIGURES)
+
+
+def _plain(value: Setting) -> Setting:
+    """Return a setting as one cell of a table."""
+    return json.dumps(value) if isinstance(value, (dict, list)) else value
