@@ -1,0 +1,64 @@
+"""Pieces of work that leave a trace, fail or die: in a module that other processes import at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+
+def note(folder, name):
+    """Leave a trace of every attempt at a piece."""
+    with (Path(folder) / name).open("a") as file:
+        file.write("x")
+    return name
+
+
+def die(folder, name, times):
+    """Kill the process that plays this, the first few times."""
+    note(folder, name)
+    if len((Path(folder) / name).read_text()) <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return name
+
+
+def kill_oneself():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave():
+    raise SystemExit(7)
+
+
+def fail():
+    msg = "on purpose"
+    raise ValueError(msg)
+
+
+class StubbornError(Exception):
+    """An exception that does not survive the way between processes."""
+
+    def __init__(self, a, b):
+        super().__init__(a)
+
+
+def fail_stubbornly():
+    raise StubbornError(1, 2)
+
+
+def make_a_lambda():
+    return lambda: None
+
+
+def log_and_play(play_trial, log, tree, key):
+    """Play a trial of a sweep, and leave its key in a file."""
+    with Path(log).open("a") as file:
+        file.write(f"{key}\n")
+    return play_trial(tree, key)
+
+
+def die_of_seed(play_trial, seed, tree, key):
+    """Play a trial of a sweep, but kill the process that plays this seed."""
+    if tree["seed"] == seed:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return play_trial(tree, key)
