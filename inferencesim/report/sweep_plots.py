@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _COLUMNS = 4
 
+#: Inches of a panel, and around all of them.
+_PANEL_WIDTH, _PANEL_HEIGHT, _MARGIN = 3.6, 2.4, 0.7
+
 #: Values of another parameter that are told apart by colour, at most.
 _COLOURS = len(PALETTE)
 
@@ -55,8 +58,14 @@ def plot_against(sweep: Sweep, axis: SweptAxis, scope: str, figures: Sequence[st
     from matplotlib.figure import Figure
 
     rows = math.ceil(len(figures) / _COLUMNS)
-    picture = Figure(figsize=(3.6 * _COLUMNS, 2.5 * rows + 0.8), layout="constrained")
-    panels = picture.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    width, height = _PANEL_WIDTH * _COLUMNS, _PANEL_HEIGHT * rows + 2.0 * _MARGIN
+    picture = Figure(figsize=(width, height))
+    # Layouts that look for overlaps take a quarter of a minute for so many panels.
+    edges = {"left": _MARGIN / width, "right": 1.0 - 0.2 * _MARGIN / width}
+    edges |= {"bottom": _MARGIN / height, "top": 1.0 - _MARGIN / height}
+    panels = picture.subplots(
+        rows, _COLUMNS, squeeze=False, gridspec_kw=edges | {"wspace": 0.32, "hspace": 0.42}
+    ).ravel()
     places = _places(sweep, axis)
     lines = _lines(sweep, axis)
     for panel, name in zip(panels, figures, strict=False):
@@ -72,9 +81,9 @@ def plot_against(sweep: Sweep, axis: SweptAxis, scope: str, figures: Sequence[st
         panel.set_visible(False)
     handles, texts = panels[0].get_legend_handles_labels()
     if len(lines) > 1:
-        picture.legend(handles, texts, loc="outside upper right", ncols=len(texts), frameon=False, fontsize=9)
-    picture.supxlabel(axis_label(axis), fontsize=10)
-    picture.suptitle(f"{sweep.name}: {scope}", x=0.01, ha="left", fontweight="bold")
+        picture.legend(handles, texts, loc="upper right", ncols=len(texts), frameon=False, fontsize=9)
+    picture.supxlabel(axis_label(axis), fontsize=10, y=0.15 * _MARGIN / height)
+    picture.suptitle(f"{sweep.name}: {scope}", x=0.01, y=1.0 - 0.2 * _MARGIN / height, ha="left", fontweight="bold")
     return picture
 
 

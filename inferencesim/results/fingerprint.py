@@ -24,8 +24,8 @@ from inferencesim.results.manifest import package_versions
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-#: Folders of the package that only show results, or decide what to simulate next.
-_WITHOUT_EFFECT = frozenset({"cli", "report", "experiments", "measurements", "scenarios"})
+#: Folders of the package that only show results or decide what to simulate next, and data that may also lie beside it.
+_LEFT_OUT = frozenset({"cli", "report", "experiments", "measurements", "scenarios", "hardware_profiles"})
 
 #: Kinds of files that are read when something is simulated.
 _KINDS = frozenset({".py", ".yaml", ".json", ".csv"})
@@ -39,10 +39,10 @@ def fingerprint() -> str:
     """Return a digest of what this installation would simulate with: versions, sources and data of the package."""
     package = Path(inferencesim.__file__).parent
     hasher = hashlib.sha256(json.dumps(package_versions(), sort_keys=True).encode())
-    for folder in sorted({package, data_folder("hardware_profiles")}):
+    for folder in (package, data_folder("hardware_profiles")):
         for file in sorted(folder.rglob("*")):
             name = file.relative_to(folder)
-            if file.suffix in _KINDS and name.parts[0] not in _WITHOUT_EFFECT:
+            if file.suffix in _KINDS and name.parts[0] not in _LEFT_OUT:
                 hasher.update(f"{name.as_posix()}\n".encode())
                 hasher.update(hashlib.sha256(file.read_bytes()).digest())
     return hasher.hexdigest()

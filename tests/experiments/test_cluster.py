@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
-import threading
 
 import pytest
 from oracle.pieces import kill_oneself
@@ -28,34 +28,31 @@ TRIALS = 12
 class Dask:
     """A scheduler and workers, as processes over loopback TCP."""
 
-    def __init__(self, stack):
+    def __init__(self, stack, folder):
         self._stack = stack
-        self.scheduler = self._start("dask_scheduler", "--port", "0", "--host", "127.0.0.1", stderr=subprocess.PIPE)
-        line = next(line for line in self.scheduler.stderr if "Scheduler at" in line)
-        self.address = line.split()[-1]
-        # Nobody else reads what it goes on to say, and a full pipe would stop it.
-        threading.Thread(target=self.scheduler.stderr.read, daemon=True).start()
-        self.workers = []
+        self._folder = folder
+        told = folder / "scheduler.json"
+        self.scheduler = self._start("dask_scheduler", "--port", "0", "--host", "127.0.0.1", "--scheduler-file", told)
+        wait_for(lambda: told.exists() and told.read_text())
+        self.address = json.loads(told.read_text())["address"]
 
     def add_worker(self, *options, threads=1, **variables):
         options = ("--nthreads", str(threads), "--no-nanny", *options)
-        self.workers.append(self._start("dask_worker", self.address, *options, **variables))
-        return self.workers[-1]
+        return self._start("dask_worker", self.address, *options, **variables)
 
-    def _start(self, program, *options, stderr=subprocess.DEVNULL, **variables):
-        command = [sys.executable, "-m", f"distributed.cli.{program}", "--no-dashboard", *options]
-        process = subprocess.Popen(
-            command, env=environment() | variables, stdout=subprocess.DEVNULL, stderr=stderr, text=True
-        )
+    def _start(self, program, *options, **variables):
+        command = [sys.executable, "-m", f"distributed.cli.{program}", "--no-dashboard", *map(str, options)]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(command, env=environment() | variables, cwd=self._folder, **quiet)
         self._stack.callback(process.wait)
         self._stack.callback(process.kill)
         return process
 
 
 @pytest.fixture
-def dask():
+def dask(tmp_path_factory):
     with contextlib.ExitStack() as stack:
-        yield Dask(stack)
+        yield Dask(stack, tmp_path_factory.mktemp("dask"))
 
 
 def kept(folder):
