@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from oracle.small import pool, scenario, work
-from oracle.sweeping import start, wait_for
+from oracle.sweeping import environment, start, wait_for
 
 from inferencesim.experiments.sweep import sweep
 
@@ -92,3 +96,41 @@ def test_one_takes_over_what_another_was_at_when_it_was_killed(tmp_path):
     assert states(second) == ["stable"] * TRIALS
     # The trial under way when it was killed, and no other, may have been begun twice.
     assert sum(attempts(log).values()) <= TRIALS + 1
+
+
+def test_a_killed_worker_costs_its_own_trial_only(tmp_path):
+    log, out = tmp_path / "log", tmp_path / "out"
+    running = start(scenario=SLOW, vary=VARY, out=out, log=log, jobs=2)
+    wait_for(lambda: log.exists() and len(attempts(log)) >= 2)
+    os.kill(_simulating(running), signal.SIGKILL)
+    assert states(running) == ["stable"] * TRIALS
+    assert sum(attempts(log).values()) <= TRIALS + 1
+
+
+def test_ctrl_c_keeps_what_is_finished_and_leaves_nobody_behind(tmp_path):
+    (tmp_path / "slow.yaml").write_text(json.dumps(SLOW))
+    (path, text), out = next(iter(VARY.items())), tmp_path / "out"
+    words = ["sweep", tmp_path / "slow.yaml", "--vary", f"{path}={text}", "--jobs", "2", "--out", out]
+    command = [sys.executable, "-m", "inferencesim", *map(str, words)]
+    running = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: len(kept(out)) >= 2)
+    offspring = children(running)
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert told == "interrupted\n"
+    assert 2 <= len(kept(out)) < TRIALS
+    assert not any(_simulates(child) for child in offspring)
+
+
+def _simulating(process):
+    """Return one of the processes that simulate for another one."""
+    return next(child for child in children(process) if _simulates(child))
+
+
+def _simulates(child):
+    """Tell whether a process is one that simulates: others keep track of shared memory."""
+    try:
+        return b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False

@@ -50,15 +50,22 @@ def make_a_lambda():
     return lambda: None
 
 
-def log_and_play(play_trial, log, tree, key):
+def log_and_play(log, tree, key):
     """Play a trial of a sweep, and leave its key in a file."""
     with Path(log).open("a") as file:
         file.write(f"{key}\n")
-    return play_trial(tree, key)
+    return _play_trial(tree, key)
 
 
-def die_of_seed(play_trial, seed, tree, key):
+def die_of_seed(seed, tree, key):
     """Play a trial of a sweep, but kill the process that plays this seed."""
     if tree["seed"] == seed:
         os.kill(os.getpid(), signal.SIGKILL)
-    return play_trial(tree, key)
+    return _play_trial(tree, key)
+
+
+def _play_trial(tree, key):
+    """Play a trial as a sweep does, also in a process where one of these functions stands in its place."""
+    from inferencesim.experiments import sweep
+
+    return getattr(sweep, "in_truth", sweep.play_trial)(tree, key)

@@ -43,7 +43,8 @@ def wait_for(condition, seconds=120.0):
 def main():
     """Sweep as the command line of this process says."""
     arguments = json.loads(sys.argv[1])
-    experiment.play_trial = functools.partial(log_and_play, experiment.play_trial, arguments.pop("log"))
+    experiment.in_truth = experiment.play_trial
+    experiment.play_trial = functools.partial(log_and_play, arguments.pop("log"))
     found = experiment.sweep(**arguments)
     sys.stdout.write(json.dumps([trial.result.state for trial in found.trials]))
 
