@@ -57,7 +57,8 @@ def test_a_trial_shows_what_a_run_shows():
     assert row["state"] == summary.verdict.state
     assert row["fleet.ttft_s.p99"] == summary.fleet.ttft_s.p99
     assert row["class.c.slo_attainment"] == summary.classes[0].slo_attainment
-    assert row["pool.p.utilisation"] == summary.pools[0].utilisation
+    for figure in ("utilisation", "batch", "kv_usage"):
+        assert row[f"pool.p.{figure}"] == getattr(summary.pools[0], figure)
 
 
 def test_finished_trials_are_not_played_again(tmp_path, played):
