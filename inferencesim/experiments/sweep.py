@@ -223,8 +223,6 @@ def _check(design: str, samples: int | None, replications: int) -> None:
 
 def _replicated(scenario: Scenario, parameters: dict[str, Any], replications: int) -> Iterator[Planned]:
     tree = unrecorded(scenario)
-    # Means of batch and KV cache in the summary are those of the series' samples.
-    tree["recording"]["series_interval"] = scenario.recording.series_interval
     for replication in range(replications):
         seeded = tree | {"seed": seed_of(scenario.seed, replication)}
         yield Planned(parameters, replication, seeded, scenario_key(seeded))

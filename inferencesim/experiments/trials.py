@@ -33,11 +33,12 @@ def seed_of(seed: int, replication: int) -> int:
 
 
 def unrecorded(scenario: Scenario) -> dict[str, Any]:
-    """Return a scenario as a file would hold it, without the tables and series that no summary needs.
+    """Return a scenario as a file would hold it, without the rows that no summary needs.
 
-    Other processes take it in this form: generic models cannot be pickled.
+    The series keeps its interval: means of batch and KV cache are those of its samples. Other processes take the
+    scenario in this form: generic models cannot be pickled.
     """
-    nothing = Recording(evidence="off", series_interval=scenario.horizon)
+    nothing = Recording(evidence="off", series_interval=scenario.recording.series_interval)
     return scenario.model_copy(update={"recording": nothing}).model_dump(mode="json", by_alias=True)
 
 
