@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from inferencesim.api import compare, simulate
     from inferencesim.errors import InputError
+    from inferencesim.experiments.curves import Curve
     from inferencesim.experiments.sweep import sweep
     from inferencesim.results.comparison import Comparison
     from inferencesim.results.difference import difference
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Comparison",
+    "Curve",
     "InputError",
     "Run",
     "Scenario",
@@ -37,6 +39,7 @@ __all__ = [
 
 _HOMES = {
     "Comparison": "inferencesim.results.comparison",
+    "Curve": "inferencesim.experiments.curves",
     "InputError": "inferencesim.errors",
     "Run": "inferencesim.results.run",
     "Scenario": "inferencesim.scenario.scenario",

@@ -11,6 +11,7 @@ from inferencesim.cli import (
     calibrate,
     catalogues,
     compare,
+    curves,
     evidence,
     scaffolding,
     sensitivity,
@@ -59,6 +60,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("sensitivity")(sensitivity.sensitivity)
 app.command("sweep")(sweep.sweep)
 app.command("schema")(catalogues.schema)
+app.add_typer(curves.curves, name="curves")
 app.add_typer(catalogues.hardware, name="hardware")
 app.add_typer(catalogues.models, name="models")
 app.add_typer(catalogues.classes, name="classes")

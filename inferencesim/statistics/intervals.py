@@ -41,7 +41,7 @@ class Interval:
         return self.low <= value <= self.high
 
 
-def student(confidence: float, degrees_of_freedom: int) -> float:
+def student(confidence: float, degrees_of_freedom: float) -> float:
     """Return the two-sided quantile of Student's t: a fraction `confidence` of it lies within ± this."""
     return float(stdtrit(degrees_of_freedom, 0.5 + confidence / 2.0))
 
