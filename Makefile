@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: demo test test-long lint bench lock clean
+.PHONY: demo test test-long lint bench curves lock clean
 
 demo: $(READY)
 	$(BIN)/inferencesim demo --out demo.png
@@ -28,6 +28,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
+
+# After a change of policies, physics or kernel that is wanted: what it changes is then in the diff.
+curves: $(READY)
+	$(BIN)/inferencesim curves update curves/*.yaml
 
 # What `make` installs: resolved from pyproject.toml, every version pinned.
 lock: $(READY)

@@ -54,7 +54,7 @@ def record(
     load: Annotated[
         str, typer.Option("--load", metavar="LIST", help="Factors on all arrival rates.")
     ] = "0.5,0.7,0.85,0.95,1",
-    replications: Annotated[int, typer.Option("--replications", metavar="N", help="Of each load.")] = 10,
+    replications: Annotated[int, typer.Option("--replications", metavar="N", help="Of each load.")] = 16,
     metrics: Annotated[
         list[str] | None,
         typer.Option("--metric", metavar="PATH", help="Guard this too, as in classes.chat.slo_attainment; repeatable."),

@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     from inferencesim.experiments.other_version import OtherVersion
     from inferencesim.results.curve_check import CurveDifference
     from inferencesim.scenario.scenario import Scenario
+    from inferencesim.simulation.plan import Plan
 
     Progress = Callable[[float, float], None]
 
 #: Factors on all arrival rates, unless a user says otherwise.
 LOADS = (0.5, 0.7, 0.85, 0.95, 1.0)
 
-REPLICATIONS = 10
+REPLICATIONS = 16
 
 FALSE_ALARM_RATE = 0.01
 
@@ -229,6 +230,7 @@ class Curve:
             raise InputError("--against, --python, --fresh-seeds", what, "Ask for one of them.")
         recorded = self.recorded
         chosen = self._scenario()
+        plan = make_plan(chosen)
         first = recorded.replications if fresh_seeds else 0
         seeds = _seeds(recorded.seed, range(first, first + recorded.replications))
         metrics = tuple(recorded.limits)
@@ -239,7 +241,7 @@ class Curve:
                 Seen(each.load, each.states, {metric: each.figures[metric].values for metric in metrics})
                 for each in recorded.points
             )
-            notes = self._since(chosen)
+            notes = self._since(plan)
         else:
             with _other(against, python) as other:
                 name = other.name
@@ -280,12 +282,12 @@ class Curve:
             remedy = f"Record it again and review what changes: inferencesim curves update {self.path or 'FILE'}."
             raise InputError(str(self.path or "curve"), what, remedy)
 
-    def _since(self, chosen: Scenario) -> list[str]:
+    def _since(self, plan: Plan) -> list[str]:
         """Say what else is not as it was when the curve was recorded."""
         notes = []
         if inferencesim.__version__ != self.recorded.version:
             notes.append(f"Recorded by version {self.recorded.version}; this is {inferencesim.__version__}.")
-        now = physics_digests(make_plan(chosen))
+        now = physics_digests(plan)
         moved = sorted(name for name, digest in now.items() if self.recorded.physics.get(name) != digest)
         if moved:
             notes.append(

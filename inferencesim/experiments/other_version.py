@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+import platformdirs
 
 from inferencesim.errors import InputError
 from inferencesim.experiments import play_for_another
@@ -126,7 +131,7 @@ class OtherVersion:
 
 @contextlib.contextmanager
 def revision(name: str) -> Iterator[OtherVersion]:
-    """Take a revision out of the git repository we are in, for as long as the context lasts.
+    """Take a revision out of the git repository we are in.
 
     The interpreter and the installed packages are today's; what the revision holds is imported in their place.
 
@@ -135,20 +140,47 @@ def revision(name: str) -> Iterator[OtherVersion]:
     InputError
         Where there is no repository, or no such revision.
     """
-    import sys
-
     option = f"--against {name}"
     root = _git(option, Path(), "rev-parse", "--show-toplevel", wrong="this folder is in no git repository")
     unknown = f"git knows no revision {name!r} in {root}"
     commit = _git(option, Path(root), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", wrong=unknown)
-    with tempfile.TemporaryDirectory(prefix="inferencesim-") as folder:
-        tree = Path(folder)
+    with _place() as tree:
         packing = subprocess.Popen(["git", "-C", root, "archive", "--format=tar", commit], stdout=subprocess.PIPE)
         with packing, tarfile.open(fileobj=packing.stdout, mode="r|") as packed:
-            packed.extractall(tree, filter="tar")
+            packed.extractall(tree, filter=_undated)
         short = commit[:10]
         called = short if commit.startswith(name) else f"{name} ({short})"
         yield OtherVersion(f"revision {called}", option, sys.executable, (tree, tree / "src"))
+
+
+@contextlib.contextmanager
+def _place() -> Iterator[Path]:
+    """Give an empty folder that nobody else uses now, and that has the same path next time.
+
+    Compiled kernels are found again by path and date of their sources: in a new folder every revision would be
+    compiled anew, though few change the kernel.
+    """
+    import fcntl
+
+    root = Path(platformdirs.user_cache_dir("inferencesim")) / "revisions"
+    root.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count():
+        with (root / f"{number}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            tree = root / str(number)
+            shutil.rmtree(tree, ignore_errors=True)
+            tree.mkdir()
+            yield tree
+            shutil.rmtree(tree, ignore_errors=True)
+            return
+
+
+def _undated(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """Take a file out of an archive without its date: the content alone says whether it is another."""
+    return tarfile.tar_filter(member.replace(mtime=0, deep=False), folder)
 
 
 def installed(python: str) -> OtherVersion:

@@ -147,10 +147,11 @@ def _panel(axis: Axes, rows: Sequence[CurveDifference], found: CurveCheck) -> No
         color=PALETTE[1], linewidth=1.2, markersize=4.5, label="new, with the interval of the change",
     )  # fmt: skip
     moved = [row for row in seen if row.changed]
-    axis.plot(
-        [row.load for row in moved], [scale * (row.new or 0.0) for row in moved], "o", markersize=13,
-        markerfacecolor="none", markeredgecolor=PALETTE[5], markeredgewidth=1.8, label="changed",
-    )  # fmt: skip
+    if moved:
+        axis.plot(
+            [row.load for row in moved], [scale * (row.new or 0.0) for row in moved], "o", markersize=13,
+            markerfacecolor="none", markeredgecolor=PALETTE[5], markeredgewidth=1.8, label="changed",
+        )  # fmt: skip
     axis.set_title(f"{metric_name(rows[0].metric)}{_unit(rows[0].metric)}", loc="left", fontsize=10)
     axis.set_xlabel(f"load; {found.placement} on {found.scenario}", fontsize=9)
     axis.legend(frameon=False, fontsize=7)
