@@ -79,7 +79,6 @@ def test_a_revision_is_what_new_values_are_compared_with(curve, repository):
     repository(FIGURES | {"slo_attainment": 0.5})
     before, now = curve.check(against="HEAD~1"), curve.check(against="HEAD")
     assert before.old.startswith("revision HEAD~1 (")
-    # Of two equal values the interval is a point.
     assert set(before.differences.set_index("metric").old.items()) == set(FIGURES.items())
     assert now.differences.set_index("metric").old["slo_attainment"] == 0.5
 
