@@ -98,16 +98,16 @@ class OtherVersion:
         with process:
             assert process.stdout is not None
             try:
-                who = process.stdout.readline()
                 for line in process.stdout:
                     document = json.loads(line)
                     if "refused" in document:
                         what = f"{self.name} refuses what the curve is recorded of: {document['refused']}"
                         raise InputError(self.option, what.removesuffix("."), "Compare with a later one.")
                     yield document
-            finally:
+            except BaseException:
                 process.kill()
-        if not who or process.returncode not in (0, -9):
+                raise
+        if process.returncode != 0:
             said.seek(0)
             last = (said.read().strip().splitlines() or ["it said nothing"])[-1]
             raise InputError(self.option, f"{self.name} cannot play scenarios: {last}", "Compare with a later one.")
@@ -163,7 +163,10 @@ def _place() -> Iterator[Path]:
     import fcntl
 
     root = Path(platformdirs.user_cache_dir("inferencesim")) / "revisions"
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a home that cannot be written
+        root = Path(tempfile.mkdtemp(prefix="inferencesim-"))
     for number in itertools.count():
         with (root / f"{number}.lock").open("w") as lock:
             try:
@@ -173,8 +176,10 @@ def _place() -> Iterator[Path]:
             tree = root / str(number)
             shutil.rmtree(tree, ignore_errors=True)
             tree.mkdir()
-            yield tree
-            shutil.rmtree(tree, ignore_errors=True)
+            try:
+                yield tree
+            finally:
+                shutil.rmtree(tree, ignore_errors=True)
             return
 
 

@@ -1,7 +1,7 @@
 """Plays scenarios for another version of the package; started by path, in the older one's environment.
 
 It keeps to what every version has: `inferencesim.simulate` of a mapping. Work comes as one JSON document on stdin
-(``trees``, ``seeds``); what is found leaves as one JSON document per line: who plays, then each summary, tree by tree.
+(``trees``, ``seeds``); each summary leaves as one JSON document on a line of its own, tree by tree.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import sys
 
 
 def main() -> int:
-    """Play everything; return 2 where this version refuses, with its reason as the last line."""
+    """Play everything; return 2 where this version refuses, with the reason on the last line."""
     import inferencesim
 
     work = json.load(sys.stdin)
-    _tell({"package": str(inferencesim.__file__)})
     for tree in work["trees"]:
         for seed in work["seeds"]:
             try:
