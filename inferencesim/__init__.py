@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from inferencesim.api import compare, simulate
     from inferencesim.errors import InputError
     from inferencesim.experiments.curves import Curve
+    from inferencesim.experiments.planning.fleet_plan import plan
+    from inferencesim.experiments.planning.max_rate import max_rate
     from inferencesim.experiments.sweep import sweep
     from inferencesim.results.comparison import Comparison
     from inferencesim.results.difference import difference
@@ -33,6 +35,8 @@ __all__ = [
     "compare",
     "difference",
     "load_scenario",
+    "max_rate",
+    "plan",
     "simulate",
     "sweep",
 ]
@@ -48,6 +52,8 @@ _HOMES = {
     "compare": "inferencesim.api",
     "difference": "inferencesim.results.difference",
     "load_scenario": "inferencesim.scenario.loading",
+    "max_rate": "inferencesim.experiments.planning.max_rate",
+    "plan": "inferencesim.experiments.planning.fleet_plan",
     "simulate": "inferencesim.api",
     "sweep": "inferencesim.experiments.sweep",
 }

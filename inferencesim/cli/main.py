@@ -13,6 +13,7 @@ from inferencesim.cli import (
     compare,
     curves,
     evidence,
+    planning,
     scaffolding,
     sensitivity,
     simulating,
@@ -59,6 +60,8 @@ app.command("accuracy")(accuracy.accuracy)
 app.command("calibrate")(calibrate.calibrate)
 app.command("sensitivity")(sensitivity.sensitivity)
 app.command("sweep")(sweep.sweep)
+app.command("plan")(planning.plan)
+app.command("max-rate")(planning.max_rate)
 app.command("schema")(catalogues.schema)
 app.add_typer(curves.curves, name="curves")
 app.add_typer(catalogues.hardware, name="hardware")

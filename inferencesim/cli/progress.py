@@ -81,3 +81,12 @@ class RunProgress:
         """Show that `now_s` of `horizon_s` have been simulated."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=self._label, completed=now_s, total=horizon_s)
+
+
+class CountProgress(RunProgress):
+    """Shows how many simulations were made, where nobody knows how many it will be; called with that number."""
+
+    def __call__(self, done: float, _: float = 0.0) -> None:
+        """Show that `done` simulations have been made."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=f"{done:,.0f} simulations")

@@ -58,6 +58,10 @@ def _precision(value: Any) -> Any:
     return value
 
 
+#: A bare name, or a mapping.
+PrecisionChoice = Annotated[Precision, BeforeValidator(_precision, json_schema_input_type=Precision | PrecisionName)]
+
+
 class Parallelism(Part):
     """How one replica spreads its model over chips; it uses tensor × pipeline of them.
 

@@ -11,6 +11,7 @@ from inferencesim.documents import parse_yaml, read_yaml, validated
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.package_data import data_folder, shipped_names
 from inferencesim.scenario.library import with_library
+from inferencesim.scenario.planning import Planning
 from inferencesim.scenario.scenario import Scenario
 from inferencesim.scenario.workload import WorkloadClass
 
@@ -85,6 +86,33 @@ def load_scenario(
     return _completed(_overridden(path, overrides, seed, variant), path)
 
 
+def load_planning(
+    name: str | Path, overrides: Sequence[str] = (), variant: str | None = None, options: Path | None = None
+) -> Planning:
+    """Read what a planner may change: the block ``planning`` of a scenario, or the file `options` in its place.
+
+    Raises
+    ------
+    InputError
+        For the first thing that is wrong, with its path.
+    """
+    path = find_scenario(str(name))
+    tree = _overridden(path, overrides, None, variant)
+    block, where = tree.get("planning"), f"{path}: planning"
+    if options is not None:
+        path, where = options, str(options)
+        block = read_yaml(options, "--options")
+        if isinstance(block, dict) and set(block) == {"planning"}:
+            block = block["planning"]
+    if block is None:
+        return Planning()
+    if isinstance(block, dict) and isinstance(block.get("pools"), dict):
+        for entry in block["pools"].values():
+            if isinstance(entry, dict) and isinstance(entry.get("hardware"), list):
+                entry["hardware"] = [_absolute(each, path.resolve().parent) for each in entry["hardware"]]
+    return validated(block, Planning, where)
+
+
 def load_varied(
     name: str | Path | Scenario | dict[str, Any],
     settings: Iterable[Mapping[str, Any]],
@@ -147,7 +175,8 @@ def _with_values(tree: dict[str, Any], values: Mapping[str, Any]) -> dict[str, A
 
 
 def _completed(tree: dict[str, Any], path: Path) -> Scenario:
-    """Validate what a file holds once it is changed."""
+    """Validate what a file holds once it is changed; what a planner may change is read by :func:`load_planning`."""
+    tree.pop("planning", None)
     _take_over(tree, str(path))
     return validated(_with_absolute_files(tree, path.resolve().parent), Scenario, str(path))
 
@@ -200,13 +229,19 @@ def _with_absolute_files(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
             arrivals["file"] = str((folder / Path(arrivals["file"]).expanduser()).resolve())
     for entry in _mappings(tree.get("pools")):
         for key in ("hardware", "model", "calibration"):
-            name = entry.get(key)
-            if isinstance(name, str) and name.endswith((".yaml", ".yml", ".json")):
-                entry[key] = str((folder / Path(name).expanduser()).resolve())
+            if key in entry:
+                entry[key] = _absolute(entry[key], folder)
         latency = entry.get("latency")
         if isinstance(latency, dict) and isinstance(latency.get("table"), str):
             latency["table"] = str((folder / Path(latency["table"]).expanduser()).resolve())
     return tree
+
+
+def _absolute(name: object, folder: Path) -> object:
+    """Return a name as it is, and a file's as a path that holds everywhere."""
+    if isinstance(name, str) and name.endswith((".yaml", ".yml", ".json")):
+        return str((folder / Path(name).expanduser()).resolve())
+    return name
 
 
 def _mappings(entries: object) -> list[dict[str, Any]]:

@@ -73,6 +73,7 @@ def _with_variants(schema: dict[str, Any]) -> None:
         "description": "by name, the paths that a variant of this scenario changes, and their values",
         "additionalProperties": {"type": "object"},
     }
+    schema["properties"]["planning"] = {"type": "object", "description": "what `inferencesim plan` may change"}
 
 
 class Scenario(Part):
