@@ -96,7 +96,7 @@ def _more_load(found: FleetPlan) -> Text:
     assert more is not None
     times = f"{100.0 * (more.load - 1.0):.3g} % more load"
     if more.fleet is None or more.usd_per_h_per_percent is None:
-        return Text(f"{times}: no fleet was found within the bounds.")
+        return Text(f"{times}: no fleet was found in the time and within the bounds.")
     at_most = "" if more.complete else "at most "
     return Text(
         f"{times}: {more.fleet.text} for {usd(more.fleet.usd_per_h)}/h, hence 1 % more load costs {at_most}"

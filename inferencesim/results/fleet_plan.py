@@ -114,7 +114,7 @@ class Marginal(Record):
     load : float
         Times the load of the scenario.
     fleet : FleetChoice or None
-        Null where none was found.
+        Null where none was found in the time.
     usd_per_h_per_percent : float or None
         Its further cost per hour, over the per cent of further load.
     complete : bool

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 #: The load with which the plan is made anew, for the price of more: counts are whole numbers, 1 % may change none.
 MORE_LOAD = 1.1
 
-#: The share of the time that the search may take; the rest is for what more load costs.
-_SEARCH_SHARE = 0.6
+#: The shares of the time at which the search ends, and that for what more load costs; the rest is for confirmation.
+_SEARCH_SHARE, _MARGINAL_SHARE = 0.5, 0.75
 
 #: Defaults of the options.
 CONFIDENCE, REPLICATIONS, BUDGET_S = 0.95, 5, 300.0
@@ -160,8 +160,8 @@ def _planned(
         return _document(problem, goal, None, largest, search, None, players, began, why)
     found = search.run(space.own())
     more = None
-    if found.answer is not None and marginal and time.monotonic() < began + budget_s:
-        more = _more(problem, goal, found.answer, players, began + budget_s)
+    if found.answer is not None and marginal and time.monotonic() < began + _MARGINAL_SHARE * budget_s:
+        more = _more(problem, goal, found.answer, players, began + _MARGINAL_SHARE * budget_s)
     return _document(problem, goal, found, [], search, more, players, began, found.stopped, optimum.usd_per_h)
 
 
@@ -188,7 +188,7 @@ def _more(problem: _Problem, goal: Goal, answer: Tried, players: Players, ends_a
     if goal.is_met(same.trials):
         found, complete = same, True
     else:
-        searched = search.run(answer.fleet)
+        searched = search.run(answer.fleet, near=True)
         if searched.answer is None:
             return Marginal(load=MORE_LOAD, fleet=None, usd_per_h_per_percent=None, complete=False)
         found, complete = searched.answer, searched.complete

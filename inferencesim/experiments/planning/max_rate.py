@@ -148,6 +148,8 @@ def max_rate(
 def _narrowed(bracket: _Bracket, factor: float, goal: Goal, attained: dict[str, float]) -> _Bracket:
     """Return a bracket after one more load was tried."""
     worst = min((name for name in attained if name != OVERALL), key=lambda name: attained[name], default=None)
-    if worst is None or attained[worst] >= goal.slo:
+    if worst is None:  # so little load that nothing arrived: the answer is not further down
+        return bracket._replace(high=factor)
+    if attained[worst] >= goal.slo:
         return bracket._replace(low=factor)
     return bracket._replace(high=factor, binding=worst)

@@ -26,6 +26,9 @@ _SEQUENCES = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096)
 _TOKENS = (0, 16, 128, 512, 2048, 8192)
 _CONTEXTS = (100.0, 4000.0)
 
+#: How many times as many of a better pool there may be as of one that it stands in for.
+_ENOUGH = 2
+
 
 class Alone(NamedTuple):
     """The times of a request that is alone on a replica: at most so fast."""
@@ -118,9 +121,9 @@ def dominated(space: Space) -> dict[int, str]:
                 continue
             if space.bounds[one.origin][0] > 0 and one.origin != other.origin:
                 continue
-            # Where more of it may be had than of the better one, it still has its use.
-            enough = one.origin == other.origin or space.bounds[other.origin][1] >= sum(
-                most for _, most in space.bounds.values()
+            # Kinds of one pool have its bounds together; of another pool, there have to be enough to take its place.
+            enough = one.origin == other.origin or (
+                space.bounds[other.origin][1] >= _ENOUGH * space.bounds[one.origin][1]
             )
             if enough and _outdoes(other, one) and not (_outdoes(one, other) and place < other_place):
                 found[place] = f"{other.name} is as fast, as roomy and as cheap or better, in all"

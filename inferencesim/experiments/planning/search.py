@@ -1,7 +1,7 @@
 """The search: from the integer programme's fleet upwards to one that keeps its promises, and down again.
 
 More replicas mostly help, but need not: a policy may send work elsewhere because of them. So what a fleet attains is
-told of fleets that were played only, with two exceptions. While it looks for a cheaper neighbour, the search passes over
+told of played fleets only, with two exceptions. While it looks for a cheaper neighbour, the search passes over
 fleets smaller than one that fell short. Where it goes through all cheaper fleets, it passes over those smaller than one
 that fell short by more than :data:`CLEARLY`, with the same providers.
 """
@@ -102,9 +102,17 @@ class Search:
         self.tried: dict[Fleet, Tried] = {}
         self._enough: dict[Fleet, float] = {}
 
-    def run(self, start: Fleet | None = None) -> Found:
-        """Search, beginning with a fleet that may do, if there is one."""
-        best = self._first(start)
+    def run(self, start: Fleet, *, near: bool = False) -> Found:
+        """Search.
+
+        Parameters
+        ----------
+        start : Fleet
+            One that may do.
+        near : bool
+            Whether it is nearly enough, so that little is to be added.
+        """
+        best = self._first(start, near)
         if best is None:
             return Found(None, complete=False, stopped="no fleet within the bounds kept the promises", rejected=())
         rejected: dict[Fleet, Tried] = {}
@@ -129,11 +137,15 @@ class Search:
 
     # Where to begin
 
-    def _first(self, start: Fleet | None) -> Tried | None:
+    def _first(self, start: Fleet, near: bool) -> Tried | None:
         """Return a fleet that holds: the given one, or the programme's with as much headroom as it takes."""
         best: Tried | None = None
-        if start is not None and self.space.allows(start):
+        if self.space.allows(start):
             best = next((one for one in self._screened([start]) if one.holds), None)
+            if near and best is None:
+                best = self._upwards()
+            if near and best is not None:
+                return self._pruned(best)
         headroom = 1.0
         while headroom >= _LEAST_HEADROOM and not (best is not None and self._is_over()):
             found = self.programme.solve(headroom).fleet
@@ -144,9 +156,9 @@ class Search:
                 best = min([tried, *([best] if best else [])], key=_cost)
                 break
             headroom /= _MORE_HEADROOM
-        if best is None:
-            (largest,) = self._screened([self.space.largest()])
-            best = largest if largest.holds else self._upwards()
+        best = best or self._upwards()
+        if best is None and self.space.allows(self.space.largest()):
+            best = next((one for one in self._screened([self.space.largest()]) if one.holds), None)
         return None if best is None else self._pruned(best)
 
     def _pruned(self, best: Tried) -> Tried:
@@ -166,6 +178,8 @@ class Search:
 
     def _upwards(self) -> Tried | None:
         """Return a fleet that holds, adding to the best one what helps most."""
+        if not self.tried:
+            return None
         best = min(self.tried.values(), key=lambda one: one.shortfall)
         while not self._is_over():
             more = [
