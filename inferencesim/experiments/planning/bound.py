@@ -85,7 +85,7 @@ class Programme:
         ]
         firsts = np.cumsum([0, *(len(one.plan.variants) for one in space.candidates)])
         self.variant = plan.rows - firsts[:-1]
-        self.eligible = [space.eligible(index) for index in range(len(workload))]
+        self.eligible = space.eligible
         #: By class, the providers it may go to, and the share of their answers that keep its promises at most.
         self.lucky = [
             {place: share for place in bought if (share := _lucky_share(each, space.providers[place])) > 0.0}

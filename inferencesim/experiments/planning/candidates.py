@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -97,17 +98,21 @@ class Space:
     optional: tuple[bool, ...]
     dropped: tuple[Dropped, ...] = ()
 
-    def eligible(self, class_index: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return which candidates, and which providers, may serve a class."""
-        each = self.scenario.workload[class_index]
+    @functools.cached_property
+    def eligible(self) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+        """Which candidates, and which providers, may serve each class."""
         helpers = {one.spec.prefill_in.pool for one in self.candidates if one.spec.prefill_in is not None}
-        own = (
-            place
-            for place, one in enumerate(self.candidates)
-            if one.origin not in helpers and verdict(each, one.plan) == ELIGIBLE
+        return tuple(
+            (
+                tuple(
+                    place
+                    for place, one in enumerate(self.candidates)
+                    if one.origin not in helpers and verdict(each, one.plan) == ELIGIBLE
+                ),
+                tuple(place for place, one in enumerate(self.providers) if provider_verdict(each, one) == ELIGIBLE),
+            )
+            for each in self.scenario.workload
         )
-        bought = (place for place, one in enumerate(self.providers) if provider_verdict(each, one) == ELIGIBLE)
-        return tuple(own), tuple(bought)
 
     def of_pool(self, origin: str) -> tuple[int, ...]:
         """Return the places of the candidates that are alternatives of a pool."""
@@ -122,11 +127,10 @@ class Space:
                 return False
         if any(not optional and not used for optional, used in zip(self.optional, fleet.providers, strict=True)):
             return False
-        for index in range(len(self.scenario.workload)):
-            own, bought = self.eligible(index)
-            if not any(fleet.counts[place] for place in own) and not any(fleet.providers[place] for place in bought):
-                return False
-        return True
+        return all(
+            any(fleet.counts[place] for place in own) or any(fleet.providers[place] for place in bought)
+            for own, bought in self.eligible
+        )
 
     def own(self) -> Fleet:
         """Return the scenario's own fleet: each pool as the first of its kinds."""

@@ -139,7 +139,7 @@ class _Problem(NamedTuple):
         """Draw the loads of the replications that confirm an answer, and lay out the programme."""
         scenario = space.scenario
         binding = [index for index, each in enumerate(scenario.workload) if goal.binds(each.name)]
-        bought = [index for index in binding if space.eligible(index)[1]]
+        bought = [index for index in binding if space.eligible[index][1]]
         seeds = [seed_of(scenario.seed, number) for number in fresh(goal)]
         slices = demands(scenario, seeds, goal.slo, binding, bought)
         return cls(space, Programme(space, slices, len(seeds)))
@@ -170,7 +170,7 @@ def _screened_space(problem: _Problem) -> Space:
     space = problem.space
     useless = infeasible(space, problem.programme.slices[0].demands)
     for index in range(len(space.scenario.workload)):
-        own, bought = space.eligible(index)
+        own, bought = space.eligible[index]
         if not bought and all(place in useless for place in own):
             useless = {place: why for place, why in useless.items() if place not in own}
     if useless:
@@ -294,7 +294,7 @@ def _screened(problem: _Problem) -> list[Screened]:
     space, programme = problem.space, problem.programme
     found = []
     for demand in programme.slices[0].demands:
-        for place in space.eligible(demand.index)[0]:
+        for place in space.eligible[demand.index][0]:
             candidate = space.candidates[place]
             rate = rate_at_most(programme.usage(place, demand.index), demand)
             price = 1000.0 * candidate.usd_per_s

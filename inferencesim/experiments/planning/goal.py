@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferencesim.errors import InputError
-from inferencesim.experiments.planning.playing import OVERALL, attainment
+from inferencesim.experiments.planning.playing import attainment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,8 @@ class Goal(NamedTuple):
 
     def shortfall(self, trials: Sequence[Trial]) -> float:
         """Return by how much the worst class falls short on average; 0 where all keep their promises."""
-        return max((self.slo - each.mean for each in self.shares(trials).values()), default=0.0, key=float)
+        worst = min((each.mean for each in self.shares(trials).values()), default=self.slo)
+        return max(0.0, self.slo - _ROUNDING - worst)
 
     def is_met(self, trials: Sequence[Trial]) -> bool:
         """Tell whether all classes keep their promises at the confidence."""
@@ -71,7 +72,5 @@ def make_goal(slo: float, classes: Sequence[str], confidence: float, replication
         raise InputError(
             "--replications", f"{replications} says nothing of how replications differ", "Ask for 2 at least."
         )
-    return Goal(slo, tuple(classes), confidence, replications)
-
-
-__all__ = ["OVERALL", "Goal", "make_goal"]
+    # Per cents come with rounding: 95 % is 0.95.
+    return Goal(round(slo, 12), tuple(classes), round(confidence, 12), replications)

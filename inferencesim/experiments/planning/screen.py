@@ -77,7 +77,7 @@ def infeasible(space: Space, demands: Sequence[ClassDemand]) -> dict[int, str]:
     found = {}
     smallest = {one.index: one.least.min(axis=0) for one in demands if one.bins.sum() > 0.0}
     for place, candidate in enumerate(space.candidates):
-        served = [index for index in range(len(space.scenario.workload)) if place in space.eligible(index)[0]]
+        served = [index for index in range(len(space.scenario.workload)) if place in space.eligible[index][0]]
         helps = any(
             one.spec.prefill_in is not None and one.spec.prefill_in.pool == candidate.origin for one in space.candidates
         )
@@ -110,7 +110,7 @@ def dominated(space: Space) -> dict[int, str]:
     """Return the candidates that another one outdoes in everything: price, speed, room, and whom it may serve."""
     found: dict[int, str] = {}
     serves = [
-        frozenset(index for index in range(len(space.scenario.workload)) if place in space.eligible(index)[0])
+        frozenset(index for index in range(len(space.scenario.workload)) if place in space.eligible[index][0])
         for place in range(len(space.candidates))
     ]
     for place, one in enumerate(space.candidates):

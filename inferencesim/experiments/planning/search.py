@@ -142,10 +142,9 @@ class Search:
         best: Tried | None = None
         if self.space.allows(start):
             best = next((one for one in self._screened([start]) if one.holds), None)
-            if near and best is None:
-                best = self._upwards()
-            if near and best is not None:
-                return self._pruned(best)
+            if near:
+                best = best or self._upwards()
+                return None if best is None else self._pruned(best)
         headroom = 1.0
         while headroom >= _LEAST_HEADROOM and not (best is not None and self._is_over()):
             found = self.programme.solve(headroom).fleet
