@@ -145,8 +145,10 @@ def plot_front(found: FleetPlan) -> Figure:
     costs = [one.usd_per_h for one in front]
     marks = axis.scatter(costs, kept, c=[one.energy_w / 1e3 for one in front], cmap=_POWER_COLOURS, s=60, zorder=3)
     figure.colorbar(marks, ax=axis, label="site power (kW)")
-    for one, height in zip(front, kept, strict=True):
-        axis.annotate(one.text, (one.usd_per_h, height), xytext=(6, -4), textcoords="offset points", fontsize=8)
+    for place, (cost, height) in enumerate(zip(costs, kept, strict=True), 1):
+        axis.annotate(str(place), (cost, height), xytext=(7, -4), textcoords="offset points", fontsize=9)
+    names = "\n".join(f"{place}  {one.text}" for place, one in enumerate(front, 1))
+    axis.text(0.98, 0.03, names, transform=axis.transAxes, ha="right", va="bottom", fontsize=8, multialignment="left")
     axis.axhline(100.0 * found.slo, color="#5A5A5A", linewidth=0.8, linestyle=":")
     if found.bound_usd_per_h is not None:
         axis.axvline(found.bound_usd_per_h, color="#5A5A5A", linewidth=0.8, linestyle="--")

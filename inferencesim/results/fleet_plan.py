@@ -153,7 +153,8 @@ class FleetPlan(Record):
     gap : float or None
         (cost of the answer − bound) / bound.
     complete : bool
-        Whether no cheaper fleet is left that might do.
+        Whether no cheaper fleet is left that might do: each was played and fell short when it was screened, is too
+        small for the integer programme, or smaller than one that clearly fell short.
     stopped : str
         Why the search ended.
     rejected : tuple of FleetChoice

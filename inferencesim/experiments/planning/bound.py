@@ -75,13 +75,12 @@ class Programme:
         self.replications = replications
         self.window_s = space.scenario.horizon - space.scenario.warm_up
         workload = space.scenario.workload
-        tpot = [math.inf if each.promise.tpot is None else each.promise.tpot for each in workload]
         longest = max((float(one.least[:, PROMPT].max()) for part in slices for one in part.demands), default=0.0)
         longest = max([longest, *(float(one.total[PROMPT]) for part in slices[:1] for one in part.demands)])
         plan = settled(space.scenario, tuple(one.plan for one in space.candidates), space.providers)
         #: Whose cuts they are, by candidate and variant; and which variant serves which class.
         self.replicas = [
-            [replica_of(one.plan, each, tpot, longest) for each in one.plan.variants] for one in space.candidates
+            [replica_of(one.plan, each, workload, longest) for each in one.plan.variants] for one in space.candidates
         ]
         firsts = np.cumsum([0, *(len(one.plan.variants) for one in space.candidates)])
         self.variant = plan.rows - firsts[:-1]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inferencesim.deployment.deployment import Deployment
+    from inferencesim.scenario.workload import WorkloadClass
     from inferencesim.simulation.plan import PoolPlan
 
     Floats = NDArray[np.float64]
@@ -67,7 +68,7 @@ class Replica:
     cuts: Floats
 
 
-def replica_of(pool: PoolPlan, deployment: Deployment, tpot_s: Sequence[float], longest: float) -> Replica:
+def replica_of(pool: PoolPlan, deployment: Deployment, classes: Sequence[WorkloadClass], longest: float) -> Replica:
     """Return the cuts of a deployment.
 
     Parameters
@@ -75,13 +76,12 @@ def replica_of(pool: PoolPlan, deployment: Deployment, tpot_s: Sequence[float], 
     pool : PoolPlan
     deployment : Deployment
         One of its variants.
-    tpot_s : sequence of float
-        What each class is promised; infinite where nothing is.
+    classes : sequence of WorkloadClass
+        With what they are promised, and how well their tokens are guessed.
     longest : float
         Prompt tokens of the longest request, which some batching policies prefill in one step.
     """
     steps = _steps(deployment, longest)
-    made = deployment.expected_tokens_per_step()
     measured = deployment.table is not None
     slope = 0.0 if measured else _context_slope(deployment)
     pair_s = 0.0 if measured else deployment.coefficients.prefill_compute_s / max(1.0, deployment.coefficients.ranks)
@@ -91,7 +91,7 @@ def replica_of(pool: PoolPlan, deployment: Deployment, tpot_s: Sequence[float], 
     elsewhere, caches = pool.spec.prefill_in is not None, pool.spec.prefix_cache
     kinds = (FRESH, FRESH_PAIRS) if caches else (PROMPT, PAIRS)
     seconds, sequences, tokens = steps.seconds[decoding], steps.sequences[decoding], steps.tokens[decoding]
-    cuts = np.zeros((len(_PROMPT_SHARES) * len(_CACHE_SHARES), len(tpot_s), len(KINDS)))
+    cuts = np.zeros((len(_PROMPT_SHARES) * len(_CACHE_SHARES), len(classes), len(KINDS)))
     for row, (prompt_share, cache_share) in enumerate((a, b) for a in _PROMPT_SHARES for b in _CACHE_SHARES):
         # A prefix that several share is in the cache once: what they read is not bounded by its size.
         if (caches and cache_share > 0.0) or (elsewhere and prompt_share > 0.0):
@@ -101,7 +101,9 @@ def replica_of(pool: PoolPlan, deployment: Deployment, tpot_s: Sequence[float], 
         rest = seconds - prompt_s * tokens
         cache_s = cache_share * max(0.0, float(rest.min()))
         worth = (rest - cache_s) / sequences
-        for column, promised in enumerate(tpot_s):
+        for column, each in enumerate(classes):
+            made = deployment.expected_tokens_per_step(each.acceptance)
+            promised = math.inf if each.promise.tpot is None else each.promise.tpot
             cut = cuts[row, column]
             cut[DECODED] = _within(worth, seconds, promised * made) / made
             cut[READ] = (slope + cache_s / deployment.memory.kv_tokens) / made

@@ -155,7 +155,9 @@ class _Drawn:
         own = [load.of((load.class_index == index) & (load.arrived_s >= scenario.warm_up)) for load in loads]
         self.work = np.concatenate([np.zeros((0, len(KINDS))), *(_work(each, load, index) for load in own)])
         self.arrived_s = np.concatenate([np.zeros(0), *(load.arrived_s for load in own)])
-        self.late_s = lateness(each, float(self.work[:, DECODED].max(initial=0.0)))
+        # What is asked again has a new arrival, and as long again.
+        longest = float(self.work[:, DECODED].max(initial=0.0))
+        self.late_s = math.inf if each.is_followed_up else lateness(each, longest)
         # Shares are averaged over replications of unlike sizes: as if all dropped requests were of the largest.
         dropped = (1.0 - slo) * len(own) * max((len(load) for load in own), default=0) * _requests_of_one(each)
         if each.promise == type(each.promise)():

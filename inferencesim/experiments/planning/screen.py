@@ -43,8 +43,9 @@ def alone(pool: PoolPlan, deployment: Deployment, work: NDArray[np.float64]) -> 
     cached = pool.spec.prefix_cache or pool.spec.prefill_in is not None
     prompt = max(1, int(work[FRESH] if cached else work[PROMPT]))
     decoded = int(work[DECODED])
-    first = deployment.alone_s(prompt, 1)
-    last = deployment.alone_s(prompt, decoded + 1)
+    # A lucky request has all of its guessed tokens accepted.
+    first = deployment.alone_s(prompt, 1, 1.0)
+    last = deployment.alone_s(prompt, decoded + 1, 1.0)
     if pool.spec.prefill_in is not None:
         # Prompts are read in another pool, which may be faster.
         last, first = last - first, 0.0

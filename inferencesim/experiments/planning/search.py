@@ -32,6 +32,9 @@ RUNGS = (1, 2)
 #: Fleets at most that are cheaper than the answer and all looked at, so that it is the cheapest beyond doubt.
 MOST_LISTED = 400
 
+#: Combinations of counts at most that are looked at to list them: many are outside the bounds.
+_MOST_COUNTED = 50_000
+
 #: Least headroom that is asked of the programme for a start, and by how much more each time.
 _LEAST_HEADROOM, _MORE_HEADROOM = 0.1, 1.5
 
@@ -282,10 +285,13 @@ class Search:
         prices = [3600.0 * one.usd_per_s for one in space.candidates]
         most = [space.bounds[one.origin][1] for one in space.candidates]
         found: list[Fleet] = []
+        looked_at = itertools.count(1)
         choices = list(itertools.product(*((0, 1) if optional else (1,) for optional in space.optional)))
 
         def extend(counts: tuple[int, ...], spent: float) -> bool:
             place = len(counts)
+            if next(looked_at) > _MOST_COUNTED:
+                return False
             if place == len(prices):
                 found.extend(fleet for one in choices if space.allows(fleet := Fleet(counts, one)))
                 return len(found) <= MOST_LISTED
