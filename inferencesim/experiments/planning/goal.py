@@ -66,8 +66,8 @@ def make_goal(slo: float, classes: Sequence[str], confidence: float, replication
     """
     if not 0.0 < slo <= 1.0 or math.isnan(slo):
         raise InputError("--slo", f"attainment {slo:.4g} is no share above 0 and up to 1", "Write attainment=99%.")
-    if not 0.5 <= confidence < 1.0:
-        raise InputError("--confidence", f"{confidence:.4g} is not from 0.5 to below 1", "Write a share such as 95%.")
+    if not 0.5 < confidence < 1.0:
+        raise InputError("--confidence", f"{confidence:.4g} is not between 0.5 and 1", "Write a share such as 95%.")
     if replications < 2:
         raise InputError(
             "--replications", f"{replications} says nothing of how replications differ", "Ask for 2 at least."

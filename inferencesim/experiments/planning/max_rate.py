@@ -6,8 +6,6 @@ import math
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from scipy import stats
-
 from inferencesim.documents import document_digest
 from inferencesim.errors import InputError
 from inferencesim.experiments.planning.fleet_plan import described_scenario
@@ -16,6 +14,7 @@ from inferencesim.experiments.planning.load import require_classes, with_load
 from inferencesim.experiments.planning.playing import OVERALL, Players
 from inferencesim.results.fleet_plan import MaxRate
 from inferencesim.simulation.plan import make_plan
+from inferencesim.statistics.intervals import mean_interval
 from inferencesim.units import to_si
 
 if TYPE_CHECKING:
@@ -123,19 +122,17 @@ def max_rate(
                 brackets[place] = _narrowed(brackets[place], factor, goal, one.attained)
         simulations = players.simulations
     factors = [one.factor for one in brackets]
-    mean = math.fsum(factors) / replications
-    deviation = math.sqrt(math.fsum((one - mean) ** 2 for one in factors) / (replications - 1) / replications)
-    half = float(stats.t.ppf(0.5 + confidence / 2.0, replications - 1)) * deviation
+    interval = mean_interval(factors, goal.confidence)
     return MaxRate(
         name=described.name,
         scenario_digest=document_digest(described),
         seed=described.seed,
         slo=goal.slo,
-        confidence=confidence,
+        confidence=goal.confidence,
         classes=tuple(classes),
-        factor=mean,
-        lower=max(0.0, mean - half),
-        upper=mean + half,
+        factor=interval.estimate,
+        lower=max(0.0, interval.low),
+        upper=interval.high,
         factors=tuple(factors),
         tolerance=TOLERANCE,
         binding=tuple(one.binding for one in brackets),

@@ -6,16 +6,14 @@ import concurrent.futures
 import functools
 import hashlib
 import json
-import math
 import multiprocessing
 import signal
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from scipy import stats
-
 from inferencesim.experiments.trials import plan_of, play, seed_of, unrecorded
 from inferencesim.simulation.compiling import is_cached
+from inferencesim.statistics.intervals import mean_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,11 +90,11 @@ class Attainment(NamedTuple):
 
 def attainment(shares: Sequence[float], confidence: float) -> Attainment:
     """Return mean and lower confidence limit (one-sided, Student's t over replications) of shares."""
-    mean = math.fsum(shares) / len(shares)
     if len(shares) < 2:
-        return Attainment(mean, mean)
-    variance = math.fsum((share - mean) ** 2 for share in shares) / (len(shares) - 1)
-    return Attainment(mean, mean - float(stats.t.ppf(confidence, len(shares) - 1)) * math.sqrt(variance / len(shares)))
+        return Attainment(shares[0], shares[0])
+    # What leaves as much out below as above, leaves out half of that below.
+    found = mean_interval(shares, 2.0 * confidence - 1.0)
+    return Attainment(found.estimate, found.low)
 
 
 class Players:
