@@ -83,8 +83,8 @@ def plan(
     from inferencesim.cli.progress import CountProgress
 
     with CountProgress() as progress:
+        from inferencesim.experiments.planning.document import plan_text
         from inferencesim.experiments.planning.fleet_plan import plan as find
-        from inferencesim.experiments.planning.fleet_plan import plan_text
 
         found = find(
             loaded, slo=share, planning=planning, classes=classes or (), confidence=sure, replications=replications,

@@ -113,7 +113,7 @@ class Search:
         start : Fleet
             One that may do.
         near : bool
-            Whether it is nearly enough, so that little is to be added.
+            Whether it is nearly enough, and was the cheapest for less load: where it will do, nothing else is tried.
         """
         best = self._first(start, near)
         if best is None:
@@ -121,7 +121,8 @@ class Search:
         rejected: dict[Fleet, Tried] = {}
         complete = False
         while True:
-            best, complete = self._improved(best, rejected)
+            if not near or best.fleet != start:
+                best, complete = self._improved(best, rejected)
             confirmed = self._confirm(best.fleet)
             if self.goal.is_met(confirmed.trials):
                 stopped = "nothing cheaper is left" if complete else self._why()
@@ -145,8 +146,10 @@ class Search:
         best: Tried | None = None
         if self.space.allows(start):
             best = next((one for one in self._screened([start]) if one.holds), None)
+            if near and best is not None:
+                return best
             if near:
-                best = best or self._upwards()
+                best = self._upwards()
                 return None if best is None else self._pruned(best)
         headroom = 1.0
         while headroom >= _LEAST_HEADROOM and not (best is not None and self._is_over()):
@@ -328,6 +331,10 @@ class Search:
                 self.tried[one.fleet] = one
             going = [fleet for fleet in going if self.tried[fleet].holds]
         return [self.tried[fleet] for fleet in fleets]
+
+    def screen(self, fleet: Fleet) -> Tried:
+        """Play a fleet for a first look."""
+        return self._screened([fleet])[0]
 
     def _confirm(self, fleet: Fleet) -> Tried:
         """Play a fleet with replications that nothing was chosen by."""

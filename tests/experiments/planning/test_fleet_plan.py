@@ -12,7 +12,7 @@ from oracle.small import pool, scenario, work
 from inferencesim import load_scenario, plan
 from inferencesim.errors import InputError
 from inferencesim.experiments.planning.candidates import Fleet, make_space
-from inferencesim.experiments.planning.fleet_plan import plan_text, scenario_tree
+from inferencesim.experiments.planning.document import plan_text, scenario_tree
 from inferencesim.experiments.planning.goal import make_goal
 from inferencesim.experiments.planning.playing import Players, attainment, trial
 from inferencesim.experiments.planning.search import fresh
