@@ -43,6 +43,7 @@ def plan_tables(found: FleetPlan, *, front: bool = False) -> list[RenderableType
     if front:
         parts.append(_fleets("Front", [(str(place), one) for place, one in enumerate(found.front, 1)]))
     parts.append(_screened(found))
+    parts.append(Text(f"{NOTHING}: not within its promises, or without work that the lower bound counts."))
     parts += [Text(f"{one.name} was no candidate: {one.why}") for one in found.removed]
     parts.append(Text(f"{count(found.simulations)} simulations in {seconds(found.seconds)}."))
     return parts

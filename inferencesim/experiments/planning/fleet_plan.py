@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MORE_LOAD = 1.1
 
 #: The shares of the time at which the search ends, and that for what more load costs; the rest is for confirmation.
-_SEARCH_SHARE, _MARGINAL_SHARE = 0.5, 0.9
+_SEARCH_SHARE, _MARGINAL_SHARE = 0.5, 0.75
 
 #: Defaults of the options.
 CONFIDENCE, REPLICATIONS, BUDGET_S = 0.95, 5, 300.0
@@ -161,7 +161,11 @@ def _planned(
         found, bound = search.run(space.own()), optimum.usd_per_h
     more = None
     if found.answer is not None and marginal and time.monotonic() < began + _MARGINAL_SHARE * budget_s:
-        more = _more(problem, goal, found.answer, players, began + _MARGINAL_SHARE * budget_s)
+        fleet, complete = _with_more(problem, goal, found.answer, players, began + _MARGINAL_SHARE * budget_s)
+        if fleet is not None and fleet.usd_per_h < found.answer.usd_per_h:
+            # What is enough for more load is for less, most likely, and the search was not complete.
+            found = search.reconsidered(found, fleet.fleet)
+        more = _marginal(problem, goal, found, fleet, complete)
     return document(Outcome(problem.programme, search, found, bound, more), began)
 
 
@@ -179,16 +183,25 @@ def _screened_space(problem: _Problem) -> Space:
     return space.without(worse) if worse else space
 
 
-def _more(problem: _Problem, goal: Goal, answer: Tried, players: Players, ends_at: float) -> Marginal:
-    """Plan again with more load."""
+def _with_more(
+    problem: _Problem, goal: Goal, answer: Tried, players: Players, ends_at: float
+) -> tuple[Tried | None, bool]:
+    """Return the fleet for more load, and whether nothing cheaper is left."""
     space = problem.space.with_scenario(with_load(problem.space.scenario, MORE_LOAD))
     again = _Problem.of(space, goal)
-    search = Search(space, again.programme, goal, players, ends_at)
-    searched = search.run(answer.fleet, near=True)
-    found = searched.answer
-    if found is None:
+    found = Search(space, again.programme, goal, players, ends_at).run(answer.fleet, near=True)
+    return found.answer, found.complete
+
+
+def _marginal(problem: _Problem, goal: Goal, found: Found, fleet: Tried | None, complete: bool) -> Marginal:
+    """Return what more load costs, given the fleet for it."""
+    if fleet is None or found.answer is None:
         return Marginal(load=MORE_LOAD, fleet=None, usd_per_h_per_percent=None, complete=False)
-    # Fleets that are cheaper fell short under less load.
-    complete = searched.complete or found.fleet == answer.fleet
-    further = (found.usd_per_h - answer.usd_per_h) / (100.0 * (MORE_LOAD - 1.0))
-    return Marginal(load=MORE_LOAD, fleet=choice(space, goal, found), usd_per_h_per_percent=further, complete=complete)
+    further = (fleet.usd_per_h - found.answer.usd_per_h) / (100.0 * (MORE_LOAD - 1.0))
+    return Marginal(
+        load=MORE_LOAD,
+        fleet=choice(problem.space, goal, fleet),
+        usd_per_h_per_percent=further,
+        # Where it is the same, fleets that are cheaper fell short under less load.
+        complete=complete or fleet.fleet == found.answer.fleet,
+    )

@@ -220,11 +220,17 @@ class Search:
     def _best_of(
         self, fleets: Iterable[Fleet], than: Tried, rejected: dict[Fleet, Tried], margin: float
     ) -> Tried | None:
-        """Return the cheapest fleet that holds and is cheaper than another one, the cheapest tried first."""
-        waiting = sorted((fleet for fleet in fleets if fleet not in rejected), key=self.space.usd_per_h)
+        """Return a fleet that holds and is cheaper than another one.
+
+        With a `margin`, it is the cheapest, and the cheapest are tried first; without, the first that is found, and
+        those that save least are tried first, since they are most likely to hold.
+        """
+        waiting = sorted(
+            (fleet for fleet in fleets if fleet not in rejected), key=self.space.usd_per_h, reverse=margin == 0.0
+        )
         best: Tried | None = None
         at_once = max(1, self.players.jobs)
-        while waiting and not self._is_over():
+        while waiting and not self._is_over() and (best is None or margin > 0.0):
             batch: list[Fleet] = []
             while waiting and len(batch) < at_once:
                 fleet = waiting.pop(0)
@@ -331,6 +337,15 @@ class Search:
                 self.tried[one.fleet] = one
             going = [fleet for fleet in going if self.tried[fleet].holds]
         return [self.tried[fleet] for fleet in fleets]
+
+    def reconsidered(self, found: Found, fleet: Fleet) -> Found:
+        """Return what was found, or a fleet that turned out to be cheaper after all."""
+        assert found.answer is not None
+        tried = self.screen(fleet)
+        if not tried.holds or tried.usd_per_h >= found.answer.usd_per_h:
+            return found
+        confirmed = self._confirm(fleet)
+        return found._replace(answer=confirmed) if self.goal.is_met(confirmed.trials) else found
 
     def screen(self, fleet: Fleet) -> Tried:
         """Play a fleet for a first look."""
