@@ -151,7 +151,8 @@ def _planned(
     if space is not problem.space:
         problem = _Problem.of(space, goal)
     optimum = problem.programme.solve()
-    search = Search(space, problem.programme, goal, players, began + _SEARCH_SHARE * budget_s)
+    share = _SEARCH_SHARE if marginal else _MARGINAL_SHARE
+    search = Search(space, problem.programme, goal, players, began + share * budget_s)
     if math.isinf(optimum.usd_per_h):
         if space.allows(space.largest()):
             search.screen(space.largest())
