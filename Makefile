@@ -1,5 +1,5 @@
 # Two commands do everything on a machine with Python >= 3.11 and make:
-#   make demo   one hour of mixed load on one mixed fleet under three placement policies, side by side
+#   make demo   one day of mixed work on four fleets, side by side
 #   make test   formatting, lint, types and all tests but the long ones
 PYTHON ?= python3
 VENV := .venv

@@ -57,16 +57,28 @@ def run_all(
             pickled(piece, place)
     values: dict[int, T] = {}
     with contextlib.closing(on_processes(enumerate(work), processes)) as reports:
-        for place, outcome in reports:
-            if isinstance(outcome, Raised):
-                raise outcome.problem
-            if isinstance(outcome, Died):
-                msg = f"piece {place + 1} of the work was given up after {DEATHS} attempts: {outcome.how}"
-                raise RuntimeError(msg)
-            values[place] = outcome.value
+        for report in reports:
+            values[report.place] = value_of(report)
             if progress is not None:
                 progress(len(values), len(work))
     return [values[place] for place in range(len(work))]
+
+
+def value_of(report: Report) -> Any:
+    """Return the result of a piece of work, or raise what it raised.
+
+    Raises
+    ------
+    RuntimeError
+        If it was given up.
+    """
+    place, outcome = report
+    if isinstance(outcome, Raised):
+        raise outcome.problem
+    if isinstance(outcome, Died):
+        msg = f"piece {place + 1} of the work was given up after {DEATHS} attempts: {outcome.how}"
+        raise RuntimeError(msg)
+    return outcome.value
 
 
 def on_processes(pieces: Iterable[tuple[int, Callable[[], Any]]], count: int) -> Generator[Report]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import functools
 import hashlib
 import json
-import multiprocessing
-import signal
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from inferencesim.experiments.execution import carry_out
+from inferencesim.experiments.parallel import value_of
+from inferencesim.experiments.processes import Processes
 from inferencesim.experiments.trials import plan_of, play, seed_of, unrecorded
 from inferencesim.simulation.compiling import is_cached
 from inferencesim.statistics.intervals import mean_interval
@@ -114,7 +114,7 @@ class Players:
         self.jobs = jobs
         self._progress = progress
         self._known: dict[str, Trial] = {}
-        self._workers: concurrent.futures.ProcessPoolExecutor | None = None
+        self._crew: Processes | None = None
         self._longest_s = 0.0
 
     def __enter__(self) -> Self:
@@ -123,8 +123,8 @@ class Players:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._workers is not None:
-            self._workers.shutdown(cancel_futures=True)
+        if self._crew is not None:
+            self._crew.__exit__(kind, problem, trace)
 
     @property
     def simulations(self) -> int:
@@ -145,24 +145,18 @@ class Players:
             self._note(key, trial(missing.pop(key)))
             self._longest_s = max(self._longest_s, time.monotonic() - began if is_cached() else 0.0)
         if missing:
-            futures = {key: self._pool().submit(trial, tree) for key, tree in missing.items()}
-            for key, future in futures.items():
-                self._note(key, future.result())
+            if self._crew is None:
+                self._crew = Processes(self.jobs)
+            left = list(missing)
+            pieces = enumerate(functools.partial(trial, missing[key]) for key in left)
+            for report in carry_out(pieces, self._crew):
+                self._note(left[report.place], value_of(report))
         return [self._known[key] for key in keys]
 
     def _note(self, key: str, result: Trial) -> None:
         self._known[key] = result
         if self._progress is not None:
             self._progress(self.simulations)
-
-    def _pool(self) -> concurrent.futures.ProcessPoolExecutor:
-        if self._workers is None:
-            self._workers = concurrent.futures.ProcessPoolExecutor(
-                self.jobs,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN),
-            )
-        return self._workers
 
 
 def _digest(tree: dict[str, Any]) -> str:
