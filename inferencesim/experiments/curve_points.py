@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import math
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inferencesim.errors import InputError
-from inferencesim.experiments.parallel import run_all
+from inferencesim.experiments.parallel import begin_here, run_all
 from inferencesim.experiments.planning.load import with_load
 from inferencesim.experiments.trials import plan_of, play, unrecorded
 from inferencesim.results.figures import figures
@@ -18,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from inferencesim.scenario.scenario import Scenario
-
-#: What starting a process takes, in seconds: imports, and loading the compiled kernel.
-_STARTING_S = 4.0
 
 
 @dataclass(frozen=True)
@@ -83,19 +78,12 @@ def _all(
 ) -> list[tuple[str, dict[str, float | None]]]:
     """Call all of it, on other processes where they pay."""
 
-    def note(done: float, _: float) -> None:
+    def note(done: float) -> None:
         if progress is not None:
             progress(done, float(len(work)))
 
-    found = []
-    # Two here: the first also loads the kernel, the second says how long one takes.
-    for piece in work[:2]:
-        began = time.perf_counter()
-        found.append(piece())
-        took_s = time.perf_counter() - began
-        note(len(found), 0.0)
-    enough = max(1, math.ceil(_STARTING_S / max(took_s, 1e-3)))
-    rest = run_all(work[2:], jobs=jobs, pieces_per_process=enough, progress=lambda done, total: note(2.0 + done, total))
+    found, enough = begin_here(work, note)
+    rest = run_all(work[2:], jobs=jobs, pieces_per_process=enough, progress=lambda done, _: note(2.0 + done))
     return [*found, *rest]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from inferencesim.experiments.execution import DEATHS, Died, Raised, Report, called, carry_out
@@ -17,6 +19,9 @@ T = TypeVar("T")
 
 #: Pieces that pay for starting a process, where a piece is one short simulation.
 PIECES_PER_PROCESS = 100
+
+#: What starting a process takes, in seconds: imports, and loading the compiled kernel.
+_STARTING_S = 4.0
 
 
 def run_all(
@@ -62,6 +67,32 @@ def run_all(
             if progress is not None:
                 progress(len(values), len(work))
     return [values[place] for place in range(len(work))]
+
+
+def begin_here(work: Sequence[Callable[[], T]], note: Callable[[int], None]) -> tuple[list[T], int]:
+    """Call the first two pieces of work here, where nobody knows how long one takes.
+
+    The first also loads the kernel; the second tells.
+
+    Parameters
+    ----------
+    work : sequence of callables
+    note : callable
+        Called with the number of pieces done, after each.
+
+    Returns
+    -------
+    list, int
+        Their results, and how many such pieces pay for starting a process (see :func:`run_all`).
+    """
+    results: list[T] = []
+    took_s = 0.0
+    for piece in work[:2]:
+        began = time.perf_counter()
+        results.append(piece())
+        took_s = time.perf_counter() - began
+        note(len(results))
+    return results, max(1, math.ceil(_STARTING_S / max(took_s, 1e-3)))
 
 
 def value_of(report: Report) -> Any:

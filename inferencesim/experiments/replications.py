@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import math
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inferencesim.errors import InputError
-from inferencesim.experiments.parallel import run_all
+from inferencesim.experiments.parallel import begin_here, run_all
 from inferencesim.experiments.settling import settled_s
 from inferencesim.experiments.trials import plan_of, run_of, seed_of, unrecorded
 from inferencesim.results.comparison import Trial
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from inferencesim.scenario.scenario import Scenario
-
-#: What starting a process takes, in seconds: imports, and loading the compiled kernel.
-_STARTING_S = 4.0
 
 
 @dataclass(frozen=True)
@@ -75,14 +70,7 @@ class Replications:
         """Play the first replication of every alternative, and find the warm-up that all of them need."""
         work = [self._piece(name, 0, asked=self.changing[name] is None) for name in self.trees]
         total = float(replications * len(work))
-        first = []
-        # Two here: the first also loads the kernel, the second says how long a trial takes.
-        for piece in work[:2]:
-            began = time.perf_counter()
-            first.append(piece())
-            took_s = time.perf_counter() - began
-            self._note(len(first), total)
-        self._enough = max(1, math.ceil(_STARTING_S / max(took_s, 1e-3)))
+        first, self._enough = begin_here(work, lambda done: self._note(done, total))
         first += self._run(work[2:], len(first), total)
         self._settle(first)
         self._kept = {
