@@ -89,6 +89,7 @@ def test_a_scheduler_killed_midway_is_told_and_the_sweep_goes_on_with_another(da
     assert not found.failures
 
 
+@pytest.mark.long
 def test_a_trial_that_kills_its_workers_is_given_up(dask):
     for _ in range(3):
         dask.add_worker()

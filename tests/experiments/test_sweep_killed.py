@@ -85,6 +85,7 @@ def test_two_sweeps_in_one_folder_share_the_work(tmp_path):
     assert len(attempts(log)) == TRIALS
 
 
+@pytest.mark.long
 def test_one_takes_over_what_another_was_at_when_it_was_killed(tmp_path):
     log, out = tmp_path / "log", tmp_path / "out"
     first = start(scenario=SLOW, vary=VARY, out=out, log=log)

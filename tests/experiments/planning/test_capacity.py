@@ -41,15 +41,14 @@ def hot(rate, **said):
 @pytest.mark.parametrize(
     "said",
     [
-        {},
-        {"batching": {"max_sequences": 8, "token_budget": 64}},
-        {"kv_blocks": 60},
-        {"prefix_cache": True},
-        {"batching": {"policy": "prefill_first"}},
-        {"batching": {"policy": "static"}},
-        {"engine": "vllm", "parallelism": {"tensor": 2}},
+        pytest.param({"batching": {"max_sequences": 8, "token_budget": 64}}, id="few seats"),
+        pytest.param({"prefix_cache": True}, id="prefix cache"),
+        pytest.param({}, id="plain", marks=pytest.mark.long),
+        pytest.param({"kv_blocks": 60}, id="small cache", marks=pytest.mark.long),
+        pytest.param({"batching": {"policy": "prefill_first"}}, id="prefill first", marks=pytest.mark.long),
+        pytest.param({"batching": {"policy": "static"}}, id="static", marks=pytest.mark.long),
+        pytest.param({"engine": "vllm", "parallelism": {"tensor": 2}}, id="two chips", marks=pytest.mark.long),
     ],
-    ids=["plain", "few seats", "small cache", "prefix cache", "prefill first", "static", "two chips"],
 )
 def test_no_fleet_that_keeps_its_promises_is_below_the_bound(said):
     described = hot(250.0, **said)

@@ -50,7 +50,12 @@ def planned():
 
 
 @pytest.mark.parametrize(
-    ("rate", "price", "slo"), [(900.0, "$5.1/h", 0.95), (1100.0, "$3.3/h", 0.9), (600.0, "$4.5/h", 0.99)]
+    ("rate", "price", "slo"),
+    [
+        (900.0, "$5.1/h", 0.95),
+        pytest.param(1100.0, "$3.3/h", 0.9, marks=pytest.mark.long),
+        pytest.param(600.0, "$4.5/h", 0.99, marks=pytest.mark.long),
+    ],
 )
 def test_the_plan_is_the_cheapest_of_all_fleets(rate, price, slo):
     described = two_kinds(rate, price)

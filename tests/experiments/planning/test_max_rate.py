@@ -36,6 +36,7 @@ def test_a_little_less_is_carried_and_a_little_more_is_not():
     assert found().binding == ("c", "c", "c")
 
 
+@pytest.mark.long
 def test_the_answer_does_not_depend_on_where_one_begins():
     """The same requests arrive twice as fast: half the factor is left."""
     again = max_rate(one_replica(100.0), slo=0.9, replications=3)
@@ -50,6 +51,7 @@ def test_steps_of_one_length_carry_what_theory_says():
     assert max_rate(described, slo=0.9, replications=2).factor == pytest.approx(10.0, rel=0.12)
 
 
+@pytest.mark.long
 def test_one_class_alone_is_multiplied():
     both = scenario(
         [pool("a")],
