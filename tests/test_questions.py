@@ -131,3 +131,34 @@ class TestRentThePeak:
         competing, overflow = self.played("routing.placement.parameters.providers=1"), self.played()
         assert competing.fleet.provider_usd > 2 * overflow.fleet.provider_usd
         assert competing.pools[0].output_tokens_per_s < 0.5 * overflow.pools[0].output_tokens_per_s
+
+
+class TestThreeRegions:
+    def played(self, variant):
+        summary = simulate(load_scenario("three_regions", variant=variant)).summary
+        assert summary.conservation.holds
+        return summary
+
+    def test_whoever_predicts_the_way_keeps_more_than_the_nearest_and_one_clean_site_emits_a_fraction(self):
+        nearest, feasible, one_site = (self.played(each) for each in ("nearest", "feasible", "one_site"))
+        assert feasible.fleet.slo_attainment > nearest.fleet.slo_attainment + 0.05
+        assert one_site.fleet.carbon_g < 0.1 * nearest.fleet.carbon_g
+        for each in (nearest, feasible, one_site):
+            records = of(each, "health_records")
+            assert records.completed > 0.99 * records.arrived
+
+    def test_filling_the_cleanest_site_breaks_promises(self):
+        assert self.played("lowest_carbon").fleet.slo_attainment < 0.3
+
+
+class TestOnDevice:
+    def played(self, variant):
+        return simulate(load_scenario("on_device", variant=variant)).summary
+
+    def test_laptops_serve_most_of_it_and_what_fails_there_goes_to_the_cloud(self):
+        both, cloud = self.played("devices_first"), self.played("cloud_only")
+        laptops, shared = both.pools
+        assert laptops.cost_usd == 0.0
+        assert laptops.completed > shared.completed > 0
+        assert shared.output_tokens_per_s < cloud.pools[0].output_tokens_per_s
+        assert both.tasks[0].escalations > 0.0
