@@ -10,8 +10,9 @@ from inferencesim.documents import document_digest
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.experiments.fitting import PARAMETERS, Point
 from inferencesim.experiments.parallel import run_all
-from inferencesim.experiments.trials import fleet_figures, plan_of, play, unrecorded
+from inferencesim.experiments.trials import plan_of, play, unrecorded
 from inferencesim.results.difference import difference
+from inferencesim.results.figures import figures
 from inferencesim.results.sensitivity import METRICS, Metric, Move, Number, Obstacle, Sensitivity, SensitivityReport
 from inferencesim.units import SI_UNITS
 
@@ -260,7 +261,7 @@ def _chosen(plan: Plan, pool: str | None) -> frozenset[str]:
 
 
 def _figures(summary: Summary) -> dict[Metric, float | None]:
-    numbers = fleet_figures(summary)
+    numbers = figures(summary)
     return {metric: numbers[metric] for metric in METRICS}
 
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from inferencesim.documents import validated
 from inferencesim.ledger.sink import MemorySink
-from inferencesim.results.difference import difference
 from inferencesim.results.summarise import summarise
 from inferencesim.scenario.scenario import Recording, Scenario
 from inferencesim.simulation.engine import Simulation
@@ -61,8 +60,3 @@ def run_of(plan: Plan) -> Result:
 def play(plan: Plan) -> Summary:
     """Simulate a plan and keep its summary only."""
     return summarise(run_of(plan))
-
-
-def fleet_figures(summary: Summary) -> dict[str, float | None]:
-    """Return all numbers of the whole fleet, by the path of their field, as in ``ttft_s.p99``."""
-    return {row.metric: row.a for row in difference(summary, summary).rows if row.scope == "fleet"}

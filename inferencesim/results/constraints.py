@@ -40,6 +40,7 @@ from inferencesim.simulation.plan import verdict
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from inferencesim.simulation.failures import Outages
     from inferencesim.simulation.plan import Plan
 
 _EXAMPLES = 5
@@ -135,15 +136,16 @@ def check_constraints(
     """
     asked = None if requests is None else _Rows.of(requests, plan)
     decided = None if decisions is None else _Rows.of(decisions, plan)
+    down = outages(plan)
     found = [
         *_placed(plan, asked, decided),
         _context(plan, asked),
-        _healthy(plan, asked, decided),
+        _healthy(plan, down, asked, decided),
         _prefilled(plan, asked),
         _names(plan, asked, decided),
         _match(asked, decided, ended=end_s is not None),
         _chosen(plan, decided),
-        _recorded(plan, asked, decided),
+        _recorded(plan, down, asked, decided),
         _promised(plan, asked, end_s),
     ]
     return tuple(found)
@@ -194,7 +196,7 @@ def _context(plan: Plan, asked: _Rows | None) -> Constraint:
     return asked.finding(name, statement, known.size, broken, _went(asked, broken))
 
 
-def _healthy(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constraint:
+def _healthy(plan: Plan, down: Outages, asked: _Rows | None, decided: _Rows | None) -> Constraint:
     """Check where requests were placed against the schedule of failures, which the scenario and its seed give."""
     rows = asked if decided is None else decided
     if rows is None:
@@ -205,22 +207,17 @@ def _healthy(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constrai
     # Outages number providers after the last replica.
     provider = codes(rows.frame["provider"], tuple(each.name for each in plan.providers))
     target = np.where(provider >= 0, plan.replicas + provider, replica)
-    broken, down = np.zeros(len(rows.frame), np.bool_), outages(plan)
+    broken = np.zeros(len(rows.frame), np.bool_)
     for number in np.unique(down.target).tolist():
         there = np.flatnonzero(known & (target == number))
         broken[there] = down.down_at(number, times_s[there])
     return rows.finding(VERDICTS[UNHEALTHY], _HEALTHY, int(known.sum()), broken, _went(rows, broken))
 
 
-def _all_down(plan: Plan, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _all_down(plan: Plan, down: Outages, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell at which moments which candidates have no replica that is up, shape (moments, candidates)."""
-    down = outages(plan)
-    pools = [
-        np.logical_and.reduce([down.down_at(replica, times_s) for replica in replicas])
-        for replicas in replicas_of(plan)
-    ]
-    providers = [down.down_at(plan.replicas + index, times_s) for index in range(len(plan.providers))]
-    return np.stack([*pools, *providers], axis=1)
+    providers = [range(plan.replicas + index, plan.replicas + index + 1) for index in range(len(plan.providers))]
+    return np.stack([down.all_down_at(each, times_s) for each in (*replicas_of(plan), *providers)], axis=1)
 
 
 def _limits(plan: Plan) -> NDArray[np.int64]:
@@ -309,7 +306,7 @@ def _chosen(plan: Plan, decided: _Rows | None) -> Constraint:
     return decided.finding("eligible", _CHOSEN, rows.size, broken, _went(decided, broken))
 
 
-def _recorded(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constraint:
+def _recorded(plan: Plan, down: Outages, asked: _Rows | None, decided: _Rows | None) -> Constraint:
     """Check recorded verdicts against those settled anew.
 
     Only how full queues and buckets were, how high the load, and which of its models a class with `answers` asked, is
@@ -326,7 +323,7 @@ def _recorded(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constra
     if judged.any():
         long = total[:, None] > _limits(plan)[decided.classes]
         expected = np.where((expected == ELIGIBLE) & long, CONTEXT_TOO_LONG, expected)
-        gone = _all_down(plan, decided.frame["time_s"].to_numpy())
+        gone = _all_down(plan, down, decided.frame["time_s"].to_numpy())
         expected = np.where((expected == ELIGIBLE) & gone, UNHEALTHY, expected)
     full_when = [_when_full(plan, candidate) for candidate in range(len(plan.candidates))]
     full = (said == np.array(full_when)) & (expected == ELIGIBLE)

@@ -144,7 +144,8 @@ class TaskCause(Record):
         Its outcome, or that it took too long.
     by : str or None
         Of one that failed, what became of the call it could not do without: ``rejected``, ``timed_out``,
-        ``cancelled``, or ``bad_answer``. Of the others the largest of its :class:`.task_findings.LatencyParts`.
+        ``cancelled``, ``failed``, or ``bad_answer``; None where it was a tool that was lost. Of the
+        others the largest of its :class:`.task_findings.LatencyParts`.
     """
 
     what: Literal["failed", "timed_out", "latency"]

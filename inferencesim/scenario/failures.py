@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 
 from inferencesim.errors import did_you_mean
 from inferencesim.scenario.base import Fraction, Part, PositiveTime, Time
-from inferencesim.scenario.unions import refuse
+from inferencesim.scenario.unions import refuse, told_by_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,28 +119,9 @@ _KINDS: dict[str, type[Part]] = {
 }
 
 
-def _known(value: object) -> object:
-    """Refuse a failure that is none, or two at once."""
-    if isinstance(value, Part):
-        return value
-    if not isinstance(value, dict):
-        refuse(f"a failure is a mapping with one of the keys {', '.join(_KINDS)}")
-    kinds = [key for key in value if key in _KINDS]
-    if not kinds:
-        others = [key for key in value if key not in ("at", "for", "mtbf", "mttr", "share", "factor", "timeout")]
-        hint = f"; {did_you_mean(str(others[0]), list(_KINDS))}" if others else ""
-        refuse(f"a failure needs one of the keys {', '.join(_KINDS)}{hint}")
-    if len(kinds) > 1:
-        refuse(f"{' and '.join(kinds)} are two failures: write each as an entry of its own")
-    return value
-
-
-def _kind(value: object) -> str:
-    for name, model in _KINDS.items():
-        if isinstance(value, model) or (isinstance(value, dict) and name in value):
-            return f"[{name}]"
-    return "[replica]"
-
+_one_of_them, _which = told_by_key(
+    _KINDS, "a failure", "failures", ("at", "for", "mtbf", "mttr", "share", "factor", "timeout")
+)
 
 Failure = Annotated[
     Annotated[ReplicaCrashes, Tag("[replica]")]
@@ -149,8 +130,8 @@ Failure = Annotated[
     | Annotated[ProviderOutage, Tag("[provider]")]
     | Annotated[SlowNodes, Tag("[slow]")]
     | Annotated[LostTools, Tag("[tool]")],
-    Discriminator(_kind),
-    BeforeValidator(_known),
+    _which,
+    _one_of_them,
 ]
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from inferencesim.errors import did_you_mean
 from inferencesim.scenario.arrivals import AtOnce, Gamma, Poisson, RecordedTasks, RegisteredArrivals
 from inferencesim.scenario.base import Fraction, Part, PositiveTime, WholeTokens
 from inferencesim.scenario.lengths import TimeLengths, TokenLengths
-from inferencesim.scenario.unions import named, refuse, tag
+from inferencesim.scenario.unions import named, refuse, tag, told_by_key
 from inferencesim.scenario.workload import Active
 
 if TYPE_CHECKING:
@@ -121,28 +120,7 @@ class FanOut(_Step):
 _KINDS: dict[str, type[_Step]] = {"call": Call, "tool": Tool, "wait": Wait, "repeat": Repeat, "fan_out": FanOut}
 
 
-def _known(value: object) -> object:
-    """Refuse a step that is none, or two at once."""
-    if isinstance(value, _Step):
-        return value
-    if not isinstance(value, dict):
-        refuse(f"a step is a mapping with one of the keys {', '.join(_KINDS)}")
-    kinds = [key for key in value if key in _KINDS]
-    if not kinds:
-        others = [key for key in value if key not in ("chance", "context", "time", "adds", "cores")]
-        hint = f"; {did_you_mean(str(others[0]), list(_KINDS))}" if others else ""
-        refuse(f"a step needs one of the keys {', '.join(_KINDS)}{hint}")
-    if len(kinds) > 1:
-        refuse(f"{' and '.join(kinds)} are two steps: write each as an entry of its own")
-    return value
-
-
-def _kind(value: object) -> str:
-    for name, model in _KINDS.items():
-        if isinstance(value, model) or (isinstance(value, dict) and name in value):
-            return f"[{name}]"
-    return "[call]"
-
+_one_of_them, _which = told_by_key(_KINDS, "a step", "steps", ("chance", "context", "time", "adds", "cores"))
 
 Step = Annotated[
     Annotated[Call, Tag("[call]")]
@@ -150,8 +128,8 @@ Step = Annotated[
     | Annotated[Wait, Tag("[wait]")]
     | Annotated[Repeat, Tag("[repeat]")]
     | Annotated[FanOut, Tag("[fan_out]")],
-    Discriminator(_kind),
-    BeforeValidator(_known),
+    _which,
+    _one_of_them,
 ]
 Steps = Annotated[tuple[Step, ...], Field(min_length=1)]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import BeforeValidator, Discriminator
 
 from inferencesim.errors import did_you_mean
 from inferencesim.scenario.base import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
 
 
 def refuse(text: str) -> NoReturn:
@@ -51,3 +54,44 @@ def tag(key: str, known: tuple[str, ...]) -> Discriminator:
         return f"[{name}]" if name in names else "[registered]"
 
     return Discriminator(choose)
+
+
+def told_by_key(
+    kinds: Mapping[str, type[Part]], one: str, many: str, others: Collection[str]
+) -> tuple[BeforeValidator, Discriminator]:
+    """Return what checks, and what tells apart, parts whose kind is the one key among `kinds` that they have.
+
+    Their tags are the keys in brackets.
+
+    Parameters
+    ----------
+    kinds : mapping of str to type
+        The first is where errors of a part that is none of them are placed.
+    one, many : str
+        What such parts are called: ``a step``, ``steps``.
+    others : collection of str
+        Keys that several kinds have, which are no misspelt kinds.
+    """
+    keys = ", ".join(kinds)
+
+    def check(value: object) -> object:
+        if isinstance(value, Part):
+            return value
+        if not isinstance(value, dict):
+            refuse(f"{one} is a mapping with one of the keys {keys}")
+        found = [key for key in value if key in kinds]
+        if not found:
+            unknown = [key for key in value if key not in others]
+            hint = f"; {did_you_mean(str(unknown[0]), list(kinds))}" if unknown else ""
+            refuse(f"{one} needs one of the keys {keys}{hint}")
+        if len(found) > 1:
+            refuse(f"{' and '.join(found)} are two {many}: write each as an entry of its own")
+        return value
+
+    def choose(value: object) -> str:
+        for name, kind in kinds.items():
+            if isinstance(value, kind) or (isinstance(value, dict) and name in value):
+                return f"[{name}]"
+        return f"[{next(iter(kinds))}]"
+
+    return BeforeValidator(check), Discriminator(choose)

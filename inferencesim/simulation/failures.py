@@ -60,6 +60,16 @@ class Outages:
         down: NDArray[np.bool_] = begun > ended
         return down
 
+    def all_down_at(self, targets: range, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell at which moments some targets, numbered in a row, are all down; as :meth:`down_at`."""
+        down = np.ones(times_s.size, np.bool_)
+        for target in targets:
+            if not down.any():
+                # One was up at each moment: a large fleet has many more to ask.
+                break
+            down &= self.down_at(target, times_s)
+        return down
+
 
 def outages(plan: Plan) -> Outages:
     """Return when the replicas and providers of a plan are down.

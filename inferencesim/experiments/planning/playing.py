@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from inferencesim.documents import document_digest
 from inferencesim.experiments.execution import carry_out
 from inferencesim.experiments.parallel import value_of
 from inferencesim.experiments.processes import Processes
@@ -113,7 +112,7 @@ class Players:
     def __init__(self, jobs: int = 1, progress: Callable[[int], None] | None = None) -> None:
         self.jobs = jobs
         self._progress = progress
-        self._known: dict[str, Trial] = {}
+        self._known: dict[tuple[str, int], Trial] = {}
         self._crew: Processes | None = None
         self._longest_s = 0.0
 
@@ -133,11 +132,12 @@ class Players:
 
     def play(self, asked: Sequence[tuple[Scenario, int]]) -> list[Trial]:
         """Return a trial for each scenario and number of its replication."""
-        trees = [
-            {**unrecorded(scenario), "seed": seed_of(scenario.seed, replication)} for scenario, replication in asked
-        ]
-        keys = [_digest(tree) for tree in trees]
-        missing = {key: tree for key, tree in zip(keys, trees, strict=True) if key not in self._known}
+        keys = [(document_digest(scenario), replication) for scenario, replication in asked]
+        missing = {
+            key: unrecorded(scenario) | {"seed": seed_of(scenario.seed, replication)}
+            for key, (scenario, replication) in zip(keys, asked, strict=True)
+            if key not in self._known
+        }
         # One here first: it compiles, and shows how long they take.
         while missing and (self.jobs == 1 or len(missing) == 1 or self._longest_s < _WORTH_A_PROCESS_S):
             key = next(iter(missing))
@@ -153,11 +153,7 @@ class Players:
                 self._note(left[report.place], value_of(report))
         return [self._known[key] for key in keys]
 
-    def _note(self, key: str, result: Trial) -> None:
+    def _note(self, key: tuple[str, int], result: Trial) -> None:
         self._known[key] = result
         if self._progress is not None:
             self._progress(self.simulations)
-
-
-def _digest(tree: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
