@@ -17,7 +17,7 @@ from inferencesim.experiments.axes import axes_of, grid, latin_hypercube
 from inferencesim.experiments.execution import DEATHS, Died, Outcome, Raised, Report
 from inferencesim.experiments.parallel import on_processes
 from inferencesim.experiments.trials import plan_of, play, seed_of, unrecorded
-from inferencesim.results.difference import difference
+from inferencesim.results.figures import figures
 from inferencesim.results.fingerprint import scenario_key
 from inferencesim.results.manifest import package_versions
 from inferencesim.results.sweep import NOT_KEPT, Sweep, Trial, TrialResult
@@ -153,7 +153,7 @@ def sweep(
     --------
     >>> from inferencesim import sweep
     >>> found = sweep("mixed_fleet", {"pools.premium.replicas": [2, 4, 8]}, replications=3)  # doctest: +SKIP
-    >>> found.frame.groupby("pools.premium.replicas")["fleet.ttft_s.p99"].mean()  # doctest: +SKIP
+    >>> found.frame.groupby("pools.premium.replicas")["ttft_s.p99"].mean()  # doctest: +SKIP
     """
     axes = axes_of(vary)
     part = None if shard is None else Shard.parse(shard)
@@ -206,8 +206,7 @@ def play_trial(tree: dict[str, Any], key: str) -> TrialResult:
         summary = play(plan_of(tree))
     except InputError as problem:
         return TrialResult(key=key, state="failed", why=str(problem))
-    figures = {f"{row.scope.replace(' ', '.', 1)}.{row.metric}": row.a for row in difference(summary, summary).rows}
-    return TrialResult(key=key, state=summary.verdict.state, why=summary.verdict.why, figures=figures)
+    return TrialResult(key=key, state=summary.verdict.state, why=summary.verdict.why, figures=figures(summary))
 
 
 def _check(design: str, samples: int | None, replications: int) -> None:

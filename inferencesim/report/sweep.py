@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 #: Figures of the table, with their heads and how they are written.
 _COLUMNS: dict[str, tuple[str, Callable[[float | None], str]]] = {
-    "fleet.cost_per_completed_request_usd": ("cost per\nrequest", usd),
-    "fleet.slo_attainment": ("promises\nkept", share),
-    "fleet.ttft_s.p99": ("TTFT\np99", seconds),
-    "fleet.e2e_s.p99": ("E2E\np99", seconds),
-    "fleet.output_tokens_per_s": ("output\ntokens/s", significant),
-    "fleet.energy_per_completed_request_j": ("energy per\nrequest", joules),
+    "cost_per_completed_request_usd": ("cost per\nrequest", usd),
+    "slo_attainment": ("promises\nkept", share),
+    "ttft_s.p99": ("TTFT\np99", seconds),
+    "e2e_s.p99": ("E2E\np99", seconds),
+    "output_tokens_per_s": ("output\ntokens/s", significant),
+    "energy_per_completed_request_j": ("energy per\nrequest", joules),
 }
 
 #: Lines of failures that are written out.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferencesim.report.plots import PALETTE, save, tidy
 from inferencesim.report.sweep import axis_label, mean_figure, setting_text
+from inferencesim.results.figures import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,7 +73,7 @@ def plot_against(sweep: Sweep, axis: SweptAxis, scope: str, figures: Sequence[st
         for (label, trials), colour in zip(lines, PALETTE, strict=False):
             _draw(panel, axis, places, name, trials, label, colour)
         tidy(panel)
-        panel.set_title(name.removeprefix(f"{scope}."), loc="left", fontsize=9)
+        panel.set_title(scope_of(name)[1], loc="left", fontsize=9)
         if axis.unit is None:
             panel.set_xticks(range(len(places)), [setting_text(value) for value in places])
         elif axis.logarithmic:
@@ -115,14 +116,8 @@ def _varying(sweep: Sweep) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, different in values.items():
         if not math.isclose(min(different), max(different), rel_tol=_ROUNDING, abs_tol=_NOTHING):
-            found.setdefault(_scope(name), []).append(name)
+            found.setdefault(scope_of(name)[0], []).append(name)
     return found
-
-
-def _scope(figure: str) -> str:
-    """Return ``fleet``, or kind and name: the path of the figure follows."""
-    kind, _, rest = figure.partition(".")
-    return kind if kind == "fleet" else f"{kind}.{rest.partition('.')[0]}"
 
 
 def _places(sweep: Sweep, axis: SweptAxis) -> dict[Any, float]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
-
-from inferencesim.results.records import Reason, Record
+from inferencesim.results.figures import figures, scope_of, scope_rank
+from inferencesim.results.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from inferencesim.results.records import Summary
 
 
@@ -64,40 +61,19 @@ class Difference(Record):
 
 def difference(a: Summary, b: Summary, *, a_name: str = "a", b_name: str = "b") -> Difference:
     """Compare two summaries: the fleet, then classes, tasks, pools and providers by name, in the order of `a`."""
-    rows = [*_rows("fleet", a.fleet, b.fleet)]
-    for kind, first, second in (
-        ("class", a.classes, b.classes),
-        ("task", a.tasks, b.tasks),
-        ("pool", a.pools, b.pools),
-        ("provider", a.providers, b.providers),
-    ):
-        in_a = {each.name: each for each in first}
-        in_b = {each.name: each for each in second}
-        for name in [*in_a, *(name for name in in_b if name not in in_a)]:
-            rows += _rows(f"{kind} {name}", in_a.get(name), in_b.get(name))
+    in_a, in_b = figures(a), figures(b)
+    by_scope: dict[str, list[DifferenceRow]] = {}
+    for path in in_a | in_b:
+        row = _row(path, in_a.get(path), in_b.get(path))
+        by_scope.setdefault(row.scope, []).append(row)
+    # What only `b` has belongs to its kind, not to the end.
+    rows = [row for scope in sorted(by_scope, key=scope_rank) for row in by_scope[scope]]
     same = a.scenario_digest == b.scenario_digest and a.seed == b.seed
     return Difference(a=a_name, b=b_name, same_scenario=same, rows=tuple(rows))
 
 
-def _rows(scope: str, a: BaseModel | None, b: BaseModel | None) -> Iterator[DifferenceRow]:
-    in_a, in_b = dict(_numbers(a)), dict(_numbers(b))
-    for metric in [*in_a, *(name for name in in_b if name not in in_a)]:
-        first, second = in_a.get(metric), in_b.get(metric)
-        change = None if first is None or second is None else second - first
-        relative = None if change is None or not first else change / abs(first)
-        yield DifferenceRow(scope=scope, metric=metric, a=first, b=second, change=change, relative=relative)
-
-
-def _numbers(record: BaseModel | None, prefix: str = "") -> Iterator[tuple[str, float | None]]:
-    """Yield all numbers of a record, nested ones by their path."""
-    if record is None:
-        return
-    for name in type(record).model_fields:
-        value = getattr(record, name)
-        if isinstance(value, BaseModel):
-            yield from _numbers(value, f"{prefix}{name}.")
-        elif value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-            yield prefix + name, value
-        elif isinstance(value, tuple):
-            for entry in value:  # reasons of rejection, and what released requests: each a count of its own
-                yield f"{prefix}{name}.{entry.reason if isinstance(entry, Reason) else entry.until}", entry.requests
+def _row(path: str, a: float | None, b: float | None) -> DifferenceRow:
+    scope, metric = scope_of(path)
+    change = None if a is None or b is None else b - a
+    relative = None if change is None or not a else change / abs(a)
+    return DifferenceRow(scope=scope, metric=metric, a=a, b=b, change=change, relative=relative)

@@ -2,6 +2,7 @@
 
 A path names a number as a summary has it: ``ttft_s.p99`` of the fleet, ``classes.chat.slo_attainment``,
 ``tasks.agent.cost_per_completed_task_usd``, ``pools.premium.utilisation``, ``providers.acme.cost_usd``.
+Comparisons, sweeps, cost curves and differences of runs all call their numbers so.
 """
 
 from __future__ import annotations
@@ -12,8 +13,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 from pydantic import BaseModel
 
 from inferencesim.errors import InputError, did_you_mean
-from inferencesim.results.difference import difference
-from inferencesim.results.records import ClassSummary, FleetSummary, PoolSummary, ProviderSummary, TaskSummary
+from inferencesim.results.records import (
+    ClassSummary,
+    FleetSummary,
+    PoolSummary,
+    ProviderSummary,
+    Reason,
+    TaskSummary,
+)
 from inferencesim.workload.graphs import task_classes
 
 if TYPE_CHECKING:
@@ -22,8 +29,8 @@ if TYPE_CHECKING:
     from inferencesim.results.records import Summary
     from inferencesim.scenario.scenario import Scenario
 
-#: Parts of a summary by the word a difference has for them.
-_PLACES = {"class": "classes", "task": "tasks", "pool": "pools", "provider": "providers"}
+#: Parts of a summary that are told apart by name, in the order they are shown in, and the word for one of each.
+_PARTS = {"classes": "class", "tasks": "task", "pools": "pool", "providers": "provider"}
 
 #: What is better the more there is of it, and the less, by name or ending; of the rest it depends on who asks.
 _MORE = frozenset(
@@ -42,12 +49,26 @@ Direction = Literal["more", "less"]
 
 
 def figures(summary: Summary) -> dict[str, float | None]:
-    """Return all numbers of a summary by their paths."""
-    found = {}
-    for row in difference(summary, summary).rows:
-        kind, _, name = row.scope.partition(" ")
-        found[f"{_PLACES[kind]}.{name}.{row.metric}" if name else row.metric] = row.a
+    """Return all numbers of a summary by their paths; None where there is no such quantity."""
+    found = dict(_numbers(summary.fleet, ""))
+    for place in _PARTS:
+        for part in getattr(summary, place):
+            found |= _numbers(part, f"{place}.{part.name}.")
     return found
+
+
+def scope_of(path: str) -> tuple[str, str]:
+    """Return what a number is of (``fleet``, ``class chat``, ``pool premium``), and its path there."""
+    place, _, rest = path.partition(".")
+    if place not in _PARTS:
+        return "fleet", path
+    name, _, metric = rest.partition(".")
+    return f"{_PARTS[place]} {name}", metric
+
+
+def scope_rank(scope: str) -> int:
+    """Return where a kind of scope comes among the others: the fleet first."""
+    return ["fleet", *_PARTS.values()].index(scope.partition(" ")[0])
 
 
 def metric_paths(scenarios: Iterable[Scenario]) -> tuple[str, ...]:
@@ -81,12 +102,25 @@ def require_metrics(metrics: Iterable[str], scenarios: Iterable[Scenario], where
 
 def better(metric: str) -> Direction | None:
     """Tell whether more or less of a figure is better; None where it depends on who asks."""
-    steps = metric.split(".")
     # The name of a class or pool says nothing of what is measured.
-    name = steps[2] if steps[0] in _PLACES.values() else steps[0]
+    _, path = scope_of(metric)
+    name = path.partition(".")[0]
     if name in _MORE or name.endswith(_MORE_ENDING):
         return "more"
     return "less" if name in _LESS or name.endswith(_LESS_ENDINGS) else None
+
+
+def _numbers(record: BaseModel, prefix: str) -> Iterator[tuple[str, float | None]]:
+    """Yield all numbers of a record, nested ones by their path."""
+    for name in type(record).model_fields:
+        value = getattr(record, name)
+        if isinstance(value, BaseModel):
+            yield from _numbers(value, f"{prefix}{name}.")
+        elif value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+            yield prefix + name, value
+        elif isinstance(value, tuple):
+            for entry in value:  # reasons of rejection, and what released requests: each a count of its own
+                yield f"{prefix}{name}.{entry.reason if isinstance(entry, Reason) else entry.until}", entry.requests
 
 
 @functools.cache

@@ -22,6 +22,9 @@ NOT_KEPT: tuple[State, ...] = ("crashed", "killed")
 #: States of trials that were not simulated to their end.
 WITHOUT_FIGURES: tuple[State, ...] = ("failed", *NOT_KEPT)
 
+#: Columns of a sweep's table beside parameters and figures.
+_ABOUT_A_TRIAL = ("replication", "seed", "state", "why", "key")
+
 #: What a parameter may be set to: anything YAML can say.
 Setting = Any
 
@@ -39,7 +42,7 @@ class TrialResult(Record):
     why : str
         The verdict's reason, or that of the failure.
     figures : dict of str to float or None
-        All numbers of the summary, by scope and path: ``fleet.ttft_s.p99``, ``pool.premium.utilisation``.
+        All numbers of the summary, by path: ``ttft_s.p99``, ``pools.premium.utilisation``.
     """
 
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -119,26 +122,24 @@ class Sweep(Record):
         """One row per trial: its parameters by path, replication, seed, state, why, key, then all figures."""
         import pandas as pd
 
-        rows = []
-        for trial in self.trials:
-            result = trial.result
-            settings = {path: _plain(value) for path, value in trial.parameters.items()}
-            about = {
-                "replication": trial.replication,
-                "seed": trial.seed,
-                "state": result.state,
-                "why": result.why,
-                "key": result.key,
-            }
-            rows.append(settings | about | result.figures)
-        frame = pd.DataFrame(rows)
-        figures = [name for trial in self.trials for name in trial.result.figures]
-        return frame.astype(dict.fromkeys(figures, float))
+        told = dict.fromkeys([*(axis.path for axis in self.axes), *_ABOUT_A_TRIAL])
+        # Only a pool's replicas have one name in a scenario and in its summary, and are the same in both.
+        measured = dict.fromkeys(name for trial in self.trials for name in trial.result.figures if name not in told)
+        rows = [trial.result.figures | _told(trial) for trial in self.trials]
+        return pd.DataFrame(rows, columns=[*told, *measured]).astype(dict.fromkeys(measured, float))
 
     @property
     def failures(self) -> tuple[Trial, ...]:
         """Trials without figures."""
         return tuple(trial for trial in self.trials if trial.result.state in WITHOUT_FIGURES)
+
+
+def _told(trial: Trial) -> dict[str, Any]:
+    """Return what a trial was and what became of it, as cells of a table."""
+    settings = {path: _plain(value) for path, value in trial.parameters.items()}
+    result = trial.result
+    about = (trial.replication, trial.seed, result.state, result.why, result.key)
+    return settings | dict(zip(_ABOUT_A_TRIAL, about, strict=True))
 
 
 def _plain(value: Setting) -> Setting:

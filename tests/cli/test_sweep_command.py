@@ -65,7 +65,7 @@ def test_one_document(tiny):
         {"pools.premium.replicas": 2},
     ]
     assert {trial["seed"] for trial in document["trials"]} == {8}
-    assert document["trials"][0]["result"]["figures"]["fleet.arrived"] > 0
+    assert document["trials"][0]["result"]["figures"]["arrived"] > 0
 
 
 def test_shards(tiny, tmp_path):

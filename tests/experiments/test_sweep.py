@@ -55,10 +55,10 @@ def test_a_trial_shows_what_a_run_shows():
     summary = simulate(tree, seed=seed_of(5, 1)).summary
     row = frame.iloc[7]
     assert row["state"] == summary.verdict.state
-    assert row["fleet.ttft_s.p99"] == summary.fleet.ttft_s.p99
-    assert row["class.c.slo_attainment"] == summary.classes[0].slo_attainment
+    assert row["ttft_s.p99"] == summary.fleet.ttft_s.p99
+    assert row["classes.c.slo_attainment"] == summary.classes[0].slo_attainment
     for figure in ("utilisation", "batch", "kv_usage"):
-        assert row[f"pool.p.{figure}"] == getattr(summary.pools[0], figure)
+        assert row[f"pools.p.{figure}"] == getattr(summary.pools[0], figure)
 
 
 def test_finished_trials_are_not_played_again(tmp_path, played):
@@ -98,7 +98,7 @@ def test_what_cannot_be_simulated_fails_alone_and_is_kept(tmp_path, played):
     found = sweep(TINY, vary, out=tmp_path)
     assert [trial.result.state for trial in found.trials] == ["stable", "failed"]
     assert "3 does not divide" in found.failures[0].result.why
-    assert pd.isna(found.frame["fleet.ttft_s.p99"][1])
+    assert pd.isna(found.frame["ttft_s.p99"][1])
     assert sweep(TINY, vary, out=tmp_path) == found
     assert len(played) == 2
 

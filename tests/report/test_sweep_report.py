@@ -14,8 +14,7 @@ from inferencesim.results.sweep import Sweep, SweptAxis, Trial, TrialResult
 
 
 def trial(parameters, replication=0, state="stable", why="", **figures):
-    named = {f"fleet.{name}": value for name, value in figures.items()}
-    result = TrialResult(key="0" * 64, state=state, why=why, figures=named)
+    result = TrialResult(key="0" * 64, state=state, why=why, figures=figures)
     return Trial(parameters=parameters, replication=replication, seed=replication, result=result)
 
 
@@ -62,7 +61,7 @@ def test_replications_are_averaged_and_their_states_counted():
 
 
 def test_lines_are_of_the_other_axis_and_go_through_the_means():
-    picture = plot_against(BOTH, RATE, "fleet", ["fleet.arrived"])
+    picture = plot_against(BOTH, RATE, "fleet", ["arrived"])
     panel = picture.axes[0]
     assert panel.get_xscale() == "log"
     dots, line = panel.lines[:2]
@@ -72,7 +71,7 @@ def test_lines_are_of_the_other_axis_and_go_through_the_means():
 
 
 def test_words_are_drawn_one_after_the_other():
-    panel = plot_against(BOTH, ORDER, "fleet", ["fleet.arrived"]).axes[0]
+    panel = plot_against(BOTH, ORDER, "fleet", ["arrived"]).axes[0]
     assert [label.get_text() for label in panel.get_xticklabels()] == ["fcfs", "sjf"]
 
 

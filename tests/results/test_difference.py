@@ -38,7 +38,10 @@ def test_the_change_is_the_difference(one):
 
 def test_what_only_one_run_has_is_null_in_the_other(one):
     two = simulate(fleet(names=("a",), classes=("chat", "batch"))).summary
-    rows = {(row.scope, row.metric): row for row in difference(one, two).rows}
+    found = difference(one, two)
+    scopes = list(dict.fromkeys(row.scope for row in found.rows))
+    assert scopes == ["fleet", "class chat", "class batch", "pool a", "pool b"]
+    rows = {(row.scope, row.metric): row for row in found.rows}
     assert rows["pool b", "owned_usd"].b is None
     assert rows["class batch", "arrived"].a is None
     assert rows["class batch", "arrived"].change is None
