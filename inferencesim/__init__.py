@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inferencesim.experiments.sweep import sweep
     from inferencesim.results.comparison import Comparison
     from inferencesim.results.difference import difference
-    from inferencesim.results.records import Summary
+    from inferencesim.results.records.summary import Summary
     from inferencesim.results.run import Run
     from inferencesim.results.sweep import Sweep
     from inferencesim.scenario.loading import load_scenario
@@ -47,7 +47,7 @@ _HOMES = {
     "InputError": "inferencesim.errors",
     "Run": "inferencesim.results.run",
     "Scenario": "inferencesim.scenario.scenario",
-    "Summary": "inferencesim.results.records",
+    "Summary": "inferencesim.results.records.summary",
     "Sweep": "inferencesim.results.sweep",
     "compare": "inferencesim.api",
     "difference": "inferencesim.results.difference",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from inferencesim.results.records import Record
+    from inferencesim.results.records.base import Record
     from inferencesim.results.run import Run
 
 #: A story as a document, and what makes the text of it.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from inferencesim.deployment.deployment import Deployment
     from inferencesim.hardware.quantity import Quantity
-    from inferencesim.results.records import Summary
+    from inferencesim.results.records.summary import Summary
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.simulation.plan import Plan, PoolPlan
 

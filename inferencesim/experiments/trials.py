@@ -14,7 +14,7 @@ from inferencesim.simulation.engine import Simulation
 from inferencesim.simulation.plan import make_plan
 
 if TYPE_CHECKING:
-    from inferencesim.results.records import Summary
+    from inferencesim.results.records.summary import Summary
     from inferencesim.simulation.engine import Result
     from inferencesim.simulation.plan import Plan
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from inferencesim.results.records import ClassSummary, Summary
+    from inferencesim.results.records.requests import ClassSummary
+    from inferencesim.results.records.summary import Summary
     from inferencesim.results.run import Run
 
 #: Okabe and Ito's palette, told apart under every common colour blindness; black and yellow left out.

@@ -17,15 +17,10 @@ if TYPE_CHECKING:
 
     from inferencesim.results.difference import Difference
     from inferencesim.results.findings import ClassPromises
-    from inferencesim.results.records import (
-        PoolSummary,
-        ProviderSummary,
-        Statistics,
-        Summary,
-        TaskSummary,
-        TimeParts,
-        Verdict,
-    )
+    from inferencesim.results.records.capacity import PoolSummary, ProviderSummary
+    from inferencesim.results.records.requests import Statistics, TimeParts
+    from inferencesim.results.records.summary import Summary, Verdict
+    from inferencesim.results.records.tasks import TaskSummary
 
 _COLOUR = {"stable": "green", "unstable": "bold red", "shedding": "yellow", "empty": "yellow"}
 

@@ -14,9 +14,9 @@ import numpy as np
 from pydantic import Field, PositiveFloat
 from scipy.stats import kendalltau
 
-from inferencesim.deployment.calibration import Errors  # noqa: TC001 - pydantic reads the annotation at run time
-from inferencesim.measurements.engine_series import SeriesName  # noqa: TC001 - likewise
-from inferencesim.results.records import Record
+from inferencesim.deployment.calibration import Errors
+from inferencesim.measurements.engine_series import SeriesName
+from inferencesim.results.records.base import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from inferencesim.kernel.tables import COMPLETED
 from inferencesim.results.distributions import per
-from inferencesim.results.records import BreakEven
+from inferencesim.results.records.capacity import BreakEven
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field
 
-from inferencesim.deployment.calibration import (  # noqa: TC001 - pydantic reads the annotations at run time
+from inferencesim.deployment.calibration import (
     Calibration,
     Errors,
 )
-from inferencesim.measurements.measurement import Unsupported  # noqa: TC001 - likewise
-from inferencesim.results.records import Record
+from inferencesim.measurements.measurement import Unsupported
+from inferencesim.results.records.base import Record
 
 #: Width of the file: a parameter with its unit, source and provenance stands on one line.
 _WIDTH = 200

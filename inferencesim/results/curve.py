@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from inferencesim.results.records import Record
+from inferencesim.results.records.base import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

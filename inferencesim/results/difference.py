@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferencesim.results.figures import figures, scope_of, scope_rank
-from inferencesim.results.records import Record
+from inferencesim.results.records.base import Record
 
 if TYPE_CHECKING:
-    from inferencesim.results.records import Summary
+    from inferencesim.results.records.summary import Summary
 
 
 class DifferenceRow(Record):

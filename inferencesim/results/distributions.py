@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferencesim.kernel.gaps import BINS, BINS_PER_OCTAVE, SHORTEST_S
-from inferencesim.results.records import Distribution
+from inferencesim.results.records.base import Distribution
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

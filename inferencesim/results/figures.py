@@ -13,20 +13,15 @@ from typing import TYPE_CHECKING, Literal, get_args
 from pydantic import BaseModel
 
 from inferencesim.errors import InputError, did_you_mean
-from inferencesim.results.records import (
-    ClassSummary,
-    FleetSummary,
-    PoolSummary,
-    ProviderSummary,
-    Reason,
-    TaskSummary,
-)
+from inferencesim.results.records.capacity import PoolSummary, ProviderSummary
+from inferencesim.results.records.requests import ClassSummary, FleetSummary, Reason
+from inferencesim.results.records.tasks import TaskSummary
 from inferencesim.workload.graphs import task_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from inferencesim.results.records import Summary
+    from inferencesim.results.records.summary import Summary
     from inferencesim.scenario.scenario import Scenario
 
 #: Parts of a summary that are told apart by name, in the order they are shown in, and the word for one of each.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from inferencesim.results.records import Record
+from inferencesim.results.records.base import Record
 
 #: Versions of the two documents' fields.
 AUDIT_SCHEMA = EXPLANATION_SCHEMA = 1

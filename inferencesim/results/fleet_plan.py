@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from inferencesim.results.records import Record
+from inferencesim.results.records.base import Record
 
 
 class Kept(Record):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from inferencesim.results.records import Record
+from inferencesim.results.records.base import Record
 
 if TYPE_CHECKING:
     from inferencesim.simulation.plan import Plan, PoolPlan

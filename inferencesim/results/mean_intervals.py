@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.results.records import MeanInterval
+from inferencesim.results.records.summary import MeanInterval
 from inferencesim.scenario.stationarity import why_not_stationary
 from inferencesim.statistics.batch_means import FEWEST_BATCHES, MOST_BATCHES, ratio_of_batches
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inferencesim.kernel.tables import Records
-    from inferencesim.results.records import Verdict, Window
+    from inferencesim.results.records.base import Window
+    from inferencesim.results.records.summary import Verdict
     from inferencesim.scenario.scenario import Scenario
 
 CONFIDENCE = 0.95

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.results.records import LedgerRow
+from inferencesim.results.records.summary import LedgerRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferencesim.batching.policy import FORMERS, ORDERS
-from inferencesim.results.records import BatchingUsed, Policies, PolicyUsed
+from inferencesim.results.records.summary import BatchingUsed, Policies, PolicyUsed
 from inferencesim.routing.policy import POLICIES
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from inferencesim.results.manifest import Manifest
-    from inferencesim.results.records import Summary
+    from inferencesim.results.records.summary import Summary
     from inferencesim.scenario.scenario import Evidence
     from inferencesim.workload.traces.record import MalformedRow
 

@@ -24,7 +24,7 @@ from inferencesim.errors import InputError
 from inferencesim.ledger.sink import TABLES
 from inferencesim.results.chain import Chaining
 from inferencesim.results.manifest import Manifest, TableParts
-from inferencesim.results.records import Summary
+from inferencesim.results.records.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable

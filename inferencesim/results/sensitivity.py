@@ -6,8 +6,9 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from inferencesim.results.records import Record, Verdict
-from inferencesim.scenario.base import Provenance  # noqa: TC001 - pydantic reads the annotation at run time
+from inferencesim.results.records.base import Record
+from inferencesim.results.records.summary import Verdict
+from inferencesim.scenario.base import Provenance
 
 #: Figures of the fleet that are followed, by their place in the summary.
 Metric = Literal[

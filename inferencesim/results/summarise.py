@@ -25,19 +25,18 @@ from inferencesim.results.money import (
     total_cost,
 )
 from inferencesim.results.policies import policies_of
-from inferencesim.results.records import (
+from inferencesim.results.records.base import Window
+from inferencesim.results.records.capacity import PoolSummary, ProviderSummary
+from inferencesim.results.records.requests import (
     ClassSummary,
     Conservation,
     FleetSummary,
     Held,
-    PoolSummary,
-    ProviderSummary,
     Reason,
-    Summary,
     TimeParts,
     ToFinish,
-    Window,
 )
+from inferencesim.results.records.summary import Summary
 from inferencesim.results.tasks import completed_work, summarise_tasks, summarise_tools, task_conservation
 from inferencesim.results.verdict import held_by, judge
 from inferencesim.simulation.failures import outages, replicas_of

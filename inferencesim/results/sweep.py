@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from inferencesim.results.records import Record
+from inferencesim.results.records.base import Record
 
 if TYPE_CHECKING:
     import pandas as pd

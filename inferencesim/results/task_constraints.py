@@ -28,7 +28,7 @@ from inferencesim.workload.load import generate_load
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from inferencesim.results.records import TaskConservation
+    from inferencesim.results.records.tasks import TaskConservation
     from inferencesim.simulation.plan import Plan
     from inferencesim.workload.graph_parts import Graphs
 

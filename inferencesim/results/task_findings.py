@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from inferencesim.results.findings import Explanation, TaskCause, TaskPromises  # noqa: TC001 - pydantic reads them
-from inferencesim.results.records import Record
+from inferencesim.results.findings import Explanation, TaskCause, TaskPromises
+from inferencesim.results.records.base import Record
 
 #: Why a request was made: the call's first; nobody answered the one before; its answer was bad, and the same model was
 #: asked again, or the next one.

@@ -9,7 +9,8 @@ import numpy as np
 from inferencesim.kernel.graph_tables import TASK_COMPLETED, TASK_FAILED, TASK_OPEN, TASK_TIMED_OUT
 from inferencesim.ledger.promises import PROMISE_KEPT, PROMISE_MISSED, PROMISE_OPEN
 from inferencesim.results.distributions import distribution, per
-from inferencesim.results.records import TaskConservation, TaskSummary, ToolsSummary
+from inferencesim.results.records.capacity import ToolsSummary
+from inferencesim.results.records.tasks import TaskConservation, TaskSummary
 from inferencesim.scenario.arrivals import ByTasks
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
     from inferencesim.ledger.tasks import TaskLedger
     from inferencesim.results.money import ClassCost, ToolsAccount
-    from inferencesim.results.records import ClassSummary, LedgerRow, Window
+    from inferencesim.results.records.base import Window
+    from inferencesim.results.records.requests import ClassSummary
+    from inferencesim.results.records.summary import LedgerRow
     from inferencesim.scenario.workload import WorkloadClass
     from inferencesim.simulation.engine import Result
 

@@ -11,7 +11,7 @@ from inferencesim import jit
 from inferencesim.batching.policy import find_former
 from inferencesim.kernel.forming import Batch
 from inferencesim.kernel.tables import REJECTED, TIMED_OUT
-from inferencesim.results.records import Verdict
+from inferencesim.results.records.summary import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from inferencesim.report.sensitivity import sensitivity_tables
-from inferencesim.results.records import Verdict
+from inferencesim.results.records.summary import Verdict
 from inferencesim.results.sensitivity import METRICS, Move, Number, Sensitivity, SensitivityReport
 
 

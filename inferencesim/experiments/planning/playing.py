@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from inferencesim.results.records import ClassSummary, Summary
+    from inferencesim.results.records.requests import ClassSummary
+    from inferencesim.results.records.summary import Summary
     from inferencesim.scenario.scenario import Scenario
 
 #: What stands for all classes together.
