@@ -93,7 +93,7 @@ def _print_summary(done: Run, output: Format) -> None:
     if output is Format.JSON:
         emit(done.summary.model_dump(mode="json") | {"head": head})
         return
-    from inferencesim.report.tables import summary_tables
+    from inferencesim.report.summary import summary_tables
 
     show(summary_tables(done.summary))
     if head is not None:
@@ -248,7 +248,7 @@ def diff(
     if output is Format.JSON:
         emit(found.model_dump(mode="json"))
         return
-    from inferencesim.report.tables import difference_table
+    from inferencesim.report.difference import difference_table
 
     show(difference_table(found, everything=everything))
 
@@ -276,7 +276,7 @@ def demo(
     if output is Format.JSON:
         emit({"schema": 1, "runs": [summary.model_dump(mode="json") for summary in summaries]})
     else:
-        from inferencesim.report.tables import broken_by_cause, side_by_side
+        from inferencesim.report.side_by_side import broken_by_cause, side_by_side
         from inferencesim.results.audit import broken_promises
         from inferencesim.simulation.plan import make_plan
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from inferencesim.errors import InputError
 from inferencesim.report.formats import seconds, significant
-from inferencesim.report.tables import labels
+from inferencesim.report.side_by_side import labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,9 +13,11 @@ from inferencesim.errors import InputError
 from inferencesim.experiments.side_by_side import run_each, with_placement
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.models.catalog import load_model
+from inferencesim.report.difference import difference_table
 from inferencesim.report.plots import plot_comparison, plot_run, save
 from inferencesim.report.profiles import hardware_table, model_table, quantities
-from inferencesim.report.tables import difference_table, labels, side_by_side, summary_tables
+from inferencesim.report.side_by_side import labels, side_by_side
+from inferencesim.report.summary import summary_tables
 
 PNG = b"\x89PNG\r\n"
 

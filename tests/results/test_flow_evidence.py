@@ -11,7 +11,7 @@ from rich.console import Console
 
 from inferencesim import Run, simulate
 from inferencesim.report.evidence import explanation_text
-from inferencesim.report.tables import summary_tables
+from inferencesim.report.summary import summary_tables
 from inferencesim.results.audit import audit
 from inferencesim.results.explanation import explain
 

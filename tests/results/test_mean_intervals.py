@@ -10,7 +10,7 @@ from oracle.small import closed, pool, scenario, work
 from rich.console import Console
 
 from inferencesim import simulate
-from inferencesim.report.tables import summary_tables
+from inferencesim.report.summary import summary_tables
 from inferencesim.statistics.batch_means import MOST_BATCHES, ratio_of_batches
 
 

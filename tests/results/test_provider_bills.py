@@ -11,7 +11,8 @@ from oracle.small import closed, model, pool, run, scenario, work
 
 from inferencesim.api import simulate
 from inferencesim.report.evidence import audit_tables, explanation_text
-from inferencesim.report.tables import side_by_side, summary_tables
+from inferencesim.report.side_by_side import side_by_side
+from inferencesim.report.summary import summary_tables
 from inferencesim.results.audit import audit, plan_of
 from inferencesim.results.constraints import check_constraints
 from inferencesim.results.difference import difference
