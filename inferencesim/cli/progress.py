@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-COMPILING = "compiling the kernel (once, about a minute) …"
+COMPILING = "compiling the kernel (once, a few minutes) …"
 
 
 class RunProgress:
