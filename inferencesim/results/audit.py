@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pandas.api.types import is_numeric_dtype
-
-from inferencesim.documents import validated
 from inferencesim.errors import InputError
-from inferencesim.ledger.columns import TIME_PARTS
 from inferencesim.results.causes import causes
 from inferencesim.results.chain_check import check_chain
 from inferencesim.results.constraints import check_constraints
 from inferencesim.results.coverage import all_there, coverage_of
 from inferencesim.results.findings import Audit, CauseCount, ClassPromises, Constraint, Coverage, TaskPromises
 from inferencesim.results.quotas import check_quotas
+from inferencesim.results.recorded import plan_of, readable
 from inferencesim.results.task_causes import promises_of
 from inferencesim.results.task_constraints import check_tasks
-from inferencesim.results.task_rows import NEEDED, TaskTables
-from inferencesim.scenario.scenario import Scenario
-from inferencesim.simulation.plan import Plan, plan_pools, plan_providers, settled
+from inferencesim.results.task_rows import TaskTables
 from inferencesim.workload.graphs import task_classes
 
 if TYPE_CHECKING:
@@ -27,23 +22,9 @@ if TYPE_CHECKING:
 
     from inferencesim.results.manifest import Manifest
     from inferencesim.results.run import Run
+    from inferencesim.simulation.plan import Plan
 
 _WORST = 3
-
-#: Columns an audit needs, numbers and others; of decisions also each candidate's verdict.
-_NUMBERS = {
-    "requests": (
-        *("request_id", "task", "replica", "prompt_tokens", "output_tokens", "arrived_s", "finished_s", "queue_time_s"),
-        *("ttft_s", "tpot_s", "e2e_s", *TIME_PARTS),
-    ),
-    "decisions": ("request_id", "replica", "time_s"),
-}
-_OTHERS = {
-    "requests": (
-        *("class", "pool", "provider", "prefill_pool", "outcome", "reason", "held_s", "held_until", "promise_kept"),
-    ),
-    "decisions": ("class", "pool", "provider"),
-}
 
 
 def audit(run: Run, expected: str | None = None) -> Audit:
@@ -69,7 +50,8 @@ def audit(run: Run, expected: str | None = None) -> Audit:
     constraints: tuple[Constraint, ...] = ()
     classes: tuple[ClassPromises, ...] = ()
     tasks: tuple[TaskPromises, ...] = ()
-    requests, decisions = (_readable(run, name, unproven) for name in ("requests", "decisions"))
+    tables = {name: readable(run, name, unproven) for name in ("requests", "decisions", "tasks", "steps")}
+    requests, decisions = tables["requests"], tables["decisions"]
     coverage = coverage_of(run, requests)
     if coverage.why:
         unproven.append(coverage.why)
@@ -85,7 +67,7 @@ def audit(run: Run, expected: str | None = None) -> Audit:
         unproven += _other_profiles(plan, manifest)
         end_s = run.summary.window.end_s if run.complete else None
         constraints = check_constraints(plan, requests, decisions, end_s)
-        of_tasks = None if requests is None else _tables_of_tasks(run, requests, unproven)
+        of_tasks = _of_tasks(tables)
         counted = run.summary.task_conservation if run.complete else None
         constraints += check_tasks(plan, of_tasks, end_s, counted, sampled=coverage.evidence == "sampled")
         if coverage.evidence == "sampled":
@@ -114,24 +96,10 @@ def audit(run: Run, expected: str | None = None) -> Audit:
     )
 
 
-def _tables_of_tasks(run: Run, requests: pd.DataFrame, unproven: list[str]) -> dict[str, pd.DataFrame] | None:
-    """Return the tables that tasks are audited from; None if they were not recorded, or not as they should be."""
-    tables = {"requests": requests}
-    for name in ("tasks", "steps"):
-        try:
-            frame = run.recorded(name)
-        except InputError as problem:
-            unproven.append(f"The {name} cannot be read ({problem}), so nothing can be proven from them.")
-            return None
-        if frame is None:
-            return None
-        tables[name] = frame
-    for name, frame in tables.items():
-        unusable = [column for column in NEEDED[name] if column not in frame]
-        if unusable:
-            unproven.append(f"The {name} have no usable {', '.join(unusable)}, so nothing can be proven of tasks.")
-            return None
-    return tables
+def _of_tasks(tables: dict[str, pd.DataFrame | None]) -> dict[str, pd.DataFrame] | None:
+    """Return the tables that tasks are audited from; None if one of them is not there."""
+    found = {name: frame for name in ("requests", "tasks", "steps") if (frame := tables[name]) is not None}
+    return found if len(found) == 3 else None
 
 
 def _without_rows(run: Run, coverage: Coverage) -> str:
@@ -144,54 +112,6 @@ def _without_rows(run: Run, coverage: Coverage) -> str:
 def _of_a_sample(found: Constraint) -> Constraint:
     """Return what was found of a constraint, where it was held against a sample of the requests only."""
     return found.model_copy(update={"state": "sampled"}) if found.state == "proven" else found
-
-
-def _readable(run: Run, name: str, unproven: list[str]) -> pd.DataFrame | None:
-    """Return a table if it was recorded and has the columns it should have; else say so among what is unproven."""
-    try:
-        frame = run.recorded(name)
-    except InputError as problem:
-        unproven.append(f"The {name} cannot be read ({problem}), so nothing can be proven from them.")
-        return None
-    if frame is None:
-        return None
-    scenario = run.manifest.scenario
-    names = [each["name"] for each in (*scenario["pools"], *scenario.get("providers", ()))]
-    unusable = unusable_columns(name, frame, names)
-    if unusable:
-        unproven.append(f"The {name} have no usable {', '.join(unusable)}, so nothing can be proven from them.")
-        return None
-    return frame
-
-
-def unusable_columns(name: str, frame: pd.DataFrame, candidates: list[str]) -> list[str]:
-    """Return the columns that a table lacks, or has no numbers in, as one of another version would."""
-    verdicts = [f"verdict_{each}" for each in candidates] if name == "decisions" else []
-    numbers = [column for column in _NUMBERS[name] if column not in frame or not is_numeric_dtype(frame[column])]
-    return numbers + [column for column in (*_OTHERS[name], *verdicts) if column not in frame]
-
-
-def scenario_of(manifest: Manifest) -> Scenario:
-    """Return the scenario of a manifest.
-
-    Raises
-    ------
-    InputError
-        If this version reads it otherwise.
-    """
-    return validated(manifest.scenario, Scenario, "manifest.json: scenario")
-
-
-def plan_of(manifest: Manifest) -> Plan:
-    """Resolve the scenario of a manifest; load and traces are not needed.
-
-    Raises
-    ------
-    InputError
-        If a file it names is gone, or this version reads it otherwise.
-    """
-    scenario = scenario_of(manifest)
-    return settled(scenario, plan_pools(scenario), plan_providers(scenario))
 
 
 def broken_promises(requests: pd.DataFrame, plan: Plan, end_s: float) -> tuple[ClassPromises, ...]:

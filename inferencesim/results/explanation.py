@@ -10,7 +10,6 @@ import pandas as pd
 
 from inferencesim.errors import InputError
 from inferencesim.kernel.tables import ELIGIBLE, PREDICTED, VERDICTS
-from inferencesim.results.audit import plan_of, scenario_of, unusable_columns
 from inferencesim.results.causes import causes
 from inferencesim.results.findings import (
     Asked,
@@ -23,6 +22,7 @@ from inferencesim.results.findings import (
     Promised,
     Spent,
 )
+from inferencesim.results.recorded import plan_of, require_usable, scenario_of
 
 if TYPE_CHECKING:
     from inferencesim.results.manifest import PoolProfile
@@ -71,13 +71,7 @@ class Stories:
         self.run = run
         self._requests, self._decisions = run.requests, run.decisions
         self.scenario = scenario_of(run.manifest)
-        unusable = [] if self._requests.empty else unusable_columns("requests", self._requests, [])
-        if unusable:
-            raise InputError(
-                str(run.path or run.manifest.name),
-                f"the requests have no usable {', '.join(unusable)}",
-                "Run it again with this version.",
-            )
+        require_usable(run, "requests", self._requests)
         self._request_at, self._decision_at = _places(self._requests), _places(self._decisions)
 
     @functools.cached_property

@@ -10,6 +10,7 @@ import pandas as pd
 
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.results.explanation import Stories
+from inferencesim.results.recorded import require_usable
 from inferencesim.results.task_causes import promises_of
 from inferencesim.results.task_findings import (
     Alternative,
@@ -21,7 +22,7 @@ from inferencesim.results.task_findings import (
     TaskList,
     Try,
 )
-from inferencesim.results.task_rows import NEEDED, TaskTables
+from inferencesim.results.task_rows import TaskTables
 from inferencesim.scenario.tasks import Tool, walk
 from inferencesim.workload.graphs import task_classes
 
@@ -82,12 +83,7 @@ class TaskStories:
         self._stories = Stories(run)
         tables = {"tasks": run.tasks, "steps": run.steps, "requests": run.requests}
         for name, table in tables.items():
-            missing = [] if table.empty else [column for column in NEEDED[name] if column not in table]
-            if missing:
-                where = str(run.path or run.manifest.name)
-                raise InputError(
-                    where, f"the {name} have no usable {', '.join(missing)}", "Run it again with this version."
-                )
+            require_usable(run, name, table)
         self._scenario = self._stories.scenario
         self._classes = task_classes(self._scenario)
         empty = run.tasks.empty or run.requests.empty

@@ -12,8 +12,9 @@ from oracle.small import pool, scenario, work
 
 from inferencesim import Run, simulate
 from inferencesim.errors import InputError
-from inferencesim.results.audit import audit, plan_of
+from inferencesim.results.audit import audit
 from inferencesim.results.manifest import make_manifest
+from inferencesim.results.recorded import plan_of
 from inferencesim.scenario.loading import load_scenario, scenario_names
 from inferencesim.simulation.plan import plan_pools, plan_providers, settled
 

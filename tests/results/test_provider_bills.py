@@ -13,10 +13,11 @@ from inferencesim.api import simulate
 from inferencesim.report.evidence import audit_tables, explanation_text
 from inferencesim.report.side_by_side import side_by_side
 from inferencesim.report.summary import summary_tables
-from inferencesim.results.audit import audit, plan_of
+from inferencesim.results.audit import audit
 from inferencesim.results.constraints import check_constraints
 from inferencesim.results.difference import difference
 from inferencesim.results.explanation import explain
+from inferencesim.results.recorded import plan_of
 from inferencesim.results.run import Run
 from inferencesim.results.summarise import summarise
 

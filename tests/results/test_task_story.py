@@ -87,7 +87,7 @@ def test_the_longest_chain_is_what_the_task_waited_for(run, stories):
 
 
 def test_tools_are_paid_for_by_the_cores_they_held(run, stories):
-    from inferencesim.results.audit import plan_of
+    from inferencesim.results.recorded import plan_of
 
     (tools,) = plan_of(run.manifest).tools
     number = numbers(run, "agent", outcome="completed")[0]
