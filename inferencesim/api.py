@@ -70,7 +70,6 @@ def simulate(
     from inferencesim.results.manifest import make_manifest
     from inferencesim.results.run import Run
     from inferencesim.results.run_folder import FolderSink
-    from inferencesim.results.summarise import summarise
     from inferencesim.simulation.engine import Simulation
     from inferencesim.simulation.plan import make_plan
 
@@ -92,6 +91,9 @@ def simulate(
         simulation.flush()
         raise
     _write_missing(result, sink)
+    # The statistics need SciPy: half a second more, for which the simulation need not wait.
+    from inferencesim.results.summarise import summarise
+
     summary = summarise(result)
     tables = None
     if folder is None:

@@ -47,6 +47,20 @@ class TestDisaggregation:
         assert self.played("pools.decode.prefill_in.above=100000").time_parts.transfer_s == 0.0
 
 
+class TestCheapAnswers:
+    def test_the_cheapest_tokens_make_the_dearest_tasks_where_people_answer_the_rest(self):
+        names = ("small_only", "cascade", "threshold", "large_only")
+        found = {
+            name: simulate(load_scenario("cheap_answers", ("horizon=30min",), variant=name)).summary for name in names
+        }
+        tokens = {name: each.fleet.usd_per_million_output_tokens for name, each in found.items()}
+        tasks = {name: each.fleet.cost_per_completed_task_usd for name, each in found.items()}
+        assert min(tokens, key=tokens.get) == max(tasks, key=tasks.get) == "small_only"
+        assert min(tasks, key=tasks.get) == "cascade"
+        assert tasks["small_only"] > 3 * tasks["cascade"]
+        assert found["large_only"].tasks[0].good > found["cascade"].tasks[0].good
+
+
 class TestCacheSize:
     def played(self, *overrides):
         return of(answer("cache_size", "horizon=15min", "warm_up=5min", *overrides), "agents")

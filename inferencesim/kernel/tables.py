@@ -414,7 +414,7 @@ DECISION = np.dtype(
 )
 
 #: What is predicted of a candidate, where decisions keep it: these for the first one, then for the next.
-PREDICTED = ("ttft_s", "tpot_s", "cost_usd")
+PREDICTED = ("ttft_s", "tpot_s", "cost_usd", "energy_j")
 
 #: What routing looks at, per candidate: a replica, a pool, or a provider, whose requests in flight are running.
 LOAD = np.dtype(

@@ -169,13 +169,14 @@ def _asked(asked: Asked) -> str:
 
 def _candidate_table(decided: Decided) -> Table:
     foreseen = any(each.predicted is not None for each in decided.candidates)
-    columns = ["score"] + ["predicted TTFT", "TPOT", "USD"] * foreseen
+    columns = ["score"] + ["predicted TTFT", "TPOT", "USD", "energy"] * foreseen
     table = new_table("Candidates", _kinds(decided), "verdict", "in words", *columns, left=3)
     for each in decided.candidates:
         verdict = each.verdict.replace("_", " ")
         cells = ["" if each.score is None else f"{each.score:,.9g}"]
         if each.predicted is not None:
-            cells += [seconds(each.predicted.ttft_s), seconds(each.predicted.tpot_s), usd(each.predicted.cost_usd)]
+            of = each.predicted
+            cells += [seconds(of.ttft_s), seconds(of.tpot_s), usd(of.cost_usd), joules(of.energy_j)]
         table.add_row(each.name, f"{verdict}, chosen" if each.name == decided.placed else verdict, each.why, *cells)
     return table
 

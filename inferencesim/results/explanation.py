@@ -211,7 +211,7 @@ def _candidate(decision: pd.Series[Any], name: str, words: dict[str, str], outsi
 def _predicted(decision: pd.Series[Any], candidate: str) -> Predicted | None:
     """Return what was predicted of a candidate, if it was recorded."""
     found = {name: _number(decision.get(f"predicted_{name}_{candidate}")) for name in PREDICTED}
-    return None if None in found.values() else Predicted.model_validate(found)
+    return None if found["ttft_s"] is None else Predicted.model_validate(found)
 
 
 def _words_of_pool(row: pd.Series[Any], asked: WorkloadClass, pool: Pool, profile: PoolProfile) -> dict[str, str]:

@@ -250,11 +250,15 @@ class Asked(Record):
 
 
 class Predicted(Record):
-    """What was predicted of a request at one candidate when it was placed; the cost is marginal, without idle time."""
+    """What was predicted of a request at one candidate when it was placed; the cost is marginal, without idle time.
+
+    The energy is that of the chips, without their site's overhead; null of a provider, which does not say.
+    """
 
     ttft_s: float
     tpot_s: float
     cost_usd: float
+    energy_j: float | None
 
 
 class Candidate(Record):

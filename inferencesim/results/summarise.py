@@ -115,6 +115,7 @@ def summarise(result: Result) -> Summary:
             pools,
             window,
             completed_work(scenario.workload, each_class, tasks),
+            total_cost(people).cost_usd,
         ),
         classes=tuple(each_class),
         pools=tuple(_pool(index, account, result, down) for index, account in enumerate(pools)),
@@ -246,20 +247,21 @@ def _hit_rate(requests: Records, window: Window) -> float | None:
 
 
 def _fleet(
-    statistics: dict[str, Any], pools: Sequence[PoolAccount], window: Window, completed_tasks: int
+    statistics: dict[str, Any], pools: Sequence[PoolAccount], window: Window, completed_tasks: int, people_usd: float
 ) -> FleetSummary:
     replicas = sum(account.pool.replicas for account in pools)
     idle = math.fsum(account.idle_usd + account.energy_usd(account.idle_j) for account in pools)
     output_tokens = statistics["output_tokens_per_s"] * window.length_s
     tokens = output_tokens + statistics["input_tokens_per_s"] * window.length_s
+    tokens_usd = statistics["cost_usd"] - people_usd
     return FleetSummary(
         **statistics,
         replicas=replicas,
         chips=sum(account.pool.replicas * account.pool.deployment.chips for account in pools),
         utilisation=math.fsum(account.busy_s for account in pools) / (replicas * window.length_s),
         idle_share=per(idle, statistics["cost_usd"]),
-        usd_per_million_output_tokens=per(statistics["cost_usd"] * 1e6, output_tokens),
-        usd_per_million_tokens=per(statistics["cost_usd"] * 1e6, tokens),
+        usd_per_million_output_tokens=per(tokens_usd * 1e6, output_tokens),
+        usd_per_million_tokens=per(tokens_usd * 1e6, tokens),
         completed_tasks_in_window=completed_tasks,
         cost_per_completed_task_usd=per(statistics["cost_usd"], completed_tasks),
         energy_per_completed_task_j=(

@@ -7,10 +7,11 @@ the request's class, and nothing of the future: later arrivals will slow it.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferencesim.deployment.latency import latency_of, step_cost, tokens_per_step
-from inferencesim.deployment.step_time import MixedStep
+from inferencesim.deployment.step_time import MixedStep, StepCost, step_energy_j
 from inferencesim.jit import compiled
 from inferencesim.kernel.tables import PREDICTED
 
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 
 
 class Prediction(NamedTuple):
-    """Predicted latencies and marginal cost of one request at one candidate."""
+    """Predicted latencies, marginal cost and energy of one request at one candidate."""
 
     ttft_s: float
     tpot_s: float
     cost_usd: float
+    energy_j: float  #: of the chips, without their site's overhead; NaN where nobody knows it
 
 
 _WIDTH = len(PREDICTED)
@@ -32,7 +34,7 @@ _WIDTH = len(PREDICTED)
 
 @compiled
 def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
-    """Predict TTFT, TPOT and marginal cost of a request at candidate `i`.
+    """Predict TTFT, TPOT, marginal cost and energy of a request at candidate `i`.
 
     TTFT is the round trip to the user, the step under way (half of it), the prefill of all tokens in front
     and of its own under the token budget, and, where seats or KV cache are
@@ -40,16 +42,18 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     over once per mean output. TPOT is a step of the batch it will join, with the
     prefill that keeps such a batch full, over the tokens which drafts (at the
     pool's acceptance) let expect of a step. The marginal cost is its share of the
-    replica's time: its own prefill, and one seat of each decode step.
+    replica's time: its own prefill, and one seat of each decode step. The energy
+    is its share of what those steps draw.
 
     Of an outside provider the means of its latencies are predicted, which do not
     depend on its load, and the price of its tokens, nothing found in its cache.
+    What energy it takes, it does not say.
     """
     load, traits = candidates.load, candidates.traits
     if traits[i]["outside"]:
         usd = request.prompt_tokens * traits[i]["usd_per_prompt_token"]
         usd += request.expected_output_tokens * traits[i]["usd_per_output_token"]
-        return Prediction(candidates.network_s[i] + traits[i]["ttft_s"], traits[i]["tpot_s"], usd)
+        return Prediction(candidates.network_s[i] + traits[i]["ttft_s"], traits[i]["tpot_s"], usd, math.nan)
     model = latency_of(candidates.latency, traits[i]["deployment"])
     replicas = float(traits[i]["replicas"])
     running = load[i]["running"] / replicas
@@ -76,11 +80,12 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     seen = usual / 2.0
     windowed = chunk * min(seen, model.coefficients.window)
     step = MixedStep(batch, read, 1.0, chunk, chunk * seen, windowed, usual, chunk / usual)
-    step_s = step_cost(model, step).seconds
+    cost_of_step = step_cost(model, step)
+    step_s = cost_of_step.seconds
     tpot = step_s / made
 
     ttft = candidates.network_s[i] + model.coefficients.engine_request_s
-    ttft += _prefill_s(candidates, i, decoding, context, ahead + prompt, prompt / 2.0, room)
+    ttft += _prefill(candidates, i, decoding, context, ahead + prompt, prompt / 2.0, room).seconds
     if running > 0.0:
         ttft += 0.5 * step_s
     # Too few seats and too little cache are one and the same wait: for enough of the running ones to leave.
@@ -92,9 +97,11 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     if missing > 0.0:
         turnovers = max(turnovers, missing / kv_tokens)
     ttft += turnovers * output * tpot
-    alone = _prefill_s(candidates, i, 0.0, 0.0, prompt, prompt / 2.0, float(traits[i]["token_budget"]))
-    cost = traits[i]["usd_per_s"] * (alone + output * tpot / batch)
-    return Prediction(ttft, tpot, cost)
+    alone = _prefill(candidates, i, 0.0, 0.0, prompt, prompt / 2.0, float(traits[i]["token_budget"]))
+    cost = traits[i]["usd_per_s"] * (alone.seconds + output * tpot / batch)
+    energy = step_energy_j(model.coefficients, alone)
+    energy += output * step_energy_j(model.coefficients, cost_of_step) / (made * batch)
+    return Prediction(ttft, tpot, cost, energy)
 
 
 @compiled
@@ -118,17 +125,19 @@ def predict_all(
             predictions[_WIDTH * i] = predicted.ttft_s
             predictions[_WIDTH * i + 1] = predicted.tpot_s
             predictions[_WIDTH * i + 2] = predicted.cost_usd
+            predictions[_WIDTH * i + 3] = predicted.energy_j
     return 0
 
 
 @compiled
-def _prefill_s(
+def _prefill(
     candidates: Candidates, i: int, decoding: float, context: float, tokens: float, seen: float, room: float
-) -> float:
-    """Return the time of the steps that prefill `tokens`, each looking back on `seen`, beside `decoding` sequences."""
+) -> StepCost:
+    """Return the cost of the steps that prefill `tokens`, each looking back on `seen`, beside `decoding` sequences."""
     model = latency_of(candidates.latency, candidates.traits[i]["deployment"])
     steps = max(1.0, tokens / room)
     chunk = tokens / steps
     windowed = chunk * min(seen, model.coefficients.window)
     step = MixedStep(decoding, context, 1.0, chunk, chunk * seen, windowed, 2.0 * seen, 1.0)
-    return steps * step_cost(model, step).seconds
+    cost = step_cost(model, step)
+    return StepCost(steps * cost.seconds, steps * cost.active_s)

@@ -163,11 +163,12 @@ class TestPredictions:
         alone = run.requests.set_index("request_id").loc[first["request_id"]]
         assert first["predicted_ttft_s_us"] == pytest.approx(alone["ttft_s"], rel=0.05)
         assert first["predicted_tpot_s_us"] == pytest.approx(alone["tpot_s"], rel=0.5)
+        assert first["predicted_energy_j_us"] == pytest.approx(alone["energy_j"], rel=0.5)
 
     def test_they_do_not_depend_on_who_chooses(self):
         one, other = (self.placed(placement=name).decisions.iloc[0] for name in ("random", "premium_first"))
         names = [name for name in one.index if name.startswith("predicted_")]
-        assert len(names) == 3 * 4
+        assert len(names) == 4 * 4
         assert one[names].equals(other[names])
 
     def test_they_change_nothing_else(self):

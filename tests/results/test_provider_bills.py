@@ -264,6 +264,9 @@ class TestEvidence:
         np.testing.assert_allclose(eligible["predicted_tpot_s_api"], 0.01)
         expected = eligible["prompt_tokens"] * 1e-6 + 20 * 4e-6
         np.testing.assert_allclose(eligible["predicted_cost_usd_api"], expected)
+        assert eligible["predicted_energy_j_api"].isna().all()
+        told = explain(folder, int(eligible["request_id"].iloc[0])).decided.candidates
+        assert {each.name: each.predicted.energy_j for each in told if each.name == "api"} == {"api": None}
 
     def test_the_manifest_keeps_the_price_and_where_it_is_from(self):
         listed = {"name": "api", "offer": "openai/gpt-4.1-mini", "model": model()}

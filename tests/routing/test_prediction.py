@@ -81,6 +81,19 @@ def test_the_cost_is_of_this_request():
     assert predicted(usd_per_s=[2.0]).cost_usd == pytest.approx(2 * predicted(usd_per_s=[1.0]).cost_usd)
 
 
+def test_the_energy_is_what_the_chips_draw_for_this_request():
+    built, crowd = replica_of("nvidia-h100-sxm"), {"running": 128, "context_tokens": 128 * 1000}
+    alone = predicted(output=400.0)
+    busy_s = built.prefill_s(1000) + 400 * alone.tpot_s
+    assert built.idle_w * busy_s < alone.energy_j < built.peak_w * busy_s
+    # A full batch shares its steps; a longer prompt and a longer answer take more of them.
+    assert predicted(crowd, output=400.0).energy_j < alone.energy_j / 3
+    assert predicted(output=800.0).energy_j > 1.8 * alone.energy_j
+    assert predicted(prompt=8000).energy_j > predicted(prompt=1000).energy_j
+    # Prices do not change it.
+    assert predicted(output=400.0, usd_per_s=[2.0]).energy_j == alone.energy_j
+
+
 def test_full_seats_and_a_full_cache_make_it_wait():
     seats = 256
     free = predicted({"running": seats - 1, "context_tokens": 100_000}).ttft_s

@@ -115,6 +115,11 @@ def test_noticing_takes_its_time_and_a_person_theirs_and_their_price():
     (task,) = summary.tasks
     paid = [row for row in summary.ledger if row.pool == "people"]
     assert sum(row.cost_usd for row in paid) == task.people_usd
+    # A person makes the task dearer, not the tokens.
+    tokens_usd = (
+        summary.fleet.usd_per_million_output_tokens * summary.fleet.output_tokens_per_s * summary.window.length_s
+    )
+    assert tokens_usd / 1e6 == pytest.approx(summary.fleet.cost_usd - task.people_usd)
     assert sum(row.cost_usd for row in summary.ledger) == pytest.approx(summary.fleet.cost_usd, rel=1e-12)
     # Who was handed over after the horizon is paid after it.
     assert 0 < task.people_usd <= 4.0 * len(every)

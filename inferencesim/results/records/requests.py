@@ -214,7 +214,8 @@ class FleetSummary(Statistics):
     idle_share : float or None
         Money charged for idle time / all money.
     usd_per_million_output_tokens, usd_per_million_tokens : float or None
-        cost_usd over output tokens, and over input and output tokens, of requests completed in the window.
+        cost_usd less what people were paid, over output tokens, and over input and output tokens, of requests
+        completed in the window.
     completed_tasks_in_window : int
         What users wanted and got within the window: tasks that ended well, and requests that belong to no task.
     cost_per_completed_task_usd : float or None
