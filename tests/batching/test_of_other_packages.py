@@ -176,6 +176,7 @@ def test_it_is_played_compiled_loaded_again_and_changes_the_result(gentle):
 
 
 @needs_jit
+@pytest.mark.long
 def test_after_an_edit_anywhere_in_it_the_new_behaviour_is_served(gentle):
     package = gentle / "gentle_batching"
     assert answers(ASK, gentle) == {"tokens": 250, "rank": 9.0, "compiled": [1, 1]}

@@ -78,8 +78,9 @@ def test_shards(tiny, tmp_path):
     assert len(pd.read_parquet(tmp_path / "out" / "results.parquet")) == 4
 
 
+@pytest.mark.long  # some forty panels a picture
 def test_plots(tiny, tmp_path):
-    result = invoke(tiny, *REPLICAS, "--plot", tmp_path / "plots")  # a few seconds: some forty panels each
+    result = invoke(tiny, *REPLICAS, "--plot", tmp_path / "plots")
     assert "wrote 3 pictures" in result.stderr
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
         "pools_premium_replicas--fleet.png",

@@ -99,6 +99,7 @@ def test_the_best_is_compared_with_all_others_for_all_pairs():
 
 
 class TestUntilItIsKnown:
+    @pytest.mark.long
     def test_the_first_stage_says_how_many_replications_the_half_width_takes(self):
         found = compare({"two": fleet(2), "three": fleet(3)}, metrics=["ttft_s.p99"], half_width=0.03, replications=5)
         assert found.reached

@@ -73,7 +73,7 @@ def test_no_measurement_moves_a_parameter_out_of_its_bounds(known):
 
 def test_one_measurement_is_believed_less_than_many_of_the_same(known):
     once = fit(priors(), known[:1], "made up", evaluations=5)
-    often = fit(priors(), known[:1] * 16, "made up", evaluations=5)
+    often = fit(priors(), known[:1] * 8, "made up", evaluations=5)
     assert errors(often, known[:1]) < 0.5 * errors(once, known[:1])
 
 

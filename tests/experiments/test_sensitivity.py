@@ -179,7 +179,7 @@ def test_the_load_stays_the_same():
 
 def test_a_pool_is_chosen_by_its_name():
     pools = [pool("first"), pool("second", hardware="fast-chip")]
-    both = scenario(pools, [work(rate=20.0)])
+    both = scenario(pools, [work(rate=20.0)], horizon=0.5)
     assert measure_sensitivity(both).pools == ("first", "second")
     report = measure_sensitivity(both, pool="second")
     assert report.pools == ("second",)
@@ -190,7 +190,7 @@ def test_a_pool_is_chosen_by_its_name():
 
 def test_pools_with_other_chips_move_together():
     pools = [pool("first"), pool("second", hardware="fast-chip")]
-    report = measure_sensitivity(scenario(pools, [work(rate=20.0)]))
+    report = measure_sensitivity(scenario(pools, [work(rate=20.0)], horizon=0.5))
     memory = next(row for row in report.rows if row.parameter == "efficiency.memory")
     assert [number.pool for number in memory.numbers] == ["first", "second"]
     chips = [load_profile(chip(name), "here") for name in ("small-chip", "fast-chip")]

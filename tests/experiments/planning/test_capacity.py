@@ -42,7 +42,7 @@ def hot(rate, **said):
     "said",
     [
         pytest.param({"batching": {"max_sequences": 8, "token_budget": 64}}, id="few seats"),
-        pytest.param({"prefix_cache": True}, id="prefix cache"),
+        pytest.param({"prefix_cache": True}, id="prefix cache", marks=pytest.mark.long),
         pytest.param({}, id="plain", marks=pytest.mark.long),
         pytest.param({"kv_blocks": 60}, id="small cache", marks=pytest.mark.long),
         pytest.param({"batching": {"policy": "prefill_first"}}, id="prefill first", marks=pytest.mark.long),
