@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Self
 
 from inferencesim.cli.console import say
@@ -10,8 +11,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rich.progress import Progress, TaskID
-
-COMPILING = "compiling the kernel (once, a few minutes) …"
 
 
 class RunProgress:
@@ -31,6 +30,7 @@ class RunProgress:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._label = "simulating"
+        self._watching = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         from rich.console import Console
@@ -54,22 +54,24 @@ class RunProgress:
             )  # fmt: skip
             self._bar.start()
             self._task = self._bar.add_task("preparing …", total=None)
-        self._announce_compilation()
+        from inferencesim.simulation.compiling import compilation_watched
+
+        self._watching.enter_context(compilation_watched(self._compiles))
         return self
 
-    def _announce_compilation(self) -> None:
-        from inferencesim.simulation.compiling import is_cached
+    def _compiles(self, functions: int) -> None:
+        """Say that something is compiled, and how far that is."""
+        from inferencesim.simulation.compiling import COMPILING
 
-        if is_cached():
-            return
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=COMPILING)
-        else:
+            self._bar.update(self._task, description=f"{COMPILING} {functions:,} functions")
+        elif functions == 1:
             say(COMPILING)
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._watching.close()
         if self._bar is not None:
             self._bar.stop()
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba.core import event
 
 from inferencesim import jit
 from inferencesim.kernel.play import close_arrival, open_arrival, play
 from inferencesim.routing.policy import signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from inferencesim.kernel.gateway import Gateway
     from inferencesim.kernel.tables import Fleet
     from inferencesim.kernel.views import Request
 
+
+#: What users are told who wait for it.
+COMPILING = "compiling the kernel (once, a few minutes) …"
 
 #: The kernel by the types of its tables: one entry, in a process that simulates.
 _PLAY: dict[tuple[Any, ...], Callable[..., int]] = {}
@@ -66,3 +71,27 @@ def _compiled(fleet: Fleet, gateway: Gateway) -> Callable[..., int]:
 def is_cached() -> bool:
     """Tell whether the kernel has been compiled on this machine, for this version."""
     return not jit.JIT_ENABLED or any(jit.CACHE_FOLDER.rglob("play.play-*.nbc"))
+
+
+@contextlib.contextmanager
+def compilation_watched(begins: Callable[[int], None]) -> Iterator[None]:
+    """Call `begins` with how many there were whenever one more function is compiled, not loaded from the cache."""
+    watcher = _Watcher(begins)
+    with event.install_listener("numba:compile", watcher):
+        yield
+
+
+class _Watcher(event.Listener):
+    """Counts the functions that Numba compiles."""
+
+    def __init__(self, begins: Callable[[int], None]) -> None:
+        self._begins = begins
+        self._begun = 0
+
+    def on_start(self, event: object) -> None:  # noqa: ARG002 - which function it is, nobody asks
+        """Count one more."""
+        self._begun += 1
+        self._begins(self._begun)
+
+    def on_end(self, event: object) -> None:
+        """Do nothing: the next one says that this one is done."""

@@ -6,6 +6,7 @@ import inferencesim.routing.policies  # noqa: F401 - files the built-in policies
 from inferencesim.ledger.sink import MemorySink
 from inferencesim.routing.policy import POLICIES, bind, bind_predictions
 from inferencesim.scenario.scenario import Scenario
+from inferencesim.simulation.compiling import COMPILING, compilation_watched
 from inferencesim.simulation.engine import Simulation
 from inferencesim.simulation.plan import make_plan
 
@@ -34,5 +35,11 @@ def warm_up() -> None:
     Simulation(make_plan(Scenario.model_validate(smallest)), MemorySink()).run()
 
 
+def _say_once(functions: int) -> None:
+    if functions == 1:
+        print(COMPILING, flush=True)
+
+
 if __name__ == "__main__":
-    warm_up()
+    with compilation_watched(_say_once):
+        warm_up()
