@@ -84,7 +84,7 @@ class TestPlaying:
 
     @pytest.mark.long
     def test_several_processes_see_the_same(self, scenario, monkeypatch):
-        monkeypatch.setattr("inferencesim.experiments.curve_points._STARTING_S", 0.0)
+        monkeypatch.setattr("inferencesim.experiments.parallel._STARTING_S", 0.0)
         assert set(record(scenario, replications=4).check(jobs=2).differences.conclusion) == {"equal"}
 
 
