@@ -27,7 +27,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/bench.py --json bench.json
 
 # After a change of policies, physics or kernel that is wanted: what it changes is then in the diff.
 curves: $(READY)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferencesim.deployment.latency import latency_of, step_cost, tokens_per_step
-from inferencesim.deployment.step_time import MixedStep, StepCost, step_energy_j
+from inferencesim.deployment.latency import decode_line, latency_of, step_cost, tokens_per_step
+from inferencesim.deployment.step_time import MixedStep, StepCost, line_cost, step_energy_j
 from inferencesim.jit import compiled
 from inferencesim.kernel.tables import PREDICTED
 
@@ -21,12 +21,18 @@ if TYPE_CHECKING:
 
 
 class Prediction(NamedTuple):
-    """Predicted latencies, marginal cost and energy of one request at one candidate."""
+    """Predicted latencies and marginal cost of one request at one candidate."""
 
     ttft_s: float
     tpot_s: float
     cost_usd: float
-    energy_j: float  #: of the chips, without their site's overhead; NaN where nobody knows it
+
+
+class Joined(NamedTuple):
+    """The batch that a request will join, in the average replica behind a candidate."""
+
+    sequences: float  #: itself among them
+    context: float  #: tokens in KV that a step of theirs reads
 
 
 _WIDTH = len(PREDICTED)
@@ -34,7 +40,7 @@ _WIDTH = len(PREDICTED)
 
 @compiled
 def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
-    """Predict TTFT, TPOT, marginal cost and energy of a request at candidate `i`.
+    """Predict TTFT, TPOT and marginal cost of a request at candidate `i`.
 
     TTFT is the round trip to the user, the step under way (half of it), the prefill of all tokens in front
     and of its own under the token budget, and, where seats or KV cache are
@@ -42,18 +48,16 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     over once per mean output. TPOT is a step of the batch it will join, with the
     prefill that keeps such a batch full, over the tokens which drafts (at the
     pool's acceptance) let expect of a step. The marginal cost is its share of the
-    replica's time: its own prefill, and one seat of each decode step. The energy
-    is its share of what those steps draw.
+    replica's time: its own prefill, and one seat of each decode step.
 
     Of an outside provider the means of its latencies are predicted, which do not
     depend on its load, and the price of its tokens, nothing found in its cache.
-    What energy it takes, it does not say.
     """
     load, traits = candidates.load, candidates.traits
     if traits[i]["outside"]:
         usd = request.prompt_tokens * traits[i]["usd_per_prompt_token"]
         usd += request.expected_output_tokens * traits[i]["usd_per_output_token"]
-        return Prediction(candidates.network_s[i] + traits[i]["ttft_s"], traits[i]["tpot_s"], usd, math.nan)
+        return Prediction(candidates.network_s[i] + traits[i]["ttft_s"], traits[i]["tpot_s"], usd)
     model = latency_of(candidates.latency, traits[i]["deployment"])
     replicas = float(traits[i]["replicas"])
     running = load[i]["running"] / replicas
@@ -67,21 +71,17 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     kv_tokens = float(traits[i]["kv_tokens"])
     usual, usual_output = traits[i]["mean_prompt_tokens"], traits[i]["mean_output_tokens"]
 
-    batch = min(seats, running + waiting + 1.0)
+    batch, read = batch_joined(request, candidates, i)
     decoding = min(running, seats)
     verified = model.coefficients.verified
     made = tokens_per_step(verified, candidates.latency.acceptance[traits[i]["deployment"]])
     room = max(1.0, traits[i]["token_budget"] - verified * decoding)
-    # Whoever waits reads its context in the steps to come, as far as a batch of usual requests holds that much.
-    joining = min(ahead, max(0.0, batch * (usual + usual_output / 2.0) - context))
-    read = min(kv_tokens, context + joining + prompt + output / 2.0)
     # Whoever leaves the batch is replaced: each step carries that much prefill.
     chunk = min(room, made * batch / usual_output * usual)
     seen = usual / 2.0
     windowed = chunk * min(seen, model.coefficients.window)
     step = MixedStep(batch, read, 1.0, chunk, chunk * seen, windowed, usual, chunk / usual)
-    cost_of_step = step_cost(model, step)
-    step_s = cost_of_step.seconds
+    step_s = step_cost(model, step).seconds
     tpot = step_s / made
 
     ttft = candidates.network_s[i] + model.coefficients.engine_request_s
@@ -99,9 +99,40 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     ttft += turnovers * output * tpot
     alone = _prefill(candidates, i, 0.0, 0.0, prompt, prompt / 2.0, float(traits[i]["token_budget"]))
     cost = traits[i]["usd_per_s"] * (alone.seconds + output * tpot / batch)
-    energy = step_energy_j(model.coefficients, alone)
-    energy += output * step_energy_j(model.coefficients, cost_of_step) / (made * batch)
-    return Prediction(ttft, tpot, cost, energy)
+    return Prediction(ttft, tpot, cost)
+
+
+@compiled
+def batch_joined(request: Request, candidates: Candidates, i: int) -> Joined:
+    """Return the batch that a request will join at candidate `i`, which is a pool or a replica."""
+    load, traits = candidates.load, candidates.traits
+    replicas = float(traits[i]["replicas"])
+    context = load[i]["context_tokens"] / replicas
+    batch = min(float(traits[i]["seats"]), (load[i]["running"] + load[i]["waiting"]) / replicas + 1.0)
+    # Whoever waits reads its context in the steps to come, as far as a batch of usual requests holds that much.
+    usual = traits[i]["mean_prompt_tokens"] + traits[i]["mean_output_tokens"] / 2.0
+    joining = min(load[i]["waiting_tokens"] / replicas, max(0.0, batch * usual - context))
+    own = request.prompt_tokens + request.expected_output_tokens / 2.0
+    return Joined(batch, min(float(traits[i]["kv_tokens"]), context + joining + own))
+
+
+@compiled
+def predict_energy_j(request: Request, candidates: Candidates, i: int) -> float:
+    """Predict the energy of the chips for a request at candidate `i`: its prefill, and its share of decode steps.
+
+    Without their site's overhead; NaN of an outside provider, which does not say.
+    """
+    traits = candidates.traits[i]
+    if traits["outside"]:
+        return math.nan
+    model = latency_of(candidates.latency, traits["deployment"])
+    batch, read = batch_joined(request, candidates, i)
+    prompt = float(request.prompt_tokens)
+    prefill = _prefill(candidates, i, 0.0, 0.0, prompt, prompt / 2.0, float(traits["token_budget"]))
+    made = tokens_per_step(model.coefficients.verified, candidates.latency.acceptance[traits["deployment"]])
+    steps = request.expected_output_tokens / made
+    decode = line_cost(decode_line(model, batch, read), steps, steps * read)
+    return step_energy_j(model.coefficients, prefill) + step_energy_j(model.coefficients, decode) / batch
 
 
 @compiled
@@ -125,7 +156,7 @@ def predict_all(
             predictions[_WIDTH * i] = predicted.ttft_s
             predictions[_WIDTH * i + 1] = predicted.tpot_s
             predictions[_WIDTH * i + 2] = predicted.cost_usd
-            predictions[_WIDTH * i + 3] = predicted.energy_j
+            predictions[_WIDTH * i + 3] = predict_energy_j(request, candidates, i)
     return 0
 
 

@@ -7,7 +7,7 @@ from facing import MIXED, candidates, replica_of, request
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from inferencesim.routing.prediction import Prediction, predict
+from inferencesim.routing.prediction import Prediction, predict, predict_energy_j
 
 COUNTS = st.fixed_dictionaries(
     {
@@ -82,16 +82,19 @@ def test_the_cost_is_of_this_request():
 
 
 def test_the_energy_is_what_the_chips_draw_for_this_request():
-    built, crowd = replica_of("nvidia-h100-sxm"), {"running": 128, "context_tokens": 128 * 1000}
-    alone = predicted(output=400.0)
-    busy_s = built.prefill_s(1000) + 400 * alone.tpot_s
-    assert built.idle_w * busy_s < alone.energy_j < built.peak_w * busy_s
-    # A full batch shares its steps; a longer prompt and a longer answer take more of them.
-    assert predicted(crowd, output=400.0).energy_j < alone.energy_j / 3
-    assert predicted(output=800.0).energy_j > 1.8 * alone.energy_j
-    assert predicted(prompt=8000).energy_j > predicted(prompt=1000).energy_j
-    # Prices do not change it.
-    assert predicted(output=400.0, usd_per_s=[2.0]).energy_j == alone.energy_j
+    built = replica_of("nvidia-h100-sxm")
+
+    def energy_j(load=None, prompt=1000, output=200.0):
+        return predict_energy_j(request(prompt=prompt, output=output), candidates([load or {}], [built]), 0)
+
+    for sequences, load in ((1, {}), (128, {"running": 127, "context_tokens": 127 * 1100})):
+        # Nobody else pays for the decode steps of a lone request; in a batch each pays its part.
+        decoding_j = sequences * (energy_j(load) - energy_j(load, output=1e-9))
+        busy_s = 200 * built.decode_s(sequences, 1100)
+        assert built.idle_w * busy_s < decoding_j < built.peak_w * busy_s
+    prefill_j, busy_s = energy_j(output=1e-9), built.prefill_s(1000)
+    assert built.idle_w * busy_s < prefill_j < built.peak_w * busy_s
+    assert energy_j(prompt=8000, output=1e-9) > 5 * prefill_j
 
 
 def test_full_seats_and_a_full_cache_make_it_wait():
