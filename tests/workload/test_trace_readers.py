@@ -101,6 +101,12 @@ def test_burstgpt_3_brings_sessions_and_kinds(tmp_path):
         trace.select("model", "ChatGPT", "here")
 
 
+def test_burstgpt_may_be_quoted(tmp_path):
+    quoted = "\n".join(",".join(f'"{field}"' for field in line.split(",")) for line in BURST_3.splitlines())
+    trace = read_trace(written(tmp_path, quoted))
+    assert (trace.format, trace.time_s.tolist(), trace.session.tolist()) == ("burstgpt", [5.5, 45.0, 46.0], [0, -1, 0])
+
+
 def test_mooncake_is_in_milliseconds_and_has_blocks(tmp_path):
     trace = read_trace(written(tmp_path, lines(MOONCAKE)))
     assert trace.format == "mooncake"

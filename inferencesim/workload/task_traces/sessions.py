@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from inferencesim.errors import InputError
 from inferencesim.workload.task_traces.spans import Span, Tasks
 from inferencesim.workload.traces.record import place
-from inferencesim.workload.traces.rows import first_line, open_text, whole_number
+from inferencesim.workload.traces.rows import column_names, first_line, open_text, whole_number
 from inferencesim.workload.traces.weka import SESSION_GAP_S
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ class TraceLabReader:
         """Say whether the first line has the columns."""
         if not path.is_file():
             return False
-        names = first_line(path).split(",")
-        return all(name in names for name in _COLUMNS)
+        return set(_COLUMNS) <= set(column_names(first_line(path)))
 
     def read(self, path: Path, options: ReadOptions) -> TaskTrace:
         """Read the file; see :func:`inferencesim.workload.task_traces.reading.read_tasks`."""

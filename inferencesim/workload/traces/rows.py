@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 #: Beyond this a count of tokens is a slipped column, not a request.
 _MOST_TOKENS = 2**31
 
-#: Rows that are read past one before its time is believed: a few wrong ones in a row are outvoted, and a window's end is
-#: found without reading on through a long file.
+#: Rows that are read past one before its time is believed: a few wrong ones in a row are outvoted, and the end of a
+#: window is found without reading on through a long file.
 LOOK_AHEAD = 32
 
 
@@ -237,6 +237,11 @@ def whole_number(value: object) -> int:
     return value
 
 
+def column_names(header: str) -> list[str]:
+    """Return the columns that the first line of a CSV names, quoted or not."""
+    return [name.strip().strip('"') for name in header.split(",")]
+
+
 def header_columns(path: Path, header: str, needed: Sequence[str]) -> list[int]:
     """Return where the `needed` columns of a CSV are.
 
@@ -245,7 +250,7 @@ def header_columns(path: Path, header: str, needed: Sequence[str]) -> list[int]:
     InputError
         If one is missing.
     """
-    names = [name.strip().strip('"') for name in header.split(",")]
+    names = column_names(header)
     missing = [name for name in needed if name not in names]
     if missing:
         what, remedy = f"the column {missing[0]!r} is missing", f"Found: {', '.join(names) or 'nothing'}."
