@@ -63,7 +63,7 @@ def test_lengths_come_from_the_tables_and_are_lent_where_missing(folder):
     assert set(trace.prompt_tokens) == {100, 300}
     assert np.mean(trace.prompt_tokens == 100) == pytest.approx(0.5, abs=0.05)
     assert set(trace.output_tokens) == {10}
-    assert len(trace.notes) == 1
+    assert [(note.file, "lack length data" in note.text) for note in trace.said()] == [(str(folder), True)]
     (folder / "chunk-0-dataset.json").unlink()
     (folder / "chunk-1-dataset.json").unlink()
     with pytest.raises(InputError, match="no client that is active in the window has length data"):

@@ -12,6 +12,7 @@ import pytest
 
 from inferencesim.errors import InputError
 from inferencesim.workload.traces.reading import READERS, read_trace, recognise
+from inferencesim.workload.traces.record import TraceNote
 
 AZURE_2023 = "\r\n".join(
     (
@@ -87,6 +88,7 @@ def test_burstgpt_drops_failed_rows_and_counts_them_apart(tmp_path):
     assert trace.format == "burstgpt"
     assert trace.time_s.tolist() == [5.0, 118.0]
     assert (trace.failed, trace.malformed) == (1, ())
+    assert trace.said() == (TraceNote(trace.source, "failed requests left out: 1"),)
     assert trace.session.tolist() == [-1, -1]
 
 
