@@ -235,7 +235,7 @@ def test_an_unknown_trace_is_an_error_with_a_remedy(tmp_path):
     with pytest.raises(InputError, match="no such trace"):
         read_trace(tmp_path / "absent.csv")
     path = written(tmp_path, "a,b\n1,2\n")
-    with pytest.raises(InputError, match="known: azure, burstgpt, mooncake, servegen, weka"):
+    with pytest.raises(InputError, match=f"known: {', '.join(READERS.names())}.*'trace tasks'"):
         recognise(path)
     with pytest.raises(InputError, match="Did you mean 'azure'"):
         read_trace(path, "azur")

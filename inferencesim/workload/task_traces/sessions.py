@@ -125,7 +125,7 @@ class TraceLabReader:
                     at_s = root.end_s + waits_s.get(session, 0.0)
                     span = Span("call", at_s, at_s, prompt_tokens=prefix + own, output_tokens=output)
                     if root.children:
-                        span.shares = _shared(root.children[-1], prefix)
+                        span.shares = shared_with(root.children[-1], prefix, span.prompt_tokens)
                     root.children.append(span)
                     root.end_s = at_s
                     waits_s[session] = wait_s
@@ -135,6 +135,8 @@ class TraceLabReader:
         return tasks.trace("tracelab", times=("recorded",), notes=notes)
 
 
-def _shared(before: Span, prefix: int) -> tuple[Span, int]:
+def shared_with(before: Span, prefix: int, prompt_tokens: int) -> tuple[Span, int]:
+    """Return what a prompt begins with of the call before it, of which a cache had `prefix` tokens."""
     said = before.prompt_tokens + before.output_tokens
-    return before, said if before.prompt_tokens - _BLOCK < prefix else min(prefix, said)
+    shared = said if before.prompt_tokens - _BLOCK < prefix else min(prefix, said)
+    return before, min(shared, prompt_tokens)
