@@ -15,6 +15,7 @@ from inferencesim.workload.traces.mooncake import MooncakeReader
 from inferencesim.workload.traces.ragpulse import RAGPulseReader
 from inferencesim.workload.traces.record import ReadOptions, Trace
 from inferencesim.workload.traces.servegen import ServeGenReader
+from inferencesim.workload.traces.vtc import VTCReader
 from inferencesim.workload.traces.weka import WekaReader
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ READERS.register("burstgpt")(BurstGPTReader())
 READERS.register("mooncake")(MooncakeReader())
 READERS.register("ragpulse")(RAGPulseReader())
 READERS.register("servegen")(ServeGenReader())
+READERS.register("vtc")(VTCReader())
 READERS.register("weka")(WekaReader())
 
 
