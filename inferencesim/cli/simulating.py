@@ -130,6 +130,7 @@ def validate(
     from inferencesim.simulation.traits import class_means
     from inferencesim.workload.graphs import task_classes, unroll
     from inferencesim.workload.load import generate_load
+    from inferencesim.workload.traces.record import MOST_NAMED
 
     plan = make_plan(loaded)
     load = generate_load(loaded.workload, loaded.horizon, loaded.seed, Path(), strict)
@@ -167,10 +168,13 @@ def validate(
                     for each, size in zip(loaded.workload, sizes, strict=True)
                 ],
                 "malformed_trace_rows": len(load.malformed),
+                "first_malformed_rows": [asdict(row) for row in load.malformed[:MOST_NAMED]],
+                "trace_notes": [asdict(note) for note in load.trace_notes],
             }
         )
         return
     _show_plan(plan, loaded, requests, sizes)
+    show(f"{note.file}: {note.text}." for note in load.trace_notes)
 
 
 def _show_plan(plan: Plan, scenario: Scenario, requests: list[int], sizes: tuple[Footprint, ...]) -> None:

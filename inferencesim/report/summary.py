@@ -95,7 +95,10 @@ def summary_tables(summary: Summary) -> list[RenderableType]:
     if held:
         parts.append(Text("Held, and for how long on average - " + "; ".join(held)))
     if summary.malformed_trace_rows:
-        parts.append(Text(f"{summary.malformed_trace_rows:,} malformed trace rows were left out.", style="yellow"))
+        what = f"{summary.malformed_trace_rows:,} malformed trace rows were left out"
+        first = "".join(f", the first {row.file}:{row.line}: {row.reason}" for row in summary.first_malformed_rows[:1])
+        parts.append(Text(f"{what}{first}.", style="yellow"))
+    parts += [Text(f"{note.file}: {note.text}.") for note in summary.trace_notes]
     return parts
 
 

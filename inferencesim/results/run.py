@@ -30,7 +30,7 @@ class Run:
     path : Path or None
         The run folder; None in memory.
     malformed : tuple of MalformedRow
-        Trace rows left out; empty for a run read from a folder, whose summary has their number.
+        Trace rows left out; empty for a run read from a folder, whose summary has their number and the first of them.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,11 +37,12 @@ from inferencesim.results.records.requests import (
     TimeParts,
     ToFinish,
 )
-from inferencesim.results.records.summary import Summary
+from inferencesim.results.records.summary import MalformedTraceRow, Summary, TraceRemark
 from inferencesim.results.tasks import completed_work, summarise_tasks, summarise_tools, task_conservation
 from inferencesim.results.verdict import held_by, judge
 from inferencesim.simulation.failures import outages, replicas_of
 from inferencesim.simulation.work_done import achieved
+from inferencesim.workload.traces.record import MOST_NAMED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,6 +129,8 @@ def summarise(result: Result) -> Summary:
         ledger=(*ledger, *billed, *of_tools, *people),
         intervals=mean_intervals(scenario, requests, window, verdict, classes),
         malformed_trace_rows=len(result.malformed),
+        first_malformed_rows=tuple(MalformedTraceRow(**asdict(row)) for row in result.malformed[:MOST_NAMED]),
+        trace_notes=tuple(TraceRemark(**asdict(note)) for note in result.trace_notes),
     )
 
 

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from inferencesim.policy import BoundPolicy
     from inferencesim.simulation.finishing import Unfinished
     from inferencesim.simulation.plan import Plan
-    from inferencesim.workload.traces.record import MalformedRow
+    from inferencesim.workload.traces.record import MalformedRow, TraceNote
 
 #: Samples of the series over the horizon, unless the scenario names an interval.
 SERIES_POINTS = 240
@@ -104,6 +104,8 @@ class Result:
         What is left to do of requests still inside at the end; None where there are none.
     malformed : tuple of MalformedRow
         Trace rows left out.
+    trace_notes : tuple of TraceNote
+        What the readers of traces assumed, or left out for other reasons.
     """
 
     plan: Plan
@@ -121,6 +123,7 @@ class Result:
     kept_tasks: int
     unfinished: Unfinished | None
     malformed: tuple[MalformedRow, ...]
+    trace_notes: tuple[TraceNote, ...]
 
 
 class Simulation:
@@ -152,7 +155,7 @@ class Simulation:
         scenario = plan.scenario
         load = generate_load(scenario.workload, scenario.horizon, scenario.seed, Path(), strict)
         graphs, load = unroll(scenario, load, strict)
-        self._malformed = load.malformed
+        self._malformed, self._trace_notes = load.malformed, load.trace_notes
         require_measured_load(plan, load, graphs)
         means = class_means(plan, load, graphs)
         self._placement = bind_policy(plan, "placement")
@@ -227,6 +230,7 @@ class Simulation:
             kept_tasks=self._kept_tasks,
             unfinished=left_to_do,
             malformed=self._malformed,
+            trace_notes=self._trace_notes,
         )
 
     @property

@@ -29,7 +29,7 @@ from inferencesim.kernel.tables import (
 )
 from inferencesim.models.catalog import load_model
 from inferencesim.routing.policy import find
-from inferencesim.scenario.arrivals import TraceArrivals
+from inferencesim.scenario.arrivals import RecordedTasks, TraceArrivals
 from inferencesim.scenario.workload import CAPABILITY, PRECISION_ORDER
 from inferencesim.simulation.providers import ProviderPlan, plan_provider, provider_verdict
 from inferencesim.simulation.tasks import plan_tools
@@ -174,6 +174,7 @@ def make_plan(scenario: Scenario) -> Plan:
     pools, providers = plan_pools(scenario), plan_providers(scenario)
     for index, each in enumerate(scenario.workload):
         _check_class(each, pools, providers, scenario.network, f"workload[{index}]")
+    _require_traces(scenario)
     for level, choice in (
         ("placement", scenario.routing.placement),
         ("balancing", scenario.routing.balancing),
@@ -326,8 +327,21 @@ def _check_class(
             raise InputError(f"{where}.residency[{index}]", f"unknown zone {zone!r}", did_you_mean(zone, zones))
     if each.origin is not None:
         check_origin(each.origin, network, f"{where}.origin")
-    if isinstance(each.arrivals, TraceArrivals) and not Path(each.arrivals.file).exists():
-        raise InputError(f"{where}.arrivals.file", f"no such file: {each.arrivals.file}")
+
+
+def _require_traces(scenario: Scenario) -> None:
+    """Refuse traces that are not there, the first by its place, and say how to name others in place of all."""
+    arrivals = [(f"workload[{i}]", f"workload.{each.name}", each.arrivals) for i, each in enumerate(scenario.workload)]
+    of_tasks = [(f"tasks[{i}]", f"tasks.{each.name}", each.arrivals) for i, each in enumerate(scenario.tasks)]
+    missing = [
+        (where, each.file, f"--set {name}.arrivals.file=FILE")
+        for where, name, each in (*arrivals, *of_tasks)
+        if isinstance(each, (TraceArrivals, RecordedTasks)) and not Path(each.file).exists()
+    ]
+    if missing:
+        where, file, _ = missing[0]
+        settings = " ".join(setting for _, _, setting in missing)
+        raise InputError(f"{where}.arrivals.file", f"no such file: {file}", f"Put it there, or name yours: {settings}.")
 
 
 def verdict(each: WorkloadClass, pool: PoolPlan) -> int:

@@ -12,7 +12,7 @@ from inferencesim.kernel.graph_tables import CALL, TASK
 from inferencesim.scenario.arrivals import ByTasks, RecordedTasks
 from inferencesim.workload.content import Draws
 from inferencesim.workload.graph_parts import Part, asked_of, blank, joined
-from inferencesim.workload.recorded import Recorded, malformed, with_chains
+from inferencesim.workload.recorded import Recorded, with_chains
 from inferencesim.workload.unrolling import Unrolling
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def unroll(scenario: Scenario, load: Load, strict: bool = False) -> tuple[Graphs
     graphs : Graphs
         Classes of tasks are numbered as the scenario has them; those of :func:`followed_up` come after.
     load : Load
-        The requests that remain, with the cache blocks and the malformed rows of all traces.
+        The requests that remain, with the cache blocks, malformed rows and notes of all traces.
 
     Raises
     ------
@@ -79,8 +79,15 @@ def unroll(scenario: Scenario, load: Load, strict: bool = False) -> tuple[Graphs
     }
     if recorded:
         block_ids, chain_tokens = with_chains(recorded, load.block_ids, load.chain_tokens)
-        rows = tuple(sorted({*load.malformed, *malformed(recorded.values())}))
-        load = replace(load, block_ids=block_ids, chain_tokens=chain_tokens, malformed=rows)
+        rows = {row for each in recorded.values() for row in each.malformed}
+        notes = {note for each in recorded.values() for note in each.notes}
+        load = replace(
+            load,
+            block_ids=block_ids,
+            chain_tokens=chain_tokens,
+            malformed=tuple(sorted(rows.union(load.malformed))),
+            trace_notes=tuple(sorted(notes.union(load.trace_notes))),
+        )
     parts = [
         recorded[index].part if index in recorded else Unrolling(task, index, scenario, classes, tools).done()
         for index, task in enumerate(scenario.tasks)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from inferencesim.scenario.workload import WorkloadClass
     from inferencesim.workload.chains import Hashes
     from inferencesim.workload.replay import Replayed
-    from inferencesim.workload.traces.record import MalformedRow
+    from inferencesim.workload.traces.record import MalformedRow, TraceNote
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Load:
         Shape (classes,), int64, tokens of a block of the class's chains; 0 where it has none.
     malformed : tuple of MalformedRow
         Trace rows that were left out.
+    trace_notes : tuple of TraceNote
+        What the readers of traces assumed, or left out for other reasons.
     """
 
     arrived_s: NDArray[np.float64]
@@ -86,6 +88,7 @@ class Load:
     block_ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     chain_tokens: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     malformed: tuple[MalformedRow, ...] = ()
+    trace_notes: tuple[TraceNote, ...] = ()
 
     def __len__(self) -> int:
         return len(self.arrived_s)
@@ -96,7 +99,8 @@ class Load:
 
 
 #: Columns of a load with one row per request, and which of them are no whole numbers.
-_COLUMNS = tuple(each.name for each in fields(Load) if each.name not in ("block_ids", "chain_tokens", "malformed"))
+_OF_ALL = ("block_ids", "chain_tokens", "malformed", "trace_notes")
+_COLUMNS = tuple(each.name for each in fields(Load) if each.name not in _OF_ALL)
 _FLOATS = ("arrived_s", "predicted_tokens", "media_units", "media_s", "patience_s", "cancel_after_s")
 
 
@@ -166,7 +170,13 @@ def generate_load(
     chain_tokens = np.zeros(len(classes), dtype=np.int64)
     for index, of_class in zip(open_loop, requests, strict=True):
         chain_tokens[index] = 0 if of_class.hashes is None else of_class.hashes.blocks.block_size
-    return replace(_merged(parts), block_ids=chains.block_ids, chain_tokens=chain_tokens, malformed=traces.malformed())
+    return replace(
+        _merged(parts),
+        block_ids=chains.block_ids,
+        chain_tokens=chain_tokens,
+        malformed=traces.malformed(),
+        trace_notes=traces.notes(),
+    )
 
 
 def _requests(each: WorkloadClass, index: int, horizon_s: float, seed: int, traces: Traces) -> _Requests:

@@ -21,7 +21,7 @@ from inferencesim.workload.task_traces.reading import read_tasks
 from inferencesim.workload.traces.record import BlockHashes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from inferencesim.scenario.workload import WorkloadClass
     from inferencesim.workload.task_traces.order import Step
     from inferencesim.workload.task_traces.spans import Span, TaskTrace
-    from inferencesim.workload.traces.record import MalformedRow
 
     Integers = NDArray[np.int64]
 
@@ -45,6 +44,8 @@ class Recorded:
     block_size : int
         Tokens per block of the trace's hashes; 0 without any.
     malformed : tuple of MalformedRow
+    notes : tuple of TraceNote
+        What the reader assumed or left out.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Recorded:
         self._seed = scenario.seed
         self._trace, arrived_s = _read(task, scenario.horizon, strict, f"{self._where}.arrivals")
         self.malformed = () if self._trace is None else self._trace.malformed
+        self.notes = () if self._trace is None else self._trace.said()
         self.block_size = 0 if self._trace is None else self._trace.block_size or 0
         roots = [] if self._trace is None else [self._trace.tasks[row] for row, _ in arrived_s]
         self._labels: dict[str, int] = {}
@@ -294,8 +296,3 @@ def _read(
         )
     arrived_s = [begin_s + (root.start_s - window.from_s) / arrivals.rate_scale for root in trace.tasks]
     return trace, [(row, at_s) for row, at_s in enumerate(arrived_s) if at_s < end_s]
-
-
-def malformed(recorded: Iterable[Recorded]) -> tuple[MalformedRow, ...]:
-    """Return all malformed rows, each once, by file and line."""
-    return tuple(sorted({row for each in recorded for row in each.malformed}))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from inferencesim.scenario.arrivals import TraceArrivals
     from inferencesim.scenario.workload import WorkloadClass
-    from inferencesim.workload.traces.record import MalformedRow, Trace
+    from inferencesim.workload.traces.record import MalformedRow, Trace, TraceNote
 
 
 @dataclass(frozen=True)
@@ -104,3 +104,7 @@ class Traces:
     def malformed(self) -> tuple[MalformedRow, ...]:
         """Return all malformed rows, each once, by file and line."""
         return tuple(sorted({row for trace in self._read.values() for row in trace.malformed}))
+
+    def notes(self) -> tuple[TraceNote, ...]:
+        """Return what the readers assumed or left out, each once, by file."""
+        return tuple(sorted({note for trace in self._read.values() for note in trace.said()}))

@@ -113,6 +113,20 @@ def test_a_binary_file_as_yaml(tmp_path):
     assert "tiny.yaml" in refused("run", path)
 
 
+def test_traces_that_are_not_there(write):
+    changed = replaying("absent.csv")
+    changed["workload"].append(replaying("absent.csv")["workload"][0] | {"name": "other"})
+    changed["tasks"] = [{"name": "agent", "arrivals": {"process": "trace", "file": "gone.jsonl"}, "calls": "called"}]
+    changed["workload"].append({"name": "called", "arrivals": {"process": "tasks"}, "models": ["small-model"]})
+    line = refused("validate", write(changed))
+    assert "workload[0].arrivals.file: no such file: " in line
+    settings = [word.rstrip(".") for word in line.split() if word.startswith(("workload.", "tasks."))]
+    assert settings == [f"{each}.arrivals.file=FILE" for each in ("workload.chat", "workload.other", "tasks.agent")]
+    (first, *_) = settings
+    line = refused("validate", "tiny.yaml", "--set", first.replace("FILE", "tiny.yaml"))
+    assert "workload[1].arrivals.file: no such file: " in line
+
+
 def test_an_empty_trace(tmp_path, write):
     trace = tmp_path / "trace.csv"
     trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n")

@@ -292,6 +292,36 @@ class TestTraces:
         assert found["malformed_trace_rows"] == 1
         assert found["conservation"]["arrived"] == 60
 
+    def test_what_was_left_out_or_assumed_of_traces_is_said_and_kept(self, tmp_path, tiny):
+        (tmp_path / "burst.csv").write_text(
+            "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+            "0,GPT-4,9,9,18,API log\n1,GPT-4,9,0,9,API log\n2,GPT-4,many,9,9,API log\n3,GPT-4,9,9,18,API log\n"
+        )
+        (tmp_path / "rounds.csv").write_text(
+            "session_id,round_idx,prefix_len,input_len,output_len,tool_wait_after_ms\n0,0,0,100,10,50\n0,1,0,9,9,-1\n"
+        )
+        tree = json.loads(json.dumps(TREE)) | {"horizon": "300s"}
+        replay = tree["workload"][0]
+        del replay["prompt_tokens"], replay["output_tokens"]
+        replay["arrivals"] = {"process": "trace", "file": "burst.csv"}
+        tree["workload"].append({"name": "called", "arrivals": {"process": "tasks"}, "models": replay["models"]})
+        tree["tasks"] = [{"name": "t", "arrivals": {"process": "trace", "file": "rounds.csv"}, "calls": "called"}]
+        path = tmp_path / "replay.yaml"
+        path.write_text(yaml.safe_dump(tree))
+        said = ["burst.csv: failed requests left out: 1.", "rounds.csv: sessions have no arrival_time: one begins"]
+        for command in (("validate", path), ("run", path, "--out", tmp_path / "out"), ("show", tmp_path / "out")):
+            table = " ".join(invoke(*command).stdout.split())
+            assert [each in table for each in said] == [True, True], command
+        assert "2 malformed trace rows were left out, the first" in table
+        documents = [document(invoke(*command, "--format", "json")) for command in (("validate", path), ("run", path))]
+        for found in (*documents, Run.load(tmp_path / "out").summary.model_dump()):
+            assert found["malformed_trace_rows"] == 2
+            first, second = found["first_malformed_rows"]
+            assert (first["file"], first["line"]) == (str(tmp_path / "burst.csv"), 4)
+            assert (second["file"], second["line"]) == (str(tmp_path / "rounds.csv"), 3)
+            assert "not a time, two counts of tokens" in first["reason"]
+            assert [note["file"] for note in found["trace_notes"]] == [first["file"], second["file"]]
+
 
 def test_help_is_quick_and_imports_nothing_heavy():
     code = (

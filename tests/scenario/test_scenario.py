@@ -220,6 +220,7 @@ def test_a_missing_trace_is_told_before_anything_runs():
     problem = refused("workload.0", chat)
     assert problem.where == "workload[0].arrivals.file"
     assert "/no/such.csv" in str(problem)
+    assert str(problem).endswith("name yours: --set workload.chat.arrivals.file=FILE.")
 
 
 def test_the_economics_of_a_scenario_go_before_those_of_its_sites():

@@ -294,10 +294,19 @@ def test_the_file_is_looked_for_beside_the_scenario(tmp_path):
     assert load_scenario(str(path)).tasks[0].arrivals.file == str(tmp_path / "events.jsonl")
 
 
-@pytest.mark.parametrize("name", ["multi_agent_research.json", "software_architecture_review.json"])
-def test_shared_workflows_are_played_whole(shared_trace, name):
-    path = shared_trace(f"otel_samples/{name}")
-    task = {"name": "t", "arrivals": {"process": "trace", "file": str(path)}, "calls": "c"}
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("otel_samples/multi_agent_research.json", "recorded"),
+        ("otel_samples/software_architecture_review.json", "recorded"),
+        ("tracelab/sanitized_round_trace.jsonl", "recorded"),
+        ("tracelab/sanitized_round_trace.jsonl", "started"),
+        ("ragpulse/0_trace.jsonl", "started"),
+    ],
+)
+def test_shared_workflows_are_played_whole(shared_trace, name, times):
+    path = shared_trace(name)
+    task = {"name": "t", "arrivals": {"process": "trace", "file": str(path), "times": times}, "calls": "c"}
     done = run(scenario([pool(replicas=4)], [called()], tasks=[task], horizon=60.0, drain=600.0))
     calls = nodes_of(done)[nodes_of(done)["kind"] == CALL]
     np.testing.assert_array_equal(np.sort(done.requests["prompt_tokens"]), np.sort(calls["prompt_tokens"]))

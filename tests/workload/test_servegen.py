@@ -10,7 +10,7 @@ import pytest
 
 from inferencesim.errors import InputError
 from inferencesim.workload.inspect import interarrival_cv
-from inferencesim.workload.traces.reading import read_trace
+from inferencesim.workload.traces.reading import read_trace, recognise
 
 LENGTHS = {"0": {"input_tokens": "{100: 0.5, 300: 0.5}", "output_tokens": "{10: 1.0}"}}
 
@@ -26,6 +26,14 @@ def folder(tmp_path):
     (path / "chunk-1-dataset.json").write_text(json.dumps(LENGTHS))
     (path / "chunk-2-trace.csv").write_text("0,1,1.0,Gamma,1.0,1.0\n")
     return path
+
+
+def test_only_the_folder_its_files_lie_in_is_a_trace(folder):
+    assert recognise(folder) == "servegen"
+    with pytest.raises(InputError, match="no reader recognises"):
+        recognise(folder.parent)
+    with pytest.raises(InputError, match=r"Expected chunk-N-trace\.csv"):
+        read_trace(folder.parent, "servegen")
 
 
 def test_each_client_has_its_rate_and_variation(folder):
@@ -55,7 +63,7 @@ def test_lengths_come_from_the_tables_and_are_lent_where_missing(folder):
     assert set(trace.prompt_tokens) == {100, 300}
     assert np.mean(trace.prompt_tokens == 100) == pytest.approx(0.5, abs=0.05)
     assert set(trace.output_tokens) == {10}
-    assert len(trace.notes) == 1
+    assert [(note.file, "lack length data" in note.text) for note in trace.said()] == [(str(folder), True)]
     (folder / "chunk-0-dataset.json").unlink()
     (folder / "chunk-1-dataset.json").unlink()
     with pytest.raises(InputError, match="no client that is active in the window has length data"):

@@ -332,10 +332,87 @@ class TestSessions:
         assert [root.start_s for root in read_tasks(path).tasks] == [0.0, SESSION_GAP_S]
 
 
+def ragpulse_row(session, second):
+    parts = {"sys_prompt": [1], "passages_ids": [], "history": [], "web_search": [], "user_input": [9]}
+    sizes = {"input_length": 60, "output_length": 7}
+    return {"timestamp": str(second), **sizes, "hash_ids": parts, "session_id": session}
+
+
+def test_ragpulse_sessions_are_played_as_started(tmp_path):
+    path = lines(tmp_path, ragpulse_row("b", 90), ragpulse_row("a", 30), ragpulse_row("a", 10), "\n", "{}\n")
+    trace = read_tasks(path)
+    assert (trace.format, trace.times) == ("ragpulse", ("started",))
+    assert [[each.start_s for each in root.calls()] for root in trace.tasks] == [[10.0, 30.0], [90.0]]
+    assert [row.line for row in trace.malformed] == [5]
+    assert [note for note in trace.notes if "1_sys_prompt.jsonl" in note]
+    assert len(next(iter(read_tasks(path, end_s=20.0).tasks)).children) == 2
+
+
+MINUTE = "2026-06-01T05:40:{:06.3f}Z".format
+
+
+def a_round(events, tools=(), prompt=1000, prefix=0, session="s"):
+    return {
+        "provider": "claude", "session_id": session, "round_index": 0, "model": "opus", "input_tokens_total": prompt,
+        "prefix_tokens": prefix, "output_tokens": 50,
+        "timing_events": [{"event_type": kind, "timestamp": MINUTE(at_s)} for kind, at_s in events],
+        "tools": [
+            {"tool_name": name, "emitted_at": MINUTE(start_s), "result_at": end_s and MINUTE(end_s)}
+            for name, start_s, end_s in tools
+        ],
+    }  # fmt: skip
+
+
+class TestRounds:
+    def test_a_call_is_from_its_last_input_to_its_last_words_and_then_come_its_tools(self, tmp_path):
+        path = lines(
+            tmp_path,
+            a_round([("user_message", 1), ("reasoning", 5), ("tool_call", 6), ("tool_call", 8), ("usage_report", 8.5)],
+                    [("Bash", 6, 9), ("Read", 8, 12)]),
+            a_round([("tool_result", 9), ("tool_result", 12), ("text", 20), ("tool_result", 25)],
+                    prefix=980, prompt=1200),
+            a_round([("user_message", 30), ("text", 33)], prompt=1300, prefix=500),
+        )  # fmt: skip
+        trace = read_tasks(path)
+        assert (trace.format, trace.times) == ("tracelab_rounds", ("recorded", "started"))
+        (root,) = trace.tasks
+        spans = [(leaf.name or leaf.model, leaf.start_s, leaf.end_s) for leaf in root.leaves()]
+        of_calls = [("opus", 0.0, 7.0), ("opus", 11.0, 19.0), ("opus", 29.0, 32.0)]
+        assert sorted(spans) == sorted([*of_calls, ("Bash", 7.0, 8.0), ("Read", 7.0, 11.0)])
+        assert ends_if_as_recorded(root)[-1] == pytest.approx(32.0)
+        first, second, third = root.calls()
+        assert (first.agent, first.prompt_tokens, first.output_tokens) == ("claude", 1000, 50)
+        assert second.shares == (first, 1050)
+        assert third.shares == (second, 500)
+
+    def test_a_call_that_was_given_nothing_begins_with_its_first_words(self, tmp_path):
+        (root,) = read_tasks(lines(tmp_path, a_round([("reasoning", 2), ("text", 3)]))).tasks
+        assert [(leaf.start_s, leaf.end_s) for leaf in root.leaves()] == [(0.0, 1.0)]
+
+    def test_no_prompt_begins_with_more_than_it_has(self, tmp_path):
+        said = [("user_message", 1), ("text", 2)], [("user_message", 3), ("text", 4)]
+        path = lines(tmp_path, a_round(said[0]), a_round(said[1], prompt=990, prefix=980))
+        assert list(read_tasks(path).tasks[0].calls())[1].shares[1] == 990
+
+    def test_what_makes_no_sense_is_counted_with_its_line(self, tmp_path):
+        path = lines(
+            tmp_path,
+            a_round([("user_message", 1), ("tool_call", 2)], [("Bash", 2, None)]),
+            a_round([]),
+            a_round([("user_message", 1), ("text", 2)], prompt=0, session="empty"),
+        )
+        trace = read_tasks(path)
+        assert [row.line for row in trace.malformed] == [1, 2, 3]
+        assert "'Bash' never ended" in trace.malformed[0].reason
+        assert [len(root.children) for root in trace.tasks] == [1]
+        with pytest.raises(InputError, match="never ended"):
+            read_tasks(path, strict=True)
+
+
 class TestRefusals:
     def test_an_unknown_format_is_named(self, tmp_path):
         path = lines(tmp_path, "nothing known\n")
-        with pytest.raises(InputError, match="no reader of tasks recognises"):
+        with pytest.raises(InputError, match=r"no reader of tasks recognises.*'trace inspect'"):
             read_tasks(path)
         with pytest.raises(InputError, match="otel"):
             read_tasks(path, "otle")
@@ -356,6 +433,8 @@ SHARED = [
     ("dynamo", "pi_request_trace.jsonl.gz", 2, 17, 66520, 8094),
     ("agent_traces", "lmcache_miniswe.jsonl", 20, 402, 3150342, 52731),
     ("tracelab", "session_workload_example.csv", 1, 11, 535277, 24798),
+    ("tracelab", "sanitized_round_trace.jsonl", 2, 19, 514012, 11335),
+    ("ragpulse", "0_trace.jsonl", 3990, 7106, 20917099, 2012676),
 ]
 
 

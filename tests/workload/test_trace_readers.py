@@ -12,6 +12,7 @@ import pytest
 
 from inferencesim.errors import InputError
 from inferencesim.workload.traces.reading import READERS, read_trace, recognise
+from inferencesim.workload.traces.record import TraceNote
 
 AZURE_2023 = "\r\n".join(
     (
@@ -39,6 +40,7 @@ BURST_3 = """Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tok
 45,,2.0,ChatGPT,10,20,30,API log
 46,a7,2.0,GPT-4,10,20,30,Conversation log
 """
+VTC = "req_time_s,client,prompt_len,output_len\n0.0,acme,13,199\n1.5,other,36,137\n2.0,acme,456,156\n"
 MOONCAKE = [
     {"timestamp": 0, "input_length": 1100, "output_length": 500, "hash_ids": [0, 1, 2]},
     {"timestamp": 3000, "input_length": 1100, "output_length": 5, "hash_ids": [0, 1, 3]},
@@ -64,6 +66,7 @@ FORMATS = {
         bad='{"timestamp": 4000, "input_length": "x", "output_length": 1, "hash_ids": []}',
         early='{"timestamp": 100, "input_length": 5, "output_length": 1, "hash_ids": []}',
     ),
+    "vtc": SimpleNamespace(text=VTC, bad="3,acme,many,1", early="0.5,acme,1,1"),
 }
 
 
@@ -87,6 +90,7 @@ def test_burstgpt_drops_failed_rows_and_counts_them_apart(tmp_path):
     assert trace.format == "burstgpt"
     assert trace.time_s.tolist() == [5.0, 118.0]
     assert (trace.failed, trace.malformed) == (1, ())
+    assert trace.said() == (TraceNote(trace.source, "failed requests left out: 1"),)
     assert trace.session.tolist() == [-1, -1]
 
 
@@ -99,6 +103,23 @@ def test_burstgpt_3_brings_sessions_and_kinds(tmp_path):
         trace.select("Model", "GPT-5", "here")
     with pytest.raises(InputError, match="no column 'model'"):
         trace.select("model", "ChatGPT", "here")
+
+
+def test_burstgpt_may_be_quoted(tmp_path):
+    quoted = "\n".join(",".join(f'"{field}"' for field in line.split(",")) for line in BURST_3.splitlines())
+    trace = read_trace(written(tmp_path, quoted))
+    assert (trace.format, trace.time_s.tolist(), trace.session.tolist()) == ("burstgpt", [5.5, 45.0, 46.0], [0, -1, 0])
+
+
+def test_vtc_has_clients_to_select_by(tmp_path):
+    trace = read_trace(written(tmp_path, VTC))
+    assert (trace.format, trace.session.tolist()) == ("vtc", [-1, -1, -1])
+    own = trace.select("client", "acme", "here")
+    assert (own.time_s.tolist(), own.prompt_tokens.tolist(), own.output_tokens.tolist()) == (
+        [0.0, 2.0],
+        [13, 456],
+        [199, 156],
+    )
 
 
 def test_mooncake_is_in_milliseconds_and_has_blocks(tmp_path):
@@ -210,7 +231,7 @@ def test_every_format_is_recognised_as_itself_alone(tmp_path, name):
     assert [each for each in READERS.names() if READERS.get(each, "").sniff(path)] == [name]
 
 
-@pytest.mark.parametrize("name", ["azure", "burstgpt", "mooncake", "servegen"])
+@pytest.mark.parametrize("name", ["azure", "burstgpt", "mooncake", "servegen", "vtc"])
 def test_sniffing_never_fails(tmp_path, name):
     sniff = READERS.get(name, "").sniff
     for content in (b"", b"\x00\xff\xfe", b"[1, 2]\n", b'{"timestamp": 1}\n'):
@@ -227,7 +248,7 @@ def test_an_unknown_trace_is_an_error_with_a_remedy(tmp_path):
     with pytest.raises(InputError, match="no such trace"):
         read_trace(tmp_path / "absent.csv")
     path = written(tmp_path, "a,b\n1,2\n")
-    with pytest.raises(InputError, match="known: azure, burstgpt, mooncake, servegen, weka"):
+    with pytest.raises(InputError, match=f"known: {', '.join(READERS.names())}.*'trace tasks'"):
         recognise(path)
     with pytest.raises(InputError, match="Did you mean 'azure'"):
         read_trace(path, "azur")
@@ -242,6 +263,7 @@ def test_an_unknown_trace_is_an_error_with_a_remedy(tmp_path):
         ("azure/AzureLLMInferenceTrace_code.csv", 8_819, 2048, 27.9),
         ("mooncake/conversation_trace.jsonl", 12_031, 12_035, 343),
         ("mooncake/synthetic_trace.jsonl", 3_993, 15_325, 149),
+        ("multi_tenant/vtc_arena_real_trace.csv", 1_500, 136.3, 256.2),
     ],
 )
 def test_published_files_are_read_whole_and_fast(shared_trace, name, rows, prompt, output):

@@ -26,6 +26,21 @@ class Verdict(Record):
     why: str
 
 
+class MalformedTraceRow(Record):
+    """A row of a trace that was left out: its file, its line counted from 1, and why."""
+
+    file: str
+    line: int
+    reason: str
+
+
+class TraceRemark(Record):
+    """What the reader of a trace assumed, or left out though nothing is wrong with it."""
+
+    file: str
+    text: str
+
+
 class MeanInterval(Record):
     """A mean latency of this one run, and the interval that contains the mean of an endless one, by batch means.
 
@@ -186,6 +201,9 @@ class Summary(Record):
         Of mean TTFT and E2E, of the fleet and of each class.
     malformed_trace_rows : int
         Rows of traces that were left out.
+    first_malformed_rows : tuple of MalformedTraceRow
+        The first hundred of them, by file and line.
+    trace_notes : tuple of TraceRemark
     """
 
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -210,3 +228,5 @@ class Summary(Record):
     ledger: tuple[LedgerRow, ...]
     intervals: tuple[MeanInterval, ...] = ()
     malformed_trace_rows: int
+    first_malformed_rows: tuple[MalformedTraceRow, ...] = ()
+    trace_notes: tuple[TraceRemark, ...] = ()

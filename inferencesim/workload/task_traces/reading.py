@@ -11,6 +11,8 @@ from inferencesim.errors import InputError
 from inferencesim.registry import Registry
 from inferencesim.workload.task_traces.dynamo import DynamoReader
 from inferencesim.workload.task_traces.otel import OtelReader
+from inferencesim.workload.task_traces.ragpulse import RAGPulseTaskReader
+from inferencesim.workload.task_traces.rounds import TraceLabRoundsReader
 from inferencesim.workload.task_traces.sessions import LMCacheReader, TraceLabReader
 from inferencesim.workload.task_traces.weka import WekaTaskReader
 from inferencesim.workload.traces.record import ReadOptions
@@ -36,7 +38,9 @@ TASK_READERS: Registry[TaskReader] = Registry("format of task traces", "inferenc
 TASK_READERS.register("dynamo")(DynamoReader())
 TASK_READERS.register("lmcache")(LMCacheReader())
 TASK_READERS.register("otel")(OtelReader())
+TASK_READERS.register("ragpulse")(RAGPulseTaskReader())
 TASK_READERS.register("tracelab")(TraceLabReader())
+TASK_READERS.register("tracelab_rounds")(TraceLabRoundsReader())
 TASK_READERS.register("weka")(WekaTaskReader())
 
 
@@ -90,4 +94,5 @@ def recognise_tasks(path: Path) -> str:
         if TASK_READERS.get(name, "format").sniff(path):
             return name
     known = ", ".join(TASK_READERS.names())
-    raise InputError(str(path), "no reader of tasks recognises this trace", f"Name its format; known: {known}.")
+    remedy = f"Name its format; known: {known}. Single requests are for 'trace inspect', and 'workload' to replay."
+    raise InputError(str(path), "no reader of tasks recognises this trace", remedy)

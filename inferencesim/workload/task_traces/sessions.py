@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from inferencesim.errors import InputError
 from inferencesim.workload.task_traces.spans import Span, Tasks
 from inferencesim.workload.traces.record import place
-from inferencesim.workload.traces.rows import first_line, open_text, whole_number
+from inferencesim.workload.traces.rows import column_names, first_line, open_text, whole_number
 from inferencesim.workload.traces.weka import SESSION_GAP_S
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ class TraceLabReader:
         """Say whether the first line has the columns."""
         if not path.is_file():
             return False
-        names = first_line(path).split(",")
-        return all(name in names for name in _COLUMNS)
+        return set(_COLUMNS) <= set(column_names(first_line(path)))
 
     def read(self, path: Path, options: ReadOptions) -> TaskTrace:
         """Read the file; see :func:`inferencesim.workload.task_traces.reading.read_tasks`."""
@@ -126,7 +125,7 @@ class TraceLabReader:
                     at_s = root.end_s + waits_s.get(session, 0.0)
                     span = Span("call", at_s, at_s, prompt_tokens=prefix + own, output_tokens=output)
                     if root.children:
-                        span.shares = _shared(root.children[-1], prefix)
+                        span.shares = shared_with(root.children[-1], prefix, span.prompt_tokens)
                     root.children.append(span)
                     root.end_s = at_s
                     waits_s[session] = wait_s
@@ -136,6 +135,8 @@ class TraceLabReader:
         return tasks.trace("tracelab", times=("recorded",), notes=notes)
 
 
-def _shared(before: Span, prefix: int) -> tuple[Span, int]:
+def shared_with(before: Span, prefix: int, prompt_tokens: int) -> tuple[Span, int]:
+    """Return what a prompt begins with of the call before it, of which a cache had `prefix` tokens."""
     said = before.prompt_tokens + before.output_tokens
-    return before, said if before.prompt_tokens - _BLOCK < prefix else min(prefix, said)
+    shared = said if before.prompt_tokens - _BLOCK < prefix else min(prefix, said)
+    return before, min(shared, prompt_tokens)

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from inferencesim.errors import InputError
-from inferencesim.workload.traces.record import MalformedRow, reject
+from inferencesim.workload.traces.record import MalformedRow, notes_of, reject
 
 if TYPE_CHECKING:
     from array import array
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from inferencesim.workload.traces.record import ReadOptions
+    from inferencesim.workload.traces.record import ReadOptions, TraceNote
 
 #: What a trace knows of times. Where calls have no ends nobody knows how long its agents thought; where they have no
 #: starts only that is known.
@@ -106,6 +106,11 @@ class TaskTrace:
     malformed: tuple[MalformedRow, ...] = ()
     failed: int = 0
     notes: tuple[str, ...] = ()
+
+    def said(self) -> tuple[TraceNote, ...]:
+        """Return the notes, and how many calls without an answer were left out."""
+        what = "calls without an answer left out, while the time they took is waited"
+        return notes_of(self.source, self.failed, what, self.notes)
 
 
 class Tasks:

@@ -29,7 +29,7 @@ class AzureReader:
 
     def read(self, path: Path, options: ReadOptions) -> Trace:
         """Read the file; see :func:`inferencesim.workload.traces.reading.read_trace`."""
-        rows = Rows(path, options)
+        rows = Rows(path, options, from_first=True)
         origin: datetime | None = None
         with open_text(path) as file:
             stamp, prompt, output = header_columns(path, file.readline(), _COLUMNS)

@@ -12,7 +12,7 @@ import csv
 from typing import TYPE_CHECKING
 
 from inferencesim.workload.traces.record import Texts
-from inferencesim.workload.traces.rows import Rows, first_line, header_columns, open_text
+from inferencesim.workload.traces.rows import Rows, column_names, first_line, header_columns, open_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ class BurstGPTReader:
 
     def sniff(self, path: Path) -> bool:
         """Say whether the header is BurstGPT's."""
-        return path.is_file() and set(_COLUMNS) <= set(first_line(path).split(","))
+        return path.is_file() and set(_COLUMNS) <= set(column_names(first_line(path)))
 
     def read(self, path: Path, options: ReadOptions) -> Trace:
         """Read the file; see :func:`inferencesim.workload.traces.reading.read_trace`."""

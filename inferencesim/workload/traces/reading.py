@@ -12,8 +12,10 @@ from inferencesim.registry import Registry
 from inferencesim.workload.traces.azure import AzureReader
 from inferencesim.workload.traces.burstgpt import BurstGPTReader
 from inferencesim.workload.traces.mooncake import MooncakeReader
+from inferencesim.workload.traces.ragpulse import RAGPulseReader
 from inferencesim.workload.traces.record import ReadOptions, Trace
 from inferencesim.workload.traces.servegen import ServeGenReader
+from inferencesim.workload.traces.vtc import VTCReader
 from inferencesim.workload.traces.weka import WekaReader
 
 if TYPE_CHECKING:
@@ -35,7 +37,9 @@ READERS: Registry[TraceReader] = Registry("trace format", "inferencesim.trace_re
 READERS.register("azure")(AzureReader())
 READERS.register("burstgpt")(BurstGPTReader())
 READERS.register("mooncake")(MooncakeReader())
+READERS.register("ragpulse")(RAGPulseReader())
 READERS.register("servegen")(ServeGenReader())
+READERS.register("vtc")(VTCReader())
 READERS.register("weka")(WekaReader())
 
 
@@ -98,4 +102,5 @@ def recognise(path: Path) -> str:
         if READERS.get(name, "format").sniff(path):
             return name
     known = ", ".join(READERS.names())
-    raise InputError(str(path), "no reader recognises this trace", f"Name its format; known: {known}.")
+    remedy = f"Name its format; known: {known}. Recorded tasks are for 'trace tasks', and 'tasks' to replay."
+    raise InputError(str(path), "no reader recognises this trace", remedy)

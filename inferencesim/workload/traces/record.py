@@ -11,9 +11,13 @@ import numpy as np
 from inferencesim.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+#: How many malformed rows a document names; it counts them all.
+MOST_NAMED = 100
 
 
 @dataclass(frozen=True, order=True)
@@ -23,6 +27,14 @@ class MalformedRow:
     file: str
     line: int
     reason: str
+
+
+@dataclass(frozen=True, order=True)
+class TraceNote:
+    """What a reader assumed of a trace, or left out though nothing is wrong with it."""
+
+    file: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -144,6 +156,10 @@ class Trace:
     def __len__(self) -> int:
         return len(self.time_s)
 
+    def said(self) -> tuple[TraceNote, ...]:
+        """Return the notes, and how many failed requests were left out."""
+        return notes_of(self.source, self.failed, "failed requests left out", self.notes)
+
     def take(self, rows: NDArray[np.int64]) -> Trace:
         """Return a trace of these rows, in this order."""
         return replace(
@@ -188,6 +204,12 @@ class Texts:
     def values(self) -> tuple[str, ...]:
         """Return the texts in order of their codes."""
         return tuple(self._codes)
+
+
+def notes_of(source: str, failed: int, left_out: str, notes: Sequence[str]) -> tuple[TraceNote, ...]:
+    """Return notes of a trace, and how much was left out because it failed, if anything was."""
+    counted = [f"{left_out}: {failed:,}"] if failed else []
+    return tuple(TraceNote(source, text) for text in (*counted, *notes))
 
 
 def place(path: Path, line: int) -> str:

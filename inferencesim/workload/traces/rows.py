@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import math
 from array import array
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 #: Beyond this a count of tokens is a slipped column, not a request.
 _MOST_TOKENS = 2**31
+
+#: Rows that are read past one before its time is believed: a few wrong ones in a row are outvoted, and the end of a
+#: window is found without reading on through a long file.
+LOOK_AHEAD = 32
 
 
 def open_text(path: Path) -> TextIO:
@@ -52,11 +58,25 @@ def first_line(path: Path) -> str:
         return ""
 
 
+class _Row(NamedTuple):
+    """A row whose time is not yet believed; rows compare by time, then by line."""
+
+    time_s: float
+    line: int
+    prompt_tokens: int
+    output_tokens: int
+    session: int
+    texts: Sequence[str]
+    blocks: Sequence[int] | None
+
+
 class Rows:
     """The usable rows of one file, and the malformed ones.
 
-    A row earlier than the one before it is malformed: these formats promise
-    order, and a clock that runs backwards is no arrival process.
+    These formats promise order, and a clock that runs backwards is no arrival
+    process. Where two rows contradict each other, the next :data:`LOOK_AHEAD`
+    rows decide: a row that most of them, and two at least, lie before has leapt
+    ahead and is malformed; else the row that is earlier than one before it is.
 
     Parameters
     ----------
@@ -66,9 +86,13 @@ class Rows:
         Strictness and window.
     label_names : sequence of str
         Columns of text that every row brings.
+    from_first : bool
+        Whether time counts from the first row that is believed, not from zero.
     """
 
-    def __init__(self, path: Path, options: ReadOptions, label_names: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: Path, options: ReadOptions, label_names: Sequence[str] = (), *, from_first: bool = False
+    ) -> None:
         self._path = path
         self._options = options
         self._time, self._prompt, self._output, self._session = array("d"), array("q"), array("q"), array("q")
@@ -76,8 +100,11 @@ class Rows:
         self._texts = [Texts() for _ in label_names]
         self._codes = [array("q") for _ in label_names]
         self._blocks, self._block_counts = array("q"), array("q")
-        self._latest = -np.inf
+        self._from_first = from_first
+        self._origin_s = 0.0
+        self._latest_s = -math.inf
         self._seen = 0
+        self._pending: deque[_Row] = deque()
         self.malformed: list[MalformedRow] = []
         self.failed = 0
 
@@ -96,41 +123,61 @@ class Rows:
         blocks: Sequence[int] | None = None,
     ) -> bool:
         """Take a row, and say whether later ones can still matter."""
-        if not time_s >= 0.0 or time_s == np.inf:
+        if not math.isfinite(time_s) or (time_s < 0.0 and not self._from_first):
             self.reject(line, f"the time ({time_s} s) is not at or after the trace's zero")
-        elif time_s < self._latest:
-            self.reject(line, f"time runs backwards, from {self._latest:.6f} s to {time_s:.6f} s")
         elif prompt_tokens < 1 or output_tokens < 1:
             self.reject(line, f"{prompt_tokens} prompt and {output_tokens} output tokens; both must be above zero")
         elif max(prompt_tokens, output_tokens) > _MOST_TOKENS:
             self.reject(line, f"{max(prompt_tokens, output_tokens)} tokens are more than any request has")
         else:
-            self._latest = time_s
-            self._seen += 1
-            if time_s >= self._options.end_s:
-                return False
-            if time_s >= self._options.start_s:
-                self._append(time_s, prompt_tokens, output_tokens, session, texts, blocks)
+            self._pending.append(_Row(time_s, line, prompt_tokens, output_tokens, session, texts, blocks))
+            if len(self._pending) > LOOK_AHEAD:
+                return self._judge()
         return True
 
-    def _append(
-        self,
-        time_s: float,
-        prompt_tokens: int,
-        output_tokens: int,
-        session: int,
-        texts: Sequence[str],
-        blocks: Sequence[int] | None,
-    ) -> None:
+    def _judge(self) -> bool:
+        """Believe the oldest row that is pending, or not; say whether later ones can still matter."""
+        row = self._pending.popleft()
+        if row.time_s < self._latest_s:
+            before_s, now_s = self._since_start(self._latest_s), self._since_start(row.time_s)
+            self.reject(row.line, f"time runs backwards, from {before_s:.6f} s to {now_s:.6f} s")
+        elif self._leaps_ahead(row):
+            ahead_s = row.time_s - min(each.time_s for each in self._pending if each.time_s >= self._latest_s)
+            self.reject(row.line, f"time leaps ahead: rows that follow lie up to {ahead_s:.6f} s before it")
+        else:
+            if self._from_first and not self._seen:
+                self._origin_s = row.time_s
+            self._latest_s = row.time_s
+            self._seen += 1
+            time_s = self._since_start(row.time_s)
+            if time_s >= self._options.end_s:
+                self._pending.clear()
+                return False
+            if time_s >= self._options.start_s:
+                self._append(time_s, row)
+        return True
+
+    def _leaps_ahead(self, row: _Row) -> bool:
+        """Say whether more of the rows that follow contradict a row's time than bear it out."""
+        if not self._pending or min(self._pending).time_s >= row.time_s:
+            return False
+        before = sum(self._latest_s <= each.time_s < row.time_s for each in self._pending)
+        after = sum(each.time_s >= row.time_s for each in self._pending)
+        return before > max(after, 1)
+
+    def _since_start(self, time_s: float) -> float:
+        return time_s - self._origin_s
+
+    def _append(self, time_s: float, row: _Row) -> None:
         self._time.append(time_s)
-        self._prompt.append(prompt_tokens)
-        self._output.append(output_tokens)
-        self._session.append(session)
-        for column, known, text in zip(self._codes, self._texts, texts, strict=True):
+        self._prompt.append(row.prompt_tokens)
+        self._output.append(row.output_tokens)
+        self._session.append(row.session)
+        for column, known, text in zip(self._codes, self._texts, row.texts, strict=True):
             column.append(known.code(text))
-        if blocks is not None:
-            self._blocks.extend(blocks)
-            self._block_counts.append(len(blocks))
+        if row.blocks is not None:
+            self._blocks.extend(row.blocks)
+            self._block_counts.append(len(row.blocks))
 
     def trace(self, name: str, block_size: int | None = None) -> Trace:
         """Return the trace.
@@ -140,6 +187,8 @@ class Rows:
         InputError
             If no row of the whole file, or of the window, can be used.
         """
+        while self._pending:
+            self._judge()
         if not self._time:
             if self._seen:
                 window = f"[{self._options.start_s:g} s, {self._options.end_s:g} s)"
@@ -169,7 +218,7 @@ class Rows:
                 for column, codes, texts in zip(self._label_names, self._codes, self._texts, strict=True)
             ),
             blocks=blocks,
-            malformed=tuple(self.malformed),
+            malformed=tuple(sorted(self.malformed)),
             failed=self.failed,
         )
 
@@ -188,6 +237,11 @@ def whole_number(value: object) -> int:
     return value
 
 
+def column_names(header: str) -> list[str]:
+    """Return the columns that the first line of a CSV names, quoted or not."""
+    return [name.strip().strip('"') for name in header.split(",")]
+
+
 def header_columns(path: Path, header: str, needed: Sequence[str]) -> list[int]:
     """Return where the `needed` columns of a CSV are.
 
@@ -196,7 +250,7 @@ def header_columns(path: Path, header: str, needed: Sequence[str]) -> list[int]:
     InputError
         If one is missing.
     """
-    names = [name.strip().strip('"') for name in header.split(",")]
+    names = column_names(header)
     missing = [name for name in needed if name not in names]
     if missing:
         what, remedy = f"the column {missing[0]!r} is missing", f"Found: {', '.join(names) or 'nothing'}."

@@ -3,7 +3,7 @@
 Per client a ``chunk-N-trace.csv`` without header, ``start_s, rate per s, cv,
 pattern, shape, scale`` per window of (usually) 600 s, the pattern Gamma,
 Weibull or empty for none; and a ``chunk-N-dataset.json``: window of (usually)
-six hours → field → ``"{value: probability, …}"``. A folder of them, or the
+six hours → field → ``"{value: probability, …}"``. The folder they lie in, or the
 published tar.
 
 Gaps are drawn from the pattern with the published shape, scaled so that their
@@ -55,9 +55,9 @@ class ServeGenReader:
     """Samples the described clients; `client` can be selected by, as the number N of its files."""
 
     def sniff(self, path: Path) -> bool:
-        """Say whether there are ServeGen's files in the folder, or in the tar."""
+        """Say whether ServeGen's files lie in the folder itself, or the file is a tar."""
         if path.is_dir():
-            return any(path.rglob("chunk-*-trace.csv"))
+            return any(path.glob("chunk-*-trace.csv"))
         return path.is_file() and path.name.endswith(_TAR)
 
     def read(self, path: Path, options: ReadOptions) -> Trace:
@@ -99,7 +99,7 @@ class ServeGenReader:
 def _files(path: Path) -> Iterator[tuple[int, PurePosixPath, str]]:
     """Yield client, name and text of each file, in whatever order they lie."""
     if path.is_dir():
-        for file in sorted(path.rglob("chunk-*")):
+        for file in sorted(path.glob("chunk-*")):
             match = _FILE.search(file.name)
             if match:
                 yield int(match.group(1)), PurePosixPath(file.as_posix()), file.read_text("utf-8", "replace")
