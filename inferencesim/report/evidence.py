@@ -86,6 +86,7 @@ def _examples(found: Constraint) -> str:
 
 def _constraint_table(found: Audit) -> Table:
     table = new_table("Hard constraints", "constraint", "", "rows", "broken", left=2)
+    table.columns[0].no_wrap = False
     for each in found.constraints:
         table.add_row(each.statement, Text(each.state, style=_COLOUR[each.state]), count(each.rows), count(each.broken))
     return table

@@ -109,8 +109,8 @@ def _asked(told: TaskExplanation) -> str:
 
 
 def _step_table(told: TaskExplanation, *, every: bool) -> Table:
-    table = new_table("Steps", "at", "step", "in words", "request", "took", "USD", left=3)
-    table.columns[0].justify = "right"
+    table = new_table("Steps", "at", "step", "in words", "request", "took", "USD", left=2)
+    table.columns[0].justify, table.columns[2].justify = "right", "left"
     shown = _shown(told, every=every)
     left_out: list[StepStory] = []
     for step in told.steps:

@@ -98,6 +98,16 @@ class TestAudit:
         assert "there is no such run folder" in invoke("audit", tmp_path / "none", code=2).stderr
 
 
+class TestOnANarrowTerminal:
+    def test_numbers_stay_whole(self, run):
+        summary = json.loads(invoke("show", run[0], "--format", "json").stdout)
+        arrived = f"{summary['classes'][0]['arrived']:,}"
+        shown = CliRunner(env={"COLUMNS": "60"}).invoke(app, ["show", str(run[0])]).stdout
+        assert "(continued)" in shown
+        assert arrived in shown.split()
+        assert max(len(line.rstrip()) for line in shown.splitlines() if "hash chain" not in line) <= 60
+
+
 class TestExplain:
     def test_tells_a_story(self, run):
         text = invoke("explain", run[0], 5).stdout

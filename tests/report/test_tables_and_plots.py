@@ -1,4 +1,4 @@
-"""What a person sees: every class and pool, the verdict, the labels that tell runs apart."""
+"""What a person sees: every class and pool, the verdict, the labels that tell runs apart, whole on any terminal."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from inferencesim.report.plots import plot_comparison, plot_run, save
 from inferencesim.report.profiles import hardware_table, model_table, quantities
 from inferencesim.report.side_by_side import labels, side_by_side
 from inferencesim.report.summary import summary_tables
+from inferencesim.report.tables import NamedTable, fitted, new_table
 
 PNG = b"\x89PNG\r\n"
 
 
-def text_of(parts):
-    console = Console(file=io.StringIO(), width=200)
+def text_of(parts, width=200):
+    console = Console(file=io.StringIO(), width=width)
     for part in parts:
         console.print(part)
     return console.file.getvalue()
@@ -137,3 +138,62 @@ def test_a_model_shows_what_follows_from_it():
     hybrid = text_of([model_table(load_model("qwen3.5-397b-a17b", "model"))])
     assert "linear_attention.layers" in hybrid
     assert "47,185,920" in hybrid  # elements of state: 45 layers × 64 heads × 128 × 128
+
+
+def fleets():
+    table = new_table("Fleets", "pool", "model", "tokens per second", "cost", "energy of it", left=2)
+    table.add_row("premium", "a model of many words", "1,128,000", "$0.00132", "12.5 kWh")
+    table.add_row("small", "another", "7", "$12.0", "1.00 J")
+    return table
+
+
+class TestTablesTooWideForTheTerminal:
+    def test_one_that_fits_is_printed_as_it_is(self):
+        table = fleets()
+        assert fitted(table, 200) == [table]
+
+    @pytest.mark.parametrize("width", range(24, 80))
+    def test_no_number_is_broken_and_no_line_too_long(self, width):
+        text = text_of(fitted(fleets(), width), width)
+        for whole in ("1,128,000", "$0.00132", "$12.0", "12.5 kWh", "1.00 J"):
+            assert text.count(whole) == 1
+        assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+
+    def test_each_part_names_its_rows(self):
+        parts = fitted(fleets(), 45)
+        assert [part.title for part in parts] == ["Fleets", *["(continued)"] * (len(parts) - 1)]
+        assert [part.columns[0].header for part in parts] == ["pool"] * len(parts)
+        # The model does not tell pools apart that have other names.
+        assert sum(column.header == "model" for part in parts for column in part.columns) == 1
+
+    def test_names_are_repeated_as_far_as_they_tell_rows_apart(self):
+        table = new_table("Causes", "class", "what", "requests", "worst of them all", left=2)
+        table.add_row("chat", "TTFT", "1,000", "1,000,001, 1,000,002")
+        table.add_row("", "TPOT", "10", "3", end_section=True)
+        table.add_row("", "TPOT2", "10", "3")
+        parts = fitted(table, 40)
+        assert [[column.header for column in part.columns] for part in parts] == [
+            ["class", "what", "requests"],
+            ["class", "what", "worst of them all"],
+        ]
+        assert [row.end_section for row in parts[1].rows] == [False, True, False]
+
+    def test_what_is_read_together_stays_together(self):
+        table = new_table("Means", "", "TTFT", "±", "E2E", "±", together=2)
+        table.add_row("fleet", "100,000 ms", "10,000 ms", "100,000 s", "10,000 s")
+        assert [[column.header for column in part.columns] for part in fitted(table, 38)] == [
+            ["", "TTFT", "±"],
+            ["", "E2E", "±"],
+        ]
+
+    def test_a_caption_stands_below_the_last_part(self):
+        table = fleets()
+        table.caption = "Of one day."
+        assert [part.caption for part in fitted(table, 45)][-2:] == [None, "Of one day."]
+
+    def test_every_figure_of_a_summary_is_there_at_eighty_columns(self, runs):
+        parts = summary_tables(runs[0].summary)
+        words = set(text_of(parts).split())
+        narrow = [part for each in parts for part in (fitted(each, 80) if isinstance(each, NamedTable) else [each])]
+        lines = text_of(narrow, 80).splitlines()
+        assert {word for word in words if any(sign.isdigit() for sign in word)} <= set(" ".join(lines).split())
