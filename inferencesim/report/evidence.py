@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from inferencesim.results.findings import (
         Asked,
         Audit,
+        Called,
         Cause,
         ClassPromises,
         Constraint,
@@ -45,6 +46,20 @@ _BY = {
     "network": "the way between the user and the machine is too long for it even alone",
     "hardware": "this hardware would be too slow for it even alone",
     "provider": "an outside provider took that long",
+}
+
+
+_ASKED_AS = {
+    "first": "its first request",
+    "sent_again": "sent again, for nobody answered the request before",
+    "asked_again": "asked again, for the answer before was bad: the same model",
+    "escalated": "asked again, for the answer before was bad: the next model",
+}
+
+_ANSWERS = {
+    "good": "Its answer was good.",
+    "bad": "Its answer was bad, and that was noticed.",
+    "unnoticed": "Its answer was bad, and nobody noticed.",
 }
 
 
@@ -118,7 +133,8 @@ def _cause_table(classes: tuple[ClassPromises, ...]) -> Table:
 def explanation_text(told: Explanation) -> list[RenderableType]:
     """Return what ``explain`` prints: sentences, with a table of the candidates."""
     head = Text.assemble((f"Request {told.request_id}", "bold"), f" of class {told.asked.class_name}")
-    parts: list[RenderableType] = [head, Text(_asked(told.asked))]
+    parts: list[RenderableType] = [head, *([] if told.called is None else [Text(_called(told.called))])]
+    parts.append(Text(_asked(told.asked)))
     if told.decided is None:
         parts.append(Text("Why it went where it did was not recorded.", style="yellow"))
     else:
@@ -127,6 +143,8 @@ def explanation_text(told: Explanation) -> list[RenderableType]:
             parts.append(Text(alternative))
     parts += [Text(each) for each in (_held(told.happened), _served(told.happened), _time(told.happened)) if each]
     parts += [Text(each) for each in _kept(told.asked, told.happened)]
+    if told.called is not None and told.called.answer is not None:
+        parts.append(Text(_ANSWERS[told.called.answer]))
     parts.append(_verdict(told.happened))
     if cost := _cost(told.happened):
         parts.append(Text(cost))
@@ -142,6 +160,12 @@ def _cost(happened: Happened) -> str:
         f"It cost {usd(happened.cost_usd)} and took {joules(happened.energy_j)}: its share of its replica's busy time "
         "and energy."
     )
+
+
+def _called(called: Called) -> str:
+    """Say for what a request was made, and why it was."""
+    call = "the one call" if called.step == "call" else f"call {called.step.removeprefix('steps')}"
+    return f"For {call} of task {called.task}, attempt {called.attempt + 1}: {_ASKED_AS[called.asked_as]}."
 
 
 def _asked(asked: Asked) -> str:
