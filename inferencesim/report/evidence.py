@@ -8,7 +8,7 @@ from rich.text import Text
 
 from inferencesim.report.formats import count, joules, seconds, significant, usd
 from inferencesim.report.tables import new_table
-from inferencesim.report.task_evidence import task_cause_table, task_promise_table
+from inferencesim.report.task_evidence import named, task_cause_table, task_promise_table, worst_first
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -63,8 +63,11 @@ _ANSWERS = {
 }
 
 
-def audit_tables(found: Audit) -> list[RenderableType]:
-    """Return what ``audit`` prints: the chain, the constraints, the broken promises, and what is left unproven."""
+def audit_tables(found: Audit, *, every: bool = False) -> list[RenderableType]:
+    """Return what ``audit`` prints: the chain, the constraints, the broken promises, and what is left unproven.
+
+    Of the requests and tasks whose promise broke, three are named per cause, or with `every` all.
+    """
     head = Text.assemble((found.name, "bold"), f"  seed {found.seed}")
     chain = Text.assemble(("rows " + found.chain.state, _COLOUR[found.chain.state]), f": {found.chain.why}")
     parts: list[RenderableType] = [head, chain]
@@ -84,11 +87,11 @@ def audit_tables(found: Audit) -> list[RenderableType]:
     if found.classes:
         parts.append(_promise_table(found))
         if any(each.causes for each in found.classes):
-            parts.append(_cause_table(found.classes))
+            parts.append(_cause_table(found.classes, every=every))
     if found.tasks:
         parts.append(task_promise_table(found.tasks))
         if any(each.causes for each in found.tasks):
-            parts.append(task_cause_table(found.tasks))
+            parts.append(task_cause_table(found.tasks, every=every))
     parts += [Text(f"Unproven: {each}", style="yellow") for each in found.unproven]
     return parts
 
@@ -115,8 +118,10 @@ def _promise_table(found: Audit) -> Table:
     return table
 
 
-def _cause_table(classes: tuple[ClassPromises, ...]) -> Table:
-    table = new_table("Broken promises by cause", "class", "what", "by", "requests", "worst", left=3)
+def _cause_table(classes: tuple[ClassPromises, ...], *, every: bool) -> Table:
+    table = new_table("Broken promises by cause", "class", "what", "by", "requests", worst_first(every), left=3)
+    if every:
+        table.columns[-1].justify = "left"
     for each in classes:
         for place, cause in enumerate(each.causes):
             table.add_row(
@@ -124,7 +129,7 @@ def _cause_table(classes: tuple[ClassPromises, ...]) -> Table:
                 _PROMISE.get(cause.what, cause.what.replace("_", " ")),
                 (cause.by or "").replace("_", " "),
                 count(cause.requests),
-                ", ".join(str(number) for number in cause.worst),
+                ", ".join(str(number) for number in named(cause.worst, every)),
                 end_section=place == len(each.causes) - 1,
             )
     return table

@@ -112,7 +112,7 @@ class CauseCount(Cause):
     ----------
     requests : int
     worst : tuple of int
-        Ids of those furthest from what was promised, the worst first.
+        Ids of all of them, the one furthest from what was promised first.
     """
 
     requests: int
@@ -163,7 +163,7 @@ class TaskCauseCount(TaskCause):
     ----------
     tasks : int
     worst : tuple of str
-        Those furthest from what was promised, the worst first, as ``class/number``.
+        All of them as ``class/number``, the one furthest from what was promised first.
     """
 
     tasks: int

@@ -77,6 +77,17 @@ class TestAudit:
         assert found["chain"]["head"] == head
         assert found["classes"][0]["causes"]
 
+    def test_json_and_all_name_every_broken_promise(self, run):
+        folder, _ = run
+        cause = json.loads(invoke("audit", folder, "--format", "json").stdout)["classes"][0]["causes"][0]
+        assert len(cause["worst"]) == len(set(cause["worst"])) == cause["requests"] > 3
+        ids = [str(number) for number in cause["worst"]]
+        first = invoke("audit", folder).stdout
+        assert ", ".join(ids[:3]) in first
+        assert ", ".join(ids[:4]) not in first
+        every = set(invoke("audit", folder, "--all").stdout.replace(",", " ").split())
+        assert set(ids) <= every
+
     def test_a_changed_row_is_an_exit_code(self, run):
         folder, _ = run
         change_a_row(folder)
@@ -160,6 +171,9 @@ class TestExplainATask:
         told = json.loads(invoke("explain", folder, "agent/0", "--format", "json").stdout)
         assert (told["class"], told["task"], len(told["steps"])) == ("agent", 0, 32)
         assert told["steps"][1]["tries"][0]["told"]["happened"]["pool"] == "p"
+        causes = json.loads(invoke("audit", folder, "--format", "json").stdout)["tasks"][0]["causes"]
+        assert all(len(set(each["worst"])) == each["tasks"] for each in causes)
+        assert max(each["tasks"] for each in causes) > 3
         found = json.loads(invoke("explain", folder, "agent", "--format", "json").stdout)
         assert found["worst"][0]["name"].startswith("agent/")
 
