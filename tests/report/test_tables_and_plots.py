@@ -14,11 +14,13 @@ from inferencesim.experiments.side_by_side import run_each, with_placement
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.models.catalog import load_model
 from inferencesim.report.difference import difference_table
+from inferencesim.report.formats import joules
 from inferencesim.report.plots import plot_comparison, plot_run, save
 from inferencesim.report.profiles import hardware_table, model_table, quantities
 from inferencesim.report.side_by_side import labels, side_by_side
 from inferencesim.report.summary import summary_tables
 from inferencesim.report.tables import NamedTable, fitted, new_table
+from inferencesim.results.findings import CauseCount, ClassPromises
 
 PNG = b"\x89PNG\r\n"
 
@@ -83,6 +85,8 @@ def test_side_by_side_has_a_column_per_run_and_the_figures_of_each(runs):
     text = text_of(side_by_side([run.summary for run in runs]))
     for word in ("premium_first", "least_normalised_load", "chat  TTFT p99", "fast  utilisation", "slow  energy"):
         assert word in text
+    energy = next(line for line in text.splitlines() if "site energy of the own fleet" in line)
+    assert all(joules(run.summary.fleet.site_energy_j) in energy for run in runs)
 
 
 def test_labels_tell_runs_apart(runs, mixed):
@@ -103,15 +107,36 @@ def test_a_difference_shows_what_changed_only(runs):
 
 
 def test_plots_are_png_files(runs, tmp_path):
-    for figure in (plot_run(runs[0]), plot_comparison([run.summary for run in runs])):
+    for figure in (plot_run(runs[0]), plot_comparison([run.summary for run in runs], [(), ()])):
         path = save(figure, tmp_path / "plots" / "one.png")
         assert path.read_bytes().startswith(PNG)
+
+
+def lost(name, **causes):
+    counts = [CauseCount(what=what, by="queue", requests=number, worst=()) for what, number in causes.items()]
+    number = sum(causes.values())
+    return ClassPromises(name=name, requests=2 * number, kept=number, broken=number, open=0, causes=tuple(counts))
+
+
+def test_the_picture_shows_which_share_of_broken_promises_has_which_cause(runs):
+    rare = {f"cause_{number}": 1 for number in range(9)}
+    broken = [[lost("chat", ttft=30), lost("batch", ttft=20, e2e=50)], [lost("chat", ttft=41, **rare)]]
+    figure = plot_comparison([run.summary for run in runs], broken)
+    axis = figure.subfigs[1].axes[0]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["premium_first", "least_normalised_load"]
+    bars = {each.get_label(): [round(bar.get_width()) for bar in each] for each in axis.containers}
+    assert bars["ttft: queue"] == [50, 82]
+    assert bars["e2e: queue"] == [50, 0]
+    assert len(bars) == 8
+    assert bars["other"] == [0, 8]
+    texts = {text.get_text() for text in axis.texts}
+    assert {"of 100", "of 50"} <= texts
 
 
 def test_a_plot_of_a_fleet_without_load(tmp_path):
     empty = simulate(scenario([pool("a")], []))
     assert save(plot_run(empty), tmp_path / "one.png").stat().st_size > 1000
-    assert save(plot_comparison([empty.summary]), tmp_path / "two.png").stat().st_size > 1000
+    assert save(plot_comparison([empty.summary], [()]), tmp_path / "two.png").stat().st_size > 1000
 
 
 def test_a_plot_that_cannot_be_written_is_an_input_error(runs, tmp_path):
