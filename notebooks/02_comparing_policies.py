@@ -16,7 +16,14 @@ from inferencesim import compare, load_scenario
 mixed = load_scenario("mixed_fleet", ["horizon=10min", "warm_up=1min"])
 policies = ["premium_first", "least_normalised_load", "cheapest_feasible"]
 metrics = ["cost_per_completed_task_usd", "slo_attainment", "energy_per_completed_task_j"]
-found = compare(mixed, policies=policies, replications=4, metrics=metrics)
+
+
+def progress(done, total):
+    """Say on one line how far it is; `sweep`, `plan` and `max_rate` take the same."""
+    print(f"\r{done:.0f} of {total:.0f} simulations", end="", flush=True)
+
+
+found = compare(mixed, policies=policies, replications=4, metrics=metrics, progress=progress)
 
 # %% [markdown]
 # One row per replication; replication r has the same load under every policy.

@@ -49,6 +49,12 @@ found = plan(
 found.answer.pools, found.answer.usd_per_h, found.bound_usd_per_h
 
 # %% [markdown]
+# Every fleet that was played, the cheapest first: the answer, the runner-up, and what fell short.
+
+# %%
+found.frame[["role", "usd_per_h", "pools.gpu.replicas", "pools.card.replicas", "kept.chat", "replications"]]
+
+# %% [markdown]
 # How much load would that fleet carry?
 
 # %%

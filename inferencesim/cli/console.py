@@ -80,21 +80,21 @@ def say(text: str) -> None:
 
 
 def show(parts: Iterable[RenderableType], *, err: bool = False) -> None:
-    """Print tables and texts to stdout, or to stderr where stdout carries a document."""
+    """Print tables and texts to stdout, or to stderr where stdout carries a document; too wide a table in parts."""
+    from inferencesim.report.tables import NamedTable, fitted
+
     console = _console(err)
     for part in parts:
-        console.print(part)
+        for each in fitted(part, console.width) if isinstance(part, NamedTable) else [part]:
+            console.print(each)
 
 
 def _console(err: bool) -> Console:
-    """Return a console on stdout or stderr: as wide as the terminal, or wide enough for all columns."""
+    """Return a console on stdout or stderr, as wide as the terminal."""
     from rich.console import Console
 
-    # A table too wide for its terminal would break numbers in two; let the terminal wrap whole lines instead.
     known = "COLUMNS" in os.environ or (sys.stderr if err else sys.stdout).isatty()
     width = Console(stderr=err).width if known else _FILE_WIDTH
-    if width < _FILE_WIDTH and not os.environ.get("COLUMNS"):
-        width = _FILE_WIDTH
     return Console(stderr=err, width=width, soft_wrap=False, highlight=False, markup=False)
 
 

@@ -27,6 +27,9 @@ def audit_run(
     expect: Annotated[
         str | None, typer.Option("--expect", metavar="HEAD", help="The head that `run` printed, as you kept it.")
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Name all requests and tasks of each cause, not the worst three.")
+    ] = False,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Prove a run's hard constraints and that no row was changed; list every broken promise by cause.
@@ -42,7 +45,7 @@ def audit_run(
     else:
         from inferencesim.report.evidence import audit_tables
 
-        show(audit_tables(found))
+        show(audit_tables(found, every=every))
     if not found.holds:
         raise typer.Exit(EXIT_FOUND)
 

@@ -86,9 +86,9 @@ class RunProgress:
 
 
 class CountProgress(RunProgress):
-    """Shows how many simulations were made, where nobody knows how many it will be; called with that number."""
+    """Shows how many simulations were made, where nobody knows how many it will be."""
 
-    def __call__(self, done: float, _: float = 0.0) -> None:
+    def __call__(self, done: float, _: float) -> None:
         """Show that `done` simulations have been made."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=f"{done:,.0f} simulations")

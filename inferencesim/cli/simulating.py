@@ -276,17 +276,18 @@ def demo(
         runs = run_each(scenarios, progress=progress, on_run=lambda each: progress.label(each.variant or each.name))
     summaries = [one.summary for one in runs]
 
-    picture = save(plot_comparison(summaries), out)
+    from inferencesim.results.audit import broken_promises
+    from inferencesim.simulation.plan import make_plan
+
+    broken = [
+        broken_promises(one.requests, make_plan(each), one.summary.window.end_s)
+        for one, each in zip(runs, scenarios, strict=True)
+    ]
+    picture = save(plot_comparison(summaries, broken), out)
     if output is Format.JSON:
         emit({"schema": 1, "runs": [summary.model_dump(mode="json") for summary in summaries]})
     else:
         from inferencesim.report.side_by_side import broken_by_cause, side_by_side
-        from inferencesim.results.audit import broken_promises
-        from inferencesim.simulation.plan import make_plan
 
-        broken = [
-            broken_promises(one.requests, make_plan(each), one.summary.window.end_s)
-            for one, each in zip(runs, scenarios, strict=True)
-        ]
         show([scenarios[0].question, *side_by_side(summaries), broken_by_cause(summaries, broken)])
     say(f"picture: {picture}")

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from inferencesim.report.formats import count, joules, seconds, significant, usd
 from inferencesim.report.tables import new_table
-from inferencesim.report.task_evidence import task_cause_table, task_promise_table
+from inferencesim.report.task_evidence import named, task_cause_table, task_promise_table, worst_first
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from inferencesim.results.findings import (
         Asked,
         Audit,
+        Called,
         Cause,
         ClassPromises,
         Constraint,
@@ -48,8 +49,25 @@ _BY = {
 }
 
 
-def audit_tables(found: Audit) -> list[RenderableType]:
-    """Return what ``audit`` prints: the chain, the constraints, the broken promises, and what is left unproven."""
+_ASKED_AS = {
+    "first": "its first request",
+    "sent_again": "sent again, for nobody answered the request before",
+    "asked_again": "asked again, for the answer before was bad: the same model",
+    "escalated": "asked again, for the answer before was bad: the next model",
+}
+
+_ANSWERS = {
+    "good": "Its answer was good.",
+    "bad": "Its answer was bad, and that was noticed.",
+    "unnoticed": "Its answer was bad, and nobody noticed.",
+}
+
+
+def audit_tables(found: Audit, *, every: bool = False) -> list[RenderableType]:
+    """Return what ``audit`` prints: the chain, the constraints, the broken promises, and what is left unproven.
+
+    Of the requests and tasks whose promise broke, three are named per cause, or with `every` all.
+    """
     head = Text.assemble((found.name, "bold"), f"  seed {found.seed}")
     chain = Text.assemble(("rows " + found.chain.state, _COLOUR[found.chain.state]), f": {found.chain.why}")
     parts: list[RenderableType] = [head, chain]
@@ -69,11 +87,11 @@ def audit_tables(found: Audit) -> list[RenderableType]:
     if found.classes:
         parts.append(_promise_table(found))
         if any(each.causes for each in found.classes):
-            parts.append(_cause_table(found.classes))
+            parts.append(_cause_table(found.classes, every=every))
     if found.tasks:
         parts.append(task_promise_table(found.tasks))
         if any(each.causes for each in found.tasks):
-            parts.append(task_cause_table(found.tasks))
+            parts.append(task_cause_table(found.tasks, every=every))
     parts += [Text(f"Unproven: {each}", style="yellow") for each in found.unproven]
     return parts
 
@@ -86,6 +104,7 @@ def _examples(found: Constraint) -> str:
 
 def _constraint_table(found: Audit) -> Table:
     table = new_table("Hard constraints", "constraint", "", "rows", "broken", left=2)
+    table.columns[0].no_wrap = False
     for each in found.constraints:
         table.add_row(each.statement, Text(each.state, style=_COLOUR[each.state]), count(each.rows), count(each.broken))
     return table
@@ -99,8 +118,10 @@ def _promise_table(found: Audit) -> Table:
     return table
 
 
-def _cause_table(classes: tuple[ClassPromises, ...]) -> Table:
-    table = new_table("Broken promises by cause", "class", "what", "by", "requests", "worst", left=3)
+def _cause_table(classes: tuple[ClassPromises, ...], *, every: bool) -> Table:
+    table = new_table("Broken promises by cause", "class", "what", "by", "requests", worst_first(every), left=3)
+    if every:
+        table.columns[-1].justify = "left"
     for each in classes:
         for place, cause in enumerate(each.causes):
             table.add_row(
@@ -108,7 +129,7 @@ def _cause_table(classes: tuple[ClassPromises, ...]) -> Table:
                 _PROMISE.get(cause.what, cause.what.replace("_", " ")),
                 (cause.by or "").replace("_", " "),
                 count(cause.requests),
-                ", ".join(str(number) for number in cause.worst),
+                ", ".join(str(number) for number in named(cause.worst, every)),
                 end_section=place == len(each.causes) - 1,
             )
     return table
@@ -117,7 +138,8 @@ def _cause_table(classes: tuple[ClassPromises, ...]) -> Table:
 def explanation_text(told: Explanation) -> list[RenderableType]:
     """Return what ``explain`` prints: sentences, with a table of the candidates."""
     head = Text.assemble((f"Request {told.request_id}", "bold"), f" of class {told.asked.class_name}")
-    parts: list[RenderableType] = [head, Text(_asked(told.asked))]
+    parts: list[RenderableType] = [head, *([] if told.called is None else [Text(_called(told.called))])]
+    parts.append(Text(_asked(told.asked)))
     if told.decided is None:
         parts.append(Text("Why it went where it did was not recorded.", style="yellow"))
     else:
@@ -126,6 +148,8 @@ def explanation_text(told: Explanation) -> list[RenderableType]:
             parts.append(Text(alternative))
     parts += [Text(each) for each in (_held(told.happened), _served(told.happened), _time(told.happened)) if each]
     parts += [Text(each) for each in _kept(told.asked, told.happened)]
+    if told.called is not None and told.called.answer is not None:
+        parts.append(Text(_ANSWERS[told.called.answer]))
     parts.append(_verdict(told.happened))
     if cost := _cost(told.happened):
         parts.append(Text(cost))
@@ -141,6 +165,12 @@ def _cost(happened: Happened) -> str:
         f"It cost {usd(happened.cost_usd)} and took {joules(happened.energy_j)}: its share of its replica's busy time "
         "and energy."
     )
+
+
+def _called(called: Called) -> str:
+    """Say for what a request was made, and why it was."""
+    call = "the one call" if called.step == "call" else f"call {called.step.removeprefix('steps')}"
+    return f"For {call} of task {called.task}, attempt {called.attempt + 1}: {_ASKED_AS[called.asked_as]}."
 
 
 def _asked(asked: Asked) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from inferencesim.errors import InputError
 from inferencesim.report.formats import seconds, significant
-from inferencesim.report.side_by_side import labels
+from inferencesim.report.side_by_side import cause_text, labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from inferencesim.results.findings import ClassPromises
     from inferencesim.results.records.requests import ClassSummary
     from inferencesim.results.records.summary import Summary
     from inferencesim.results.run import Run
 
 #: Okabe and Ito's palette, told apart under every common colour blindness; black and yellow left out.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+
+#: Tol's light scheme, likewise told apart, under black text; for causes, since the colours above are runs.
+_CAUSES = ("#77AADD", "#EE8866", "#EEDD88", "#FFAABB", "#99DDFF", "#44BB99", "#BBCC33")
+_OTHER_CAUSES = "#DDDDDD"
 
 _GREY = "#5A5A5A"
 _RUN_PANELS = (
@@ -74,8 +79,15 @@ def plot_run(run: Run) -> Figure:
     return figure
 
 
-def plot_comparison(summaries: Sequence[Summary]) -> Figure:
-    """Plot several runs side by side: cost, promises, TTFT, utilisation and energy."""
+def plot_comparison(summaries: Sequence[Summary], broken: Sequence[Sequence[ClassPromises]]) -> Figure:
+    """Plot several runs side by side: cost, promises, TTFT, utilisation, energy, and why promises broke.
+
+    Parameters
+    ----------
+    summaries : sequence of Summary
+    broken : sequence of sequence of ClassPromises
+        Of each run, what became of the promises of its classes.
+    """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -84,8 +96,10 @@ def plot_comparison(summaries: Sequence[Summary]) -> Figure:
     classes = [each.name for each in summaries[0].classes]
     pools = list(dict.fromkeys(pool.name for each in summaries for pool in each.pools))
     work = _work_of(summaries[0])
-    figure = Figure(figsize=(13, 8.2), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
-    grid = figure.subplots(2, 3)
+    figure = Figure(figsize=(13, 11), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
+    # Apart, so that the names of runs beside the lower panel take no room from the upper ones.
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(8.2, 2.8)).flat
+    grid = upper.subplots(2, 3)
 
     axis = grid[0, 0]
     values = [each.fleet.cost_per_completed_request_usd for each in summaries]
@@ -135,15 +149,17 @@ def plot_comparison(summaries: Sequence[Summary]) -> Figure:
     axis.set_title("Energy, by pool", loc="left")
     axis.set_ylabel("kWh in the window, idle included")
 
+    _causes(lower.subplots(), names, broken)
+
     from matplotlib.patches import Patch
 
     handles = [
         Patch(color=colour, label=name if each.verdict.state == "stable" else f"{name} ({each.verdict.state})")
         for name, colour, each in zip(names, colours, summaries, strict=True)
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), frameon=False, fontsize=11)
+    upper.legend(handles=handles, loc="outside lower left", ncols=len(handles), frameon=False, fontsize=11)
     window = summaries[0].window
-    figure.suptitle(
+    upper.suptitle(
         f"{summaries[0].name}: the same load, seed {summaries[0].seed}, {seconds(window.length_s)} measured",
         x=0.01, ha="left", fontsize=13, fontweight="bold",
     )  # fmt: skip
@@ -171,6 +187,43 @@ def _latencies(axis: Axes, summaries: Sequence[Summary], classes: Sequence[str],
     axis.set_xticks(range(len(classes)), classes)
     axis.set_title("TTFT, by class", loc="left")
     axis.set_ylabel("log; dot p50, bar p99")
+
+
+def _causes(axis: Axes, names: Sequence[str], broken: Sequence[Sequence[ClassPromises]]) -> None:
+    """Draw a bar per run: which share of its broken promises each cause has, and how many broke."""
+    import pandas as pd
+
+    tidy(axis)
+    counts = pd.DataFrame([_by_cause(classes) for classes in broken]).fillna(0.0)
+    totals = counts.sum(axis=1)
+    shares = 100.0 * counts.div(totals.where(totals > 0.0, 1.0), axis=0)
+    ranked = shares.sum().sort_values(ascending=False).index
+    shown = shares[ranked[: len(_CAUSES)]].assign(other=shares[ranked[len(_CAUSES) :]].sum(axis=1))
+    left = 0.0 * totals
+    for why, colour in zip(shown, [*_CAUSES[: len(shown.columns) - 1], _OTHER_CAUSES], strict=True):
+        bars = axis.barh(range(len(names)), shown[why], left=left, height=0.72, color=colour, label=why)
+        texts = [f"{width:.0f}" if width >= 2.0 else "" for width in shown[why]]
+        axis.bar_label(bars, texts, label_type="center", fontsize=9)
+        left += shown[why]
+    for row, total in enumerate(totals):
+        axis.text(left[row] + 0.7, row, f"of {total:,.0f}" if total else "none", va="center", fontsize=9, color=_GREY)
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.set_xlim(0, 109)
+    axis.set_xticks(range(0, 101, 20))
+    axis.grid(visible=False)
+    axis.set_title("Broken promises, by cause", loc="left")
+    axis.set_xlabel("% of the run's broken promises; what broke: on what the time went")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.05), frameon=False, fontsize=9)
+
+
+def _by_cause(classes: Sequence[ClassPromises]) -> dict[str, int]:
+    """Return how many promises broke by each cause, of all classes together."""
+    found: dict[str, int] = {}
+    for each in classes:
+        for cause in each.causes:
+            found[cause_text(cause)] = found.get(cause_text(cause), 0) + cause.requests
+    return found
 
 
 def _class(summary: Summary, name: str) -> ClassSummary:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from inferencesim.results.findings import ClassPromises
+    from inferencesim.results.findings import Cause, ClassPromises
     from inferencesim.results.records.capacity import PoolSummary, ProviderSummary
     from inferencesim.results.records.requests import ClassSummary
     from inferencesim.results.records.summary import Summary
@@ -89,6 +89,8 @@ def _fleet(summaries: Sequence[Summary], names: Sequence[str]) -> Table:
     table.add_row("idle share of cost", *(share(each.idle_share) for each in fleets))
     energy = (joules(each.energy_per_completed_request_j) for each in fleets)
     table.add_row("energy per completed request", *energy)
+    # That of providers is unknown, and with it the energy of a request.
+    table.add_row("site energy of the own fleet", *(joules(each.site_energy_j) for each in fleets))
     table.add_row("CO2e", *(grams(each.carbon_g) for each in fleets))
     return table
 
@@ -111,6 +113,11 @@ def _parts(
     return [table] if table.rows else []
 
 
+def cause_text(cause: Cause) -> str:
+    """Return what broke and on what the time went."""
+    return f"{cause.what}: {cause.by}" if cause.by else cause.what
+
+
 def broken_by_cause(summaries: Sequence[Summary], broken: Sequence[Sequence[ClassPromises]]) -> Table:
     """Return how many promises of requests broke for which cause, one column per summary.
 
@@ -124,8 +131,7 @@ def broken_by_cause(summaries: Sequence[Summary], broken: Sequence[Sequence[Clas
     for column, classes in enumerate(broken):
         for each in classes:
             for cause in each.causes:
-                why = f"{cause.what}: {cause.by}" if cause.by else cause.what
-                counts.setdefault((each.name, why), [0] * len(summaries))[column] += cause.requests
+                counts.setdefault((each.name, cause_text(cause)), [0] * len(summaries))[column] += cause.requests
     table = new_table(
         "Broken promises, by cause", "class", "what broke: on what the time went", *labels(summaries), left=2
     )

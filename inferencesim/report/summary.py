@@ -104,7 +104,7 @@ def summary_tables(summary: Summary) -> list[RenderableType]:
 
 def _fleet_table(summary: Summary) -> Table:
     fleet = summary.fleet
-    table = new_table("Fleet", "", "", "", "", "", "", left=0)
+    table = new_table("Fleet", "", "", "", "", "", "", left=0, together=2)
     table.show_header = False
     for place, column in enumerate(table.columns):
         column.justify = "left" if place % 2 == 0 else "right"
@@ -138,7 +138,7 @@ def _task_table(summary: Summary) -> Table:
     met = [name for name in ("failed", "timed_out", "open") if any(getattr(each, name) for each in summary.tasks)]
     judged = any(each.good is not None and each.good < 1.0 for each in summary.tasks)
     columns = ["arrived", "completed", *(name.replace("_", " ") for name in met), *["good"] * judged, "promises kept"]
-    table = new_table("Tasks", "task", *columns, "latency p50", "p99", "USD/completed task", "wasted")
+    table = new_table("Tasks", "task", *columns, "latency p50", "latency p99", "USD/completed task", "wasted")
     for each in summary.tasks:
         table.add_row(
             each.name, count(each.arrived), count(each.completed), *(count(getattr(each, name)) for name in met),
@@ -173,8 +173,9 @@ def _tools_table(summary: Summary) -> Table:
 def _class_table(summary: Summary) -> Table:
     """Return what became of each class; outcomes that nobody met are left out."""
     met = [(name, of) for name, of in _OUTCOMES if any(of(each) for each in summary.classes)]
-    columns = ["arrived", "completed", *(name for name, _ in met), "promises kept"]
-    table = new_table("Classes", "class", *columns, "TTFT p50", "p99", "TPOT p50", "E2E p50", "p99", "USD/request")
+    latencies = ["TTFT p50", "TTFT p99", "TPOT p50", "E2E p50", "E2E p99"]
+    columns = ["arrived", "completed", *(name for name, _ in met), "promises kept", *latencies]
+    table = new_table("Classes", "class", *columns, "USD/request")
     for each in summary.classes:
         table.add_row(
             each.name, count(each.arrived), count(each.completed), *(count(of(each)) for _, of in met),
@@ -190,7 +191,7 @@ def _time_table(summary: Summary) -> Table:
     parts = [(name, part) for name, part in _TIME_PARTS if any(part(each.time_parts) for each in classes)]
     cached = any(each.prefix_hit_rate is not None for each in classes)
     spoken = any(each.real_time_factor.p50 is not None for each in classes)
-    columns = [name for name, _ in parts] + ["E2E mean", "ITL p50", "p99"]
+    columns = [name for name, _ in parts] + ["E2E mean", "ITL p50", "ITL p99"]
     columns += ["hit rate"] * cached + ["real-time factor p99"] * spoken
     table = new_table("Where the time went", "class", *columns)
     for each in classes:
@@ -205,7 +206,8 @@ def _mean_intervals(summary: Summary) -> list[RenderableType]:
     """Return the table of means with their intervals, and why some have none; nothing if the run says neither."""
     names = {"ttft_s.mean": "TTFT", "e2e_s.mean": "E2E"}
     found = {(each.scope, each.metric): each for each in summary.intervals}
-    table = new_table("Means ± 95 %, by batch means", "", *(head for name in names.values() for head in (name, "±")))
+    heads = (head for name in names.values() for head in (name, "±"))
+    table = new_table("Means ± 95 %, by batch means", "", *heads, together=2)
     reasons: dict[str, list[str]] = {}
     for scope in dict.fromkeys(each.scope for each in summary.intervals):
         own = {name: found[scope, metric] for metric, name in names.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.text import Text
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
         Try,
     )
 
+Named = TypeVar("Named", int, str)
+
+#: So many of a cause are named, unless all are asked for.
+_NAMED = 3
 #: A task of so many steps is told step by step; of a longer one, each step of the description so many times.
 _SHORT, _OFTEN = 24, 2
 #: Of a longer one also so many of the longest.
@@ -85,14 +89,28 @@ def task_promise_table(classes: Sequence[TaskPromises]) -> Table:
     return table
 
 
-def task_cause_table(classes: Sequence[TaskPromises]) -> Table:
-    """Return the causes of broken promises of tasks."""
-    table = new_table("Broken promises of tasks by cause", "class of tasks", "why", "tasks", "worst", left=2)
+def task_cause_table(classes: Sequence[TaskPromises], *, every: bool = False) -> Table:
+    """Return the causes of broken promises of tasks, with the worst of each, or with `every` all."""
+    table = new_table("Broken promises of tasks by cause", "class of tasks", "why", "tasks", worst_first(every), left=2)
+    if every:
+        table.columns[-1].justify = "left"
     for each in classes:
         for place, cause in enumerate(each.causes):
             name, last = each.name if place == 0 else "", place == len(each.causes) - 1
-            table.add_row(name, lost_to(cause), count(cause.tasks), ", ".join(cause.worst), end_section=last)
+            table.add_row(
+                name, lost_to(cause), count(cause.tasks), ", ".join(named(cause.worst, every)), end_section=last
+            )
     return table
+
+
+def worst_first(every: bool) -> str:
+    """Return the head of a column of some or all that broke by a cause."""
+    return "which, the worst first" if every else "worst"
+
+
+def named(worst: Sequence[Named], every: bool) -> Sequence[Named]:
+    """Return those of a cause that a table names."""
+    return worst if every else worst[:_NAMED]
 
 
 def lost_to(cause: TaskCause) -> str:
@@ -109,8 +127,8 @@ def _asked(told: TaskExplanation) -> str:
 
 
 def _step_table(told: TaskExplanation, *, every: bool) -> Table:
-    table = new_table("Steps", "at", "step", "in words", "request", "took", "USD", left=3)
-    table.columns[0].justify = "right"
+    table = new_table("Steps", "at", "step", "in words", "request", "took", "USD", left=2)
+    table.columns[0].justify, table.columns[2].justify = "right", "left"
     shown = _shown(told, every=every)
     left_out: list[StepStory] = []
     for step in told.steps:

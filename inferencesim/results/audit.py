@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from inferencesim.results.run import Run
     from inferencesim.simulation.plan import Plan
 
-_WORST = 3
-
 
 def audit(run: Run, expected: str | None = None) -> Audit:
     """Audit a run folder.
@@ -137,10 +135,10 @@ def broken_promises(requests: pd.DataFrame, plan: Plan, end_s: float) -> tuple[C
 
 
 def _counted(lost: pd.DataFrame) -> tuple[CauseCount, ...]:
-    """Return the causes of some broken promises, the most frequent first, each with its worst requests."""
+    """Return the causes of some broken promises, the most frequent first, each with its requests."""
     counts = []
     for (what, by), group in lost.groupby(["what", "by"], dropna=False, sort=True):
-        worst = group.sort_values(["severity", "request_id"], ascending=[False, True])["request_id"].head(_WORST)
+        worst = group.sort_values(["severity", "request_id"], ascending=[False, True])["request_id"]
         cause = by if isinstance(by, str) else None
         counts.append(
             CauseCount(what=what, by=cause, requests=len(group), worst=tuple(int(number) for number in worst))

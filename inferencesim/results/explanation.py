@@ -13,6 +13,8 @@ from inferencesim.kernel.tables import ELIGIBLE, PREDICTED, VERDICTS
 from inferencesim.results.causes import causes
 from inferencesim.results.findings import (
     Asked,
+    AskedAs,
+    Called,
     Candidate,
     Cause,
     Decided,
@@ -25,8 +27,11 @@ from inferencesim.results.findings import (
 from inferencesim.results.recorded import plan_of, require_usable, scenario_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from inferencesim.results.manifest import PoolProfile
     from inferencesim.results.run import Run
+    from inferencesim.scenario.answers import Answers
     from inferencesim.scenario.fleet import Pool
     from inferencesim.scenario.providers import Provider
     from inferencesim.scenario.workload import WorkloadClass
@@ -102,10 +107,32 @@ class Stories:
         asked = next(each for each in self.scenario.workload if each.name == row["class"])
         return Explanation(
             request_id=request_id,
+            called=self._called(row, asked),
             asked=_asked(row, asked),
             decided=self._decided(row, asked),
             happened=_happened(row, self._cause(row)),
         )
+
+    def _called(self, row: pd.Series[Any], asked: WorkloadClass) -> Called | None:
+        """Return which request of a call it is; None of one that belongs to no task."""
+        if pd.isna(row["task_class"]):
+            return None
+        attempt = int(row["attempt"])
+        answers = self._answers.get((row["task_class"], row["task"], row["node"]), [])
+        return Called(
+            task=f"{row['task_class']}/{row['task']}",
+            step=str(row["step"]),
+            attempt=attempt,
+            asked_as=_asked_as(answers[:attempt], asked.answers),
+            answer=_text(row["answer"]),
+        )
+
+    @functools.cached_property
+    def _answers(self) -> dict[tuple[Any, ...], list[str | None]]:
+        """The answers to the requests of each call, in order, by class, number and node of its task."""
+        calls = self._requests[self._requests["task_class"].notna()].sort_values("attempt", kind="stable")
+        by_call = calls.groupby(["task_class", "task", "node"], observed=True)
+        return dict(by_call["answer"].agg(list))
 
     def _decided(self, row: pd.Series[Any], asked: WorkloadClass) -> Decided | None:
         """Return the decision on a request, if it was recorded."""
@@ -142,6 +169,22 @@ class Stories:
             return None
         found = self._causes.loc[row["request_id"]]
         return Cause(what=found["what"], by=_text(found["by"]))
+
+
+def _asked_as(answers: Sequence[str | None], rules: Answers | None) -> AskedAs:
+    """Tell why a request of a call was made after those with these answers, as the rules of its class have it."""
+    why: AskedAs = "first"
+    bad = 0
+    for answer in answers:
+        if answer != "bad":
+            why = "sent_again"
+            continue
+        bad += 1
+        if rules is not None and bad <= rules.retries:
+            why = "asked_again"
+        else:
+            why, bad = "escalated", 0
+    return why
 
 
 def _places(table: pd.DataFrame) -> dict[int, int]:

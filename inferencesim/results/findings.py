@@ -11,6 +11,10 @@ from inferencesim.results.records.base import Record
 #: Versions of the two documents' fields.
 AUDIT_SCHEMA = EXPLANATION_SCHEMA = 1
 
+#: Why a request was made: the call's first; nobody answered the one before; its answer was bad, and the same model was
+#: asked again, or the next one.
+AskedAs = Literal["first", "sent_again", "asked_again", "escalated"]
+
 
 class ChainFinding(Record):
     """Whether what is in the folder is what was written.
@@ -108,7 +112,7 @@ class CauseCount(Cause):
     ----------
     requests : int
     worst : tuple of int
-        Ids of those furthest from what was promised, the worst first.
+        Ids of all of them, the one furthest from what was promised first.
     """
 
     requests: int
@@ -159,7 +163,7 @@ class TaskCauseCount(TaskCause):
     ----------
     tasks : int
     worst : tuple of str
-        Those furthest from what was promised, the worst first, as ``class/number``.
+        All of them as ``class/number``, the one furthest from what was promised first.
     """
 
     tasks: int
@@ -247,6 +251,30 @@ class Asked(Record):
     precision: str | None
     priority: int
     tenant: str | None
+
+
+class Called(Record):
+    """For which call of which task a request was made, and whether its answer was good.
+
+    Attributes
+    ----------
+    task : str
+        As ``class/number``, which `explain` takes.
+    step : str
+        Place of the call in the description of the task; ``call`` where the request is all there is to it.
+    attempt : int
+        From 0.
+    asked_as : str
+        Why it was made.
+    answer : str or None
+        ``good``, ``bad`` or ``unnoticed`` (bad, and nobody saw it); None where answers are not judged.
+    """
+
+    task: str
+    step: str
+    attempt: int
+    asked_as: AskedAs
+    answer: str | None
 
 
 class Predicted(Record):
@@ -402,6 +430,8 @@ class Explanation(Record):
     schema_version : int
         ``schema`` in JSON.
     request_id : int
+    called : Called or None
+        None of a request that belongs to no task.
     asked : Asked
     decided : Decided or None
         None where its decision is missing.
@@ -410,6 +440,7 @@ class Explanation(Record):
 
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
     request_id: int
+    called: Called | None = None
     asked: Asked
     decided: Decided | None
     happened: Happened

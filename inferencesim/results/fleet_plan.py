@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from inferencesim.results.records.base import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
 
 
 class Kept(Record):
@@ -167,6 +172,8 @@ class FleetPlan(Record):
     removed : tuple of Removed
     front : tuple of FleetChoice
         Fleets played that no other one played beats in cost, energy and attainment together, the cheapest first.
+    tried : tuple of FleetChoice
+        All fleets that were played, the cheapest first; those confirmed with what they showed before that.
     simulations : int
     seconds : float
         That all took.
@@ -195,8 +202,42 @@ class FleetPlan(Record):
     screened: tuple[Screened, ...]
     removed: tuple[Removed, ...]
     front: tuple[FleetChoice, ...]
+    tried: tuple[FleetChoice, ...]
     simulations: int
     seconds: float
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per fleet that was played, the cheapest first.
+
+        ``role`` is ``answer``, ``runner-up``, ``nearest`` (where there is no answer), ``not confirmed`` or empty; then
+        come cost, power, share bought, replications, replicas of each kind as ``pools.KIND.replicas``, ``providers``,
+        and of each class the share of promises it keeps, as ``kept.CLASS`` and, the lower limit, ``kept.CLASS.lower``.
+        """
+        import pandas as pd
+
+        roles = {one.text: ("", one) for one in self.tried}
+        roles |= {one.text: ("not confirmed", one) for one in self.rejected}
+        named = (("nearest", self.best), ("runner-up", self.runner_up), ("answer", self.answer))
+        roles |= {one.text: (role, one) for role, one in named if one is not None}
+        kinds = dict.fromkeys(kind for _, one in roles.values() for kind in one.pools)
+        rows = [{"role": role} | _told(one, kinds) for role, one in roles.values()]
+        return pd.DataFrame(rows).sort_values("usd_per_h", kind="stable", ignore_index=True) if rows else pd.DataFrame()
+
+
+def _told(one: FleetChoice, kinds: Iterable[str]) -> dict[str, Any]:
+    """Return a fleet as cells of a table with the counts of these kinds."""
+    cells: dict[str, Any] = {
+        "usd_per_h": one.usd_per_h,
+        "energy_w": one.energy_w,
+        "provider_share": one.provider_share,
+        "replications": one.replications,
+        **{f"pools.{kind}.replicas": one.pools.get(kind, 0) for kind in kinds},
+        "providers": ", ".join(one.providers),
+    }
+    for each in sorted(one.kept, key=lambda kept: kept.name):
+        cells |= {f"kept.{each.name}": each.mean, f"kept.{each.name}.lower": each.lower}
+    return cells
 
 
 class MaxRate(Record):
@@ -243,3 +284,11 @@ class MaxRate(Record):
     at_limit: bool
     simulations: int
     seconds: float
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per replication: the highest load it carries, as a factor, and the class that binds."""
+        import pandas as pd
+
+        replications = range(len(self.factors))
+        return pd.DataFrame({"replication": replications, "factor": self.factors, "binding": self.binding})

@@ -172,6 +172,10 @@ def read_manifest(path: Path) -> Manifest:
     """
     if not path.exists():
         raise InputError(str(path), "there is no such run folder", "`inferencesim run` prints where it writes.")
+    if not path.is_dir():
+        run = next((folder for folder in path.parents if (folder / MANIFEST).is_file()), None)
+        remedy = "`inferencesim run` prints the folder it writes." if run is None else f"Give that folder, '{run}'."
+        raise InputError(str(path), "is a file, and a run is a folder", remedy)
     return _read_record(path, MANIFEST, Manifest)
 
 

@@ -9,8 +9,6 @@ from inferencesim.results.findings import TaskCauseCount, TaskPromises
 if TYPE_CHECKING:
     from inferencesim.results.task_rows import TaskRows, TaskTables
 
-_WORST = 3
-
 
 def promises_of(tables: TaskTables, name: str) -> TaskPromises:
     """Return what became of the promises of the tasks of one class, with the causes of those broken."""
@@ -29,7 +27,7 @@ def promises_of(tables: TaskTables, name: str) -> TaskPromises:
 
 
 def _counted(lost: list[TaskRows]) -> tuple[TaskCauseCount, ...]:
-    """Return the causes of some broken promises, the most frequent first, each with its worst tasks."""
+    """Return the causes of some broken promises, the most frequent first, each with its tasks."""
     by_cause: dict[tuple[str, str], list[TaskRows]] = {}
     for rows in lost:
         cause = rows.cause()
@@ -37,7 +35,7 @@ def _counted(lost: list[TaskRows]) -> tuple[TaskCauseCount, ...]:
             by_cause.setdefault((cause.what, cause.by or ""), []).append(rows)
     counts = []
     for (what, by), every in sorted(by_cause.items()):
-        worst = sorted(every, key=lambda each: (-each.latency_s, each.task.task))[:_WORST]
+        worst = sorted(every, key=lambda each: (-each.latency_s, each.task.task))
         names = tuple(each.name for each in worst)
         counts.append(
             TaskCauseCount.model_validate({"what": what, "by": by or None, "tasks": len(every), "worst": names})

@@ -6,12 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from inferencesim.results.findings import Explanation, TaskCause, TaskPromises
+from inferencesim.results.findings import AskedAs, Explanation, TaskCause, TaskPromises
 from inferencesim.results.records.base import Record
-
-#: Why a request was made: the call's first; nobody answered the one before; its answer was bad, and the same model was
-#: asked again, or the next one.
-AskedAs = Literal["first", "sent_again", "asked_again", "escalated"]
 
 
 class LatencyParts(Record):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from inferencesim.results.recorded import require_usable
 from inferencesim.results.task_causes import promises_of
 from inferencesim.results.task_findings import (
     Alternative,
-    AskedAs,
     StepStory,
     TaskCost,
     TaskExplanation,
@@ -171,7 +169,7 @@ class TaskStories:
         return next((each.promise.latency for each in self._scenario.tasks if each.name == name), None)
 
     def _step(self, rows: TaskRows, step: Any, on_longest_chain: bool) -> StepStory:
-        tries = rows.tries.get(step.node, [])
+        told = [self._stories.of(int(each.request_id)) for each in rows.tries.get(step.node, [])]
         return StepStory(
             node=step.node,
             step=str(step.step),
@@ -183,37 +181,12 @@ class TaskStories:
             tools=None if pd.isna(step.tools) else str(step.tools),
             on_longest_chain=on_longest_chain,
             tries=tuple(
-                Try(
-                    attempt=each.attempt,
-                    asked_as=asked_as,
-                    answer=None if pd.isna(each.answer) else str(each.answer),
-                    told=self._stories.of(int(each.request_id)),
-                )
-                for each, asked_as in zip(tries, self._asked_as(tries), strict=True)
+                Try(attempt=each.called.attempt, asked_as=each.called.asked_as, answer=each.called.answer, told=each)
+                for each in told
+                if each.called is not None
             ),
             person=rows.answered_by_a_person(step),
         )
-
-    def _asked_as(self, tries: list[Any]) -> list[AskedAs]:
-        """Tell why each request of a call was made, as the rules of its class have it."""
-        asked: list[AskedAs] = ["first"]
-        bad = 0
-        for before in tries[:-1]:
-            answers = self._answers.get(str(before.class_name))
-            if before.answer != "bad":
-                asked.append("sent_again")
-                continue
-            bad += 1
-            if answers is not None and bad <= answers.retries:
-                asked.append("asked_again")
-            else:
-                asked.append("escalated")
-                bad = 0
-        return asked[: len(tries)]
-
-    @functools.cached_property
-    def _answers(self) -> dict[str, Any]:
-        return {each.name: each.answers for each in self._scenario.workload}
 
     def _tools_usd(self, name: str, rows: TaskRows) -> float | None:
         """Return what the cores of its tools cost while they held them; None where prices are not known any more."""

@@ -231,6 +231,21 @@ def test_a_folder_that_is_no_run(tmp_path):
     assert "no such run folder" in refused("diff", tmp_path / "nothing", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "requests/part-00000.parquet"])
+def test_a_file_of_a_run_names_its_folder(tmp_path, name):
+    for file in ("manifest.json", "requests/part-00000.parquet"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("{}")
+    said = refused("show", tmp_path / name)
+    assert f"is a file, and a run is a folder. Give that folder, '{tmp_path}'." in said
+
+
+def test_a_file_of_no_run_is_no_folder(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    said = refused("explain", tmp_path / "notes.txt", 1)
+    assert "is a file, and a run is a folder. `inferencesim run` prints the folder it writes." in said
+
+
 def test_a_bug_of_ours_is_one_line_unless_debugging(write, monkeypatch):
     def broken(*args, **kwargs):
         msg = "nobody thought of this"

@@ -77,6 +77,17 @@ class TestAudit:
         assert found["chain"]["head"] == head
         assert found["classes"][0]["causes"]
 
+    def test_json_and_all_name_every_broken_promise(self, run):
+        folder, _ = run
+        cause = json.loads(invoke("audit", folder, "--format", "json").stdout)["classes"][0]["causes"][0]
+        assert len(cause["worst"]) == len(set(cause["worst"])) == cause["requests"] > 3
+        ids = [str(number) for number in cause["worst"]]
+        first = invoke("audit", folder).stdout
+        assert ", ".join(ids[:3]) in first
+        assert ", ".join(ids[:4]) not in first
+        every = set(invoke("audit", folder, "--all").stdout.replace(",", " ").split())
+        assert set(ids) <= every
+
     def test_a_changed_row_is_an_exit_code(self, run):
         folder, _ = run
         change_a_row(folder)
@@ -96,6 +107,16 @@ class TestAudit:
     def test_bad_input_is_one_line(self, run, tmp_path):
         assert "--expect: 'abc' is no head" in invoke("audit", run[0], "--expect", "abc", code=2).stderr
         assert "there is no such run folder" in invoke("audit", tmp_path / "none", code=2).stderr
+
+
+class TestOnANarrowTerminal:
+    def test_numbers_stay_whole(self, run):
+        summary = json.loads(invoke("show", run[0], "--format", "json").stdout)
+        arrived = f"{summary['classes'][0]['arrived']:,}"
+        shown = CliRunner(env={"COLUMNS": "60"}).invoke(app, ["show", str(run[0])]).stdout
+        assert "(continued)" in shown
+        assert arrived in shown.split()
+        assert max(len(line.rstrip()) for line in shown.splitlines() if "hash chain" not in line) <= 60
 
 
 class TestExplain:
@@ -150,6 +171,9 @@ class TestExplainATask:
         told = json.loads(invoke("explain", folder, "agent/0", "--format", "json").stdout)
         assert (told["class"], told["task"], len(told["steps"])) == ("agent", 0, 32)
         assert told["steps"][1]["tries"][0]["told"]["happened"]["pool"] == "p"
+        causes = json.loads(invoke("audit", folder, "--format", "json").stdout)["tasks"][0]["causes"]
+        assert all(len(set(each["worst"])) == each["tasks"] for each in causes)
+        assert max(each["tasks"] for each in causes) > 3
         found = json.loads(invoke("explain", folder, "agent", "--format", "json").stdout)
         assert found["worst"][0]["name"].startswith("agent/")
 

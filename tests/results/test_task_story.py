@@ -11,6 +11,7 @@ from rich.console import Console
 
 from inferencesim import Run, simulate
 from inferencesim.errors import InputError
+from inferencesim.report.evidence import explanation_text
 from inferencesim.report.task_evidence import task_list_tables, task_text
 from inferencesim.results.explanation import Stories
 from inferencesim.results.run_folder import part_files
@@ -110,6 +111,41 @@ def test_a_cascade_is_told_try_by_try(run, stories):
     assert "then a person answered" in text
     assert "2 sent or asked again, 1 of the next model, 1 answers by people" in text
     assert told.parts.people == pytest.approx(1.05)
+
+
+def test_a_request_of_a_cascade_names_its_task_its_attempt_and_how_good_its_answer_was(run, stories):
+    number = numbers(run, "support", people=1)[0]
+    tries = stories.of("support", number).steps[0].tries
+    requests = [Stories(run).of(each.told.request_id) for each in tries]
+    assert [(each.called.task, each.called.step, each.called.attempt) for each in requests] == [
+        (f"support/{number}", "call", attempt) for attempt in range(4)
+    ]
+    assert {each.called.answer for each in requests} == {"bad"}
+    escalated = printed(explanation_text(requests[2]))
+    assert f"For the one call of task support/{number}, attempt 3: asked again," in escalated
+    assert "the answer before was bad: the next model." in escalated
+    assert "Its answer was bad, and that was noticed." in escalated
+    assert "attempt 2: asked again, for the answer before was bad: the same model" in printed(
+        explanation_text(requests[1])
+    )
+
+
+def test_a_request_of_an_agent_names_the_step_it_is_for(run):
+    row = run.requests[(run.requests["class"] == "research") & (run.requests["attempt"] == 1)].iloc[0]
+    told = Stories(run).of(int(row["request_id"]))
+    assert told.called.task == f"agent/{row['task']}"
+    assert told.called.step == row["step"]
+    assert told.called.answer is None
+    text = printed(explanation_text(told))
+    assert f"For call {row['step'].removeprefix('steps')} of task agent/{row['task']}, attempt 2: sent again" in text
+    assert "Its answer was" not in text
+
+
+def test_a_request_of_no_task_names_none(run):
+    number = int(run.requests["request_id"][run.requests["class"] == "chat"].iloc[0])
+    told = Stories(run).of(number)
+    assert told.called is None
+    assert "of task" not in printed(explanation_text(told))
 
 
 def test_what_nobody_answered_is_sent_again(run, stories):

@@ -86,6 +86,7 @@ def document(outcome: Outcome, began: float) -> FleetPlan:
         screened=tuple(_screened(outcome.programme)),
         removed=tuple(Removed(name=one.name, why=one.why) for one in space.dropped),
         front=tuple(choice(space, goal, one) for one in _front(goal, chosen)),
+        tried=tuple(choice(space, goal, one) for one in sorted(tried, key=lambda one: one.usd_per_h)),
         simulations=search.players.simulations,
         seconds=time.monotonic() - began,
     )

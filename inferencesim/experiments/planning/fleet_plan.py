@@ -53,7 +53,7 @@ def plan(
     jobs: int = 1,
     budget_s: float = BUDGET_S,
     marginal: bool = True,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[float, float], None] | None = None,
 ) -> FleetPlan:
     """Find the cheapest fleet that keeps its promises.
 
@@ -78,7 +78,7 @@ def plan(
     marginal : bool
         Whether to plan again with more load.
     progress : callable, optional
-        Called after each simulation with their number so far.
+        Called after each simulation with (simulations so far, infinity): nobody knows how many it will be.
 
     Raises
     ------

@@ -72,7 +72,7 @@ def max_rate(
     confidence: float = CONFIDENCE,
     replications: int = REPLICATIONS,
     jobs: int = 1,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[float, float], None] | None = None,
 ) -> MaxRate:
     """Find the highest load that a fleet carries: the factor of its arrivals up to which all promises are kept.
 
@@ -95,7 +95,7 @@ def max_rate(
     jobs : int
         Processes.
     progress : callable, optional
-        Called after each simulation with their number so far.
+        Called after each simulation with (simulations so far, infinity): nobody knows how many it will be.
 
     Raises
     ------

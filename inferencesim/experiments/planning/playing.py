@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -107,10 +108,10 @@ class Players:
     jobs : int
         Processes at most.
     progress : callable, optional
-        Called after each simulation with the number of simulations so far.
+        Called after each simulation with (simulations so far, infinity): nobody knows how many it will be.
     """
 
-    def __init__(self, jobs: int = 1, progress: Callable[[int], None] | None = None) -> None:
+    def __init__(self, jobs: int = 1, progress: Callable[[float, float], None] | None = None) -> None:
         self.jobs = jobs
         self._progress = progress
         self._known: dict[tuple[str, int], Trial] = {}
@@ -157,4 +158,4 @@ class Players:
     def _note(self, key: tuple[str, int], result: Trial) -> None:
         self._known[key] = result
         if self._progress is not None:
-            self._progress(self.simulations)
+            self._progress(self.simulations, math.inf)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 
 import pytest
 import yaml
@@ -123,6 +124,28 @@ def test_no_member_of_the_front_is_beaten():
     for own in figures:
         assert not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in figures)
     assert [one.usd_per_h for one in front] == sorted(one.usd_per_h for one in front)
+
+
+def test_the_frame_has_every_fleet_that_was_played():
+    found = planned()
+    frame = found.frame
+    assert len(frame) == len({one.text for one in (*found.tried, *found.front, found.answer)})
+    assert frame["usd_per_h"].is_monotonic_increasing
+    (answer,) = frame[frame["role"] == "answer"].to_dict("records")
+    assert {name: answer[f"pools.{name}.replicas"] for name in found.answer.pools} == found.answer.pools
+    assert (answer["usd_per_h"], answer["replications"]) == (found.answer.usd_per_h, found.replications)
+    for one in found.answer.kept:
+        assert (answer[f"kept.{one.name}"], answer[f"kept.{one.name}.lower"]) == (one.mean, one.lower)
+    named = frame.set_index("role")["usd_per_h"]
+    assert named["runner-up"] == found.runner_up.usd_per_h >= named["answer"]
+    assert (frame["role"] == "not confirmed").sum() == len(found.rejected)
+
+
+def test_progress_is_called_as_that_of_comparisons():
+    seen = []
+    with Players(progress=lambda done, total: seen.append((done, total))) as players:
+        players.play([(two_kinds(100.0, "$5/h"), number) for number in range(2)])
+    assert seen == [(1, math.inf), (2, math.inf)]
 
 
 def test_no_fleet_is_played_twice():

@@ -36,6 +36,13 @@ def test_a_little_less_is_carried_and_a_little_more_is_not():
     assert found().binding == ("c", "c", "c")
 
 
+def test_the_frame_has_a_row_per_replication():
+    frame = found().frame
+    assert frame["factor"].tolist() == list(found().factors)
+    assert frame["binding"].tolist() == list(found().binding)
+    assert frame["replication"].tolist() == [0, 1, 2]
+
+
 @pytest.mark.long
 def test_the_answer_does_not_depend_on_where_one_begins():
     """The same requests arrive twice as fast: half the factor is left."""
