@@ -181,6 +181,46 @@ def test_a_mistake_in_the_file_is_told_with_its_path_and_remedy(written, old, ne
         assert words in message
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "failures=[{slow: premium, mtbf: 1h, mttr: 1min, factor: 2}]",
+            "failures[0].mtbf: unknown key 'mtbf'. Known: at, factor, for, share, slow",
+        ),
+        ("failures=[{replica: premium, at: 1h}]", "failures[0].at: unknown key 'at'. Known: mtbf, mttr, replica"),
+        ("workload.chat.arrivals.cv=2", "arrivals.cv: unknown key 'cv'. Known: process, profile, rate"),
+        (
+            "workload.chat.answers={difficulty: 0.5, start: {treshold: 0.2}}",
+            "answers.start.treshold: unknown key 'treshold'. Did you mean 'threshold'?",
+        ),
+        (
+            "workload.chat.answers={difficulty: 0.5, curves: {phi-4: {abilty: 0.2}}}",
+            "answers.curves.phi-4.abilty: unknown key 'abilty'. Did you mean 'ability'?",
+        ),
+    ],
+)
+def test_an_unknown_key_is_told_with_the_keys_of_its_own_kind(written, override, said):
+    assert said in refused(written(), override)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("{threshold: 2}", "answers.start.threshold: Input should be less than or equal to 1 (got 2)"),
+        ("firts", "answers.start: 'firts' is not one of any, first. Did you mean 'first'?"),
+    ],
+)
+def test_a_part_of_several_kinds_is_wrong_as_what_it_was_meant_as(written, start, said):
+    assert said in refused(written(), f"workload.chat.answers={{difficulty: 0.5, start: {start}}}")
+
+
+def test_a_bare_value_is_wrong_where_it_stands(written):
+    assert "workload[0].output_tokens: Input should be greater than 0" in refused(
+        written(), "workload.chat.output_tokens=-3"
+    )
+
+
 def test_a_scenario_without_pools_is_none(written):
     text = TEXT[: TEXT.index("pools:")] + "pools: []\n"
     assert "pools" in refused(written(text=text))
