@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from inferencesim.errors import InputError, did_you_mean
+from inferencesim.errors import InputError, RefusedError, did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,10 +195,12 @@ def _explain(error: ErrorDetails, place: Sequence[int | str], model: type[BaseMo
         return f"{given!r} is not one of {', '.join(names)}", did_you_mean(str(given), names)
     if kind in {"model_type", "model_attributes_type", "dict_type"}:
         return f"{given!r} is not a mapping", "Write its keys below it, indented."
-    message = error["msg"].removeprefix("Value error, ").rstrip(".")
+    reason = error.get("ctx", {}).get("error")
+    told = reason.what if isinstance(reason, RefusedError) else error["msg"].removeprefix("Value error, ")
+    message = told.rstrip(".")
     if isinstance(given, (str, int, float)) and repr(given) not in message and str(given) not in message:
         message += f" (got {given!r})"
-    return message, None
+    return message, reason.remedy if isinstance(reason, RefusedError) else None
 
 
 def _keys_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:

@@ -186,7 +186,7 @@ def test_a_mistake_in_the_file_is_told_with_its_path_and_remedy(written, old, ne
     [
         (
             "failures=[{slow: premium, mtbf: 1h, mttr: 1min, factor: 2}]",
-            "failures[0].mtbf: unknown key 'mtbf'. Known: at, factor, for, share, slow",
+            "failures[0].mtbf: unknown key 'mtbf'. Known: at, factor, for, share, slow.",
         ),
         ("failures=[{replica: premium, at: 1h}]", "failures[0].at: unknown key 'at'. Known: mtbf, mttr, replica"),
         ("workload.chat.arrivals.cv=2", "arrivals.cv: unknown key 'cv'. Known: process, profile, rate"),
@@ -213,6 +213,29 @@ def test_an_unknown_key_is_told_with_the_keys_of_its_own_kind(written, override,
 )
 def test_a_part_of_several_kinds_is_wrong_as_what_it_was_meant_as(written, start, said):
     assert said in refused(written(), f"workload.chat.answers={{difficulty: 0.5, start: {start}}}")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "failures=[{slow: premum, at: 1min, for: 1min, factor: 2}]",
+            "there is no pool 'premum'. Did you mean 'premium'?",
+        ),
+        ("flow.quotas={chatt: {in_flight: 1}}", "no class is of the tenant 'chatt'. Did you mean 'chat'?"),
+        ("workload.chat.arrivals={process: posson}", "unknown process 'posson'. Did you mean 'poisson'?"),
+        (
+            "tasks=[{name: t, arrivals: {process: poisson, rate: 1/s}, steps: [{cal: chat}]}]",
+            "needs one of the keys call, tool, wait, repeat, fan_out. Did you mean 'call'?",
+        ),
+        (
+            "tasks=[{name: t, arrivals: {process: poisson, rate: 1/s}, steps: [{call: chat}]}]",
+            "no class 'chat' has arrivals {process: tasks}. None is known.",
+        ),
+    ],
+)
+def test_the_nearest_name_is_a_sentence_of_its_own(written, override, said):
+    assert refused(written(), override).endswith(said)
 
 
 def test_a_bare_value_is_wrong_where_it_stands(written):
