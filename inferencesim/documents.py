@@ -110,10 +110,10 @@ def document_digest(document: BaseModel) -> str:
 
 
 def format_path(location: Iterable[object]) -> str:
-    """Write a location as users do: ``pools[2].hardware``."""
+    """Write a location as users do: ``pools[2].hardware``, ``curves[llama-3.1-8b].ability``."""
     text = ""
     for part in location:
-        if isinstance(part, int):
+        if isinstance(part, int) or "." in str(part):
             text += f"[{part}]"
         else:
             text += f".{part}" if text else str(part)

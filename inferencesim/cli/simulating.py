@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 ScenarioArgument = Annotated[str, typer.Argument(metavar="SCENARIO", help="A file, or the name of a shipped scenario.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Override one value, as in pools.premium.replicas=8; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Override one value, as in pools.premium.replicas=8; names with dots in brackets; repeatable.",
+    ),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Replaces the scenario's own.")]
 PlotOption = Annotated[

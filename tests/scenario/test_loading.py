@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inferencesim.errors import InputError
-from inferencesim.scenario.loading import find_scenario, load_scenario, scenario_names, variant_names
+from inferencesim.scenario.loading import (
+    find_scenario,
+    load_scenario,
+    load_varied,
+    scenario_names,
+    variant_names,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,11 +102,32 @@ def test_every_shipped_scenario_loads_by_its_name(name):
         ("pools.slow.batching.kv=reserve", lambda s: s.pools[1].batching.kv, "reserve"),
         ("routing.balancing=random", lambda s: s.routing.balancing.policy, "random"),
         ("routing.placement.parameters.margin=0.9", lambda s: s.routing.placement.parameters["margin"], 0.9),
+        (
+            "workload.chat.answers={difficulty: 0.5, curves: {llama-3.1-8b: {ability: 1}}}",
+            lambda s: s.workload[0].answers.curves["llama-3.1-8b"].ability,
+            1.0,
+        ),
         ("question=a = b", lambda s: s.question, "a = b"),
     ],
 )
 def test_an_override_sets_one_value(written, override, read, expected):
     assert read(load_scenario(written(), [override])) == expected
+
+
+def test_a_name_with_dots_is_written_in_brackets(written):
+    path = written()
+    difficulty = "workload.chat.answers.difficulty=0.5"
+    scenario = load_scenario(path, [difficulty, "workload.chat.answers.curves[llama-3.1-8b].ability=1"])
+    assert scenario.workload[0].answers.curves["llama-3.1-8b"].ability == 1.0
+    assert refused(path, difficulty, "workload.chat.answers.curves.llama-3.1-8b.ability=1") == (
+        "--set workload.chat.answers.curves.llama-3.1-8b.ability: the name 'llama-3.1-8b' has dots, which part a path. "
+        "Write workload.chat.answers.curves[llama-3.1-8b].ability."
+    )
+    assert "answers.curves[llama-3.1-8b].abilty: unknown key 'abilty'" in refused(
+        path, difficulty, "workload.chat.answers.curves[llama-3.1-8b].abilty=1"
+    )
+    varied = load_varied(path, [{"workload.chat.answers.curves[llama-3.1-8b].ability": 2}], [difficulty])
+    assert varied[0].workload[0].answers.curves["llama-3.1-8b"].ability == 2.0
 
 
 def test_later_overrides_win_and_a_seed_of_its_own_wins_over_all(written):
