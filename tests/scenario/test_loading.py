@@ -265,6 +265,34 @@ def test_the_nearest_name_is_a_sentence_of_its_own(written, override, said):
     assert refused(written(), override).endswith(said)
 
 
+@pytest.mark.parametrize(
+    ("branches", "most"),
+    [
+        ("width: 3, join: 4", 3),
+        ("width: 3, takes: 4", 3),
+        ("width: {distribution: uniform, low: 1, high: 5}, join: 6", 5),
+        ("width: {distribution: histogram, values: [2, 4, 8], weights: [1, 1, 0]}, join: 5", 4),
+        ("width: {distribution: histogram, edges: [1, 3, 6], weights: [1, 1]}, join: 7", 6),
+        ("width: {distribution: lognormal, median: 2, p95: 4, max: 6}, join: 7", 6),
+        ("width: {distribution: lognormal, median: 2, p95: 4}, join: 7", None),
+        ("width: 3, join: 3", None),
+    ],
+)
+def test_no_more_branches_are_joined_than_there_can_be(written, branches, most):
+    steps = f"[{{fan_out: {{{branches}, steps: [{{call: chat}}]}}}}]"
+    overrides = [
+        "workload.chat.arrivals={process: tasks}",
+        f"tasks=[{{name: t, arrivals: {{process: poisson, rate: 1/s}}, steps: {steps}}}]",
+    ]
+    if most is None:
+        assert load_scenario(written(), overrides).tasks
+    else:
+        assert (
+            f"fan_out: {'takes' if 'takes' in branches else 'join'} is {branches[-1]}, and there are at most {most}"
+            in (refused(written(), *overrides))
+        )
+
+
 def test_a_bare_value_is_wrong_where_it_stands(written):
     assert "workload[0].output_tokens: Input should be greater than 0" in refused(
         written(), "workload.chat.output_tokens=-3"
