@@ -235,6 +235,9 @@ def _with_absolute_files(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
         latency = entry.get("latency")
         if isinstance(latency, dict) and isinstance(latency.get("table"), str):
             latency["table"] = str((folder / Path(latency["table"]).expanduser()).resolve())
+    for entry in _mappings(tree.get("tools")):
+        if "hardware" in entry:
+            entry["hardware"] = _absolute(entry["hardware"], folder)
     return tree
 
 

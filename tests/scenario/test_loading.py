@@ -360,6 +360,12 @@ def test_trace_files_are_found_beside_the_scenario(tmp_path, monkeypatch):
     assert load_scenario(path).workload[0].arrivals.file == str(tmp_path / "load.csv")
 
 
+def test_the_profile_of_tools_is_found_beside_the_scenario(tmp_path):
+    path = tmp_path / "scenario.yaml"
+    path.write_text(TEXT + "tools: [{name: boxes, hardware: ours.yaml, cores: 8}]\n", encoding="utf-8")
+    assert load_scenario(path).tools[0].hardware == str(tmp_path / "ours.yaml")
+
+
 VARIANTS = """
     name: base
     horizon: 10s
