@@ -84,6 +84,7 @@ def run(
         say(f"interrupted: what was recorded is in {folder}, marked incomplete")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     say_malformed(done.malformed)
+    _warn(done.unserved)
     if plot is not None:
         _save_plot(done, plot)
     _print_summary(done, output)
@@ -120,7 +121,7 @@ def validate(
     output: FormatOption = Format.TABLE,
     strict: Annotated[bool, typer.Option("--strict", help="A malformed trace row is an error.")] = False,
 ) -> None:
-    """Check a scenario: keys, names, whether models fit, whether traces can be read."""
+    """Check a scenario: keys, names, whether models fit, whether traces can be read, who may serve whom."""
     from inferencesim.scenario.loading import load_scenario
 
     loaded = load_scenario(scenario, overrides or (), seed, variant)
@@ -132,6 +133,7 @@ def validate(
     from inferencesim.simulation.footprint import footprints
     from inferencesim.simulation.plan import make_plan
     from inferencesim.simulation.traits import class_means
+    from inferencesim.simulation.unserved import unserved
     from inferencesim.workload.graphs import task_classes, unroll
     from inferencesim.workload.load import generate_load
 
@@ -139,6 +141,8 @@ def validate(
     load = generate_load(loaded.workload, loaded.horizon, loaded.seed, Path(), strict)
     graphs, load = unroll(loaded, load, strict)
     say_malformed(load.malformed)
+    turned_away = unserved(plan, load, graphs)
+    _warn(turned_away)
     sizes = footprints(plan, class_means(plan, load, graphs))
     calls = graphs.nodes["index"][graphs.nodes["kind"] == CALL]
     requests = np.bincount(np.concatenate([load.class_index, calls]), minlength=len(loaded.workload)).tolist()
@@ -171,10 +175,16 @@ def validate(
                     for each, size in zip(loaded.workload, sizes, strict=True)
                 ],
                 "malformed_trace_rows": len(load.malformed),
+                "warnings": turned_away,
             }
         )
         return
     _show_plan(plan, loaded, requests, sizes)
+
+
+def _warn(warnings: tuple[str, ...]) -> None:
+    for warning in warnings:
+        say(f"warning: {warning}.")
 
 
 def _show_plan(plan: Plan, scenario: Scenario, requests: list[int], sizes: tuple[Footprint, ...]) -> None:
@@ -203,7 +213,7 @@ def _show_plan(plan: Plan, scenario: Scenario, requests: list[int], sizes: tuple
         drawn = f"{each.arrivals.clients} clients" if isinstance(each.arrivals, Closed) else count(requests[index])
         classes.add_row(
             each.name, each.tags.sensitivity, each.arrivals.process, drawn, significant(size.context_tokens),
-            information(size.kv_bytes), seconds(size.alone_s), ", ".join(eligible) or "no pool",
+            information(size.kv_bytes), seconds(size.alone_s), ", ".join(eligible) or "nobody",
         )  # fmt: skip
     show([f"{scenario.name} is valid.", pools, *_planned_providers(plan), classes])
 

@@ -50,6 +50,7 @@ from inferencesim.simulation.marks import Mark, Samples, series_table, take_mark
 from inferencesim.simulation.setup import bind_policy, make_book, task_ledger
 from inferencesim.simulation.state import as_records, new_fleet, stream_of, with_first_asks, with_more_slots
 from inferencesim.simulation.traits import class_means
+from inferencesim.simulation.unserved import unserved
 from inferencesim.workload.graphs import task_classes, unroll
 from inferencesim.workload.load import generate_load
 
@@ -104,6 +105,8 @@ class Result:
         What is left to do of requests still inside at the end; None where there are none.
     malformed : tuple of MalformedRow
         Trace rows left out.
+    unserved : tuple of str
+        What was known before it began of classes that are turned away.
     """
 
     plan: Plan
@@ -121,6 +124,7 @@ class Result:
     kept_tasks: int
     unfinished: Unfinished | None
     malformed: tuple[MalformedRow, ...]
+    unserved: tuple[str, ...]
 
 
 class Simulation:
@@ -153,6 +157,7 @@ class Simulation:
         load = generate_load(scenario.workload, scenario.horizon, scenario.seed, Path(), strict)
         graphs, load = unroll(scenario, load, strict)
         self._malformed = load.malformed
+        self._unserved = unserved(plan, load, graphs)
         require_measured_load(plan, load, graphs)
         means = class_means(plan, load, graphs)
         self._placement = bind_policy(plan, "placement")
@@ -227,6 +232,7 @@ class Simulation:
             kept_tasks=self._kept_tasks,
             unfinished=left_to_do,
             malformed=self._malformed,
+            unserved=self._unserved,
         )
 
     @property
