@@ -101,7 +101,7 @@ def simulate(
         manifest = manifest.model_copy(update={"status": "complete"})
     else:
         manifest = folder.finish(manifest, summary)
-    return Run(manifest, path=out, tables=tables, summary=summary, malformed=result.malformed)
+    return Run(manifest, path=out, tables=tables, summary=summary, malformed=result.malformed, unserved=result.unserved)
 
 
 def compare(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from inferencesim.errors import InputError, did_you_mean
+from inferencesim.errors import InputError, RefusedError, did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,7 @@ def validated(data: object, model: type[Document], where: str) -> Document:
     try:
         return model.model_validate(data)
     except ValidationError as problem:
-        raise _first_error(problem, model, where) from None
+        raise _first_error(problem, data, model, where) from None
 
 
 def canonical_json(document: BaseModel) -> str:
@@ -110,10 +110,10 @@ def document_digest(document: BaseModel) -> str:
 
 
 def format_path(location: Iterable[object]) -> str:
-    """Write a location as users do: ``pools[2].hardware``."""
+    """Write a location as users do: ``pools[2].hardware``, ``curves[llama-3.1-8b].ability``."""
     text = ""
     for part in location:
-        if isinstance(part, int):
+        if isinstance(part, int) or "." in str(part):
             text += f"[{part}]"
         else:
             text += f".{part}" if text else str(part)
@@ -150,26 +150,43 @@ def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Hashable, An
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
-def _first_error(problem: ValidationError, model: type[BaseModel], where: str) -> InputError:
+def _first_error(problem: ValidationError, data: object, model: type[BaseModel], where: str) -> InputError:
     errors = problem.errors(include_url=False)
     # A misspelt key shows twice, as unknown and as missing; the misspelling is the cause, so it is told first.
-    error = min(errors, key=lambda each: "[key]" not in each["loc"] and each["type"] != "extra_forbidden")
-    location = [part for part in error["loc"] if not _is_tag(part)]
-    place = f"{where}: {format_path(location)}" if location else where
-    what, remedy = _explain(error, location, model)
-    return InputError(place, what, remedy)
+    first = min(errors, key=lambda each: not _is_unknown_key(each))
+    place = _place(first, data)
+    if not _is_unknown_key(first):
+        # A part that may be of several kinds is wrong as each of them: it was meant as the one it goes furthest as.
+        within = [each for each in errors if _place(each, data)[: len(place)] == place]
+        first = max(within, key=lambda each: len(_place(each, data)))
+        place = _place(first, data)
+    what, remedy = _explain(first, place, model)
+    return InputError(f"{where}: {format_path(place)}" if place else where, what, remedy)
 
 
-def _is_tag(part: object) -> bool:
-    """Tell the names pydantic adds for validators, dictionary keys and union members from keys of the file."""
-    return isinstance(part, str) and ("[" in part or part in {"constrained-str", "constrained-int"})
+def _is_unknown_key(error: ErrorDetails) -> bool:
+    return error["type"] == "extra_forbidden" or "[key]" in error["loc"]
 
 
-def _explain(error: ErrorDetails, location: Sequence[Any], model: type[BaseModel]) -> tuple[str, str | None]:
+def _place(error: ErrorDetails, data: object) -> list[int | str]:
+    """Return where an error is in the file, without the names that pydantic adds for union members and the like."""
+    place: list[int | str] = []
+    location = error["loc"]
+    for depth, part in enumerate(location):
+        below = data if isinstance(data, dict) else dict(enumerate(data)) if isinstance(data, (list, tuple)) else {}
+        if part in below or (error["type"] == "missing" and depth == len(location) - 1):
+            place.append(part)
+            data = below.get(part)
+    return place
+
+
+def _explain(error: ErrorDetails, place: Sequence[int | str], model: type[BaseModel]) -> tuple[str, str | None]:
     kind, given = error["type"], error.get("input")
-    if kind == "extra_forbidden" or "[key]" in error["loc"]:
-        key = str(location[-1])
-        return f"unknown key {key!r}", did_you_mean(key, _keys_at(model, location[:-1]))
+    if _is_unknown_key(error):
+        key = str(place[-1])
+        location = error["loc"]
+        end = location.index("[key]") if "[key]" in location else len(location)
+        return f"unknown key {key!r}", did_you_mean(key, _keys_at(model, location[: end - 1]))
     if kind == "missing":
         return "this key is missing", "Add it."
     if kind == "literal_error":
@@ -178,32 +195,43 @@ def _explain(error: ErrorDetails, location: Sequence[Any], model: type[BaseModel
         return f"{given!r} is not one of {', '.join(names)}", did_you_mean(str(given), names)
     if kind in {"model_type", "model_attributes_type", "dict_type"}:
         return f"{given!r} is not a mapping", "Write its keys below it, indented."
-    message = error["msg"].removeprefix("Value error, ").rstrip(".")
+    reason = error.get("ctx", {}).get("error")
+    told = reason.what if isinstance(reason, RefusedError) else error["msg"].removeprefix("Value error, ")
+    message = told.rstrip(".")
     if isinstance(given, (str, int, float)) and repr(given) not in message and str(given) not in message:
         message += f" (got {given!r})"
-    return message, None
+    return message, reason.remedy if isinstance(reason, RefusedError) else None
 
 
-def _keys_at(model: type[BaseModel], location: Sequence[object]) -> list[str]:
+def _keys_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
     """Return the keys valid at a location, by walking the JSON Schema of the model."""
     schema = model.model_json_schema(by_alias=True)
-    places = [schema]
+    places = _options(schema, schema)
     for part in location:
         following: list[dict[str, Any]] = []
-        for place in places:
-            for option in _options(place, schema):
-                if isinstance(part, int) and "items" in option:
-                    following.append(option["items"])
-                elif isinstance(part, str) and part in option.get("properties", {}):
-                    following.append(option["properties"][part])
-                elif isinstance(part, str) and isinstance(option.get("additionalProperties"), dict):
-                    following.append(option["additionalProperties"])
-        # A part that is no key of the schema is the tag of a union member: stay at the same place.
-        places = following or places
-    options = [option for place in places for option in _options(place, schema)]
-    keys = {key for option in options for key in option.get("properties", {})}
-    keys |= {key for option in options for key in _options_of_names(option, schema)}
+        for option in places:
+            if isinstance(part, int) and "items" in option:
+                following += _options(option["items"], schema)
+            elif isinstance(part, str) and part in option.get("properties", {}):
+                following += _options(option["properties"][part], schema)
+            elif isinstance(part, str) and isinstance(option.get("additionalProperties"), dict):
+                following += _options(option["additionalProperties"], schema)
+        # A part that is no key of the schema is the tag of a union member, or of a validator: stay at the same place.
+        places = following or [option for option in places if _is_tagged(option, str(part))] or places
+    keys = {each for option in places for each in option.get("properties", {})}
+    keys |= {each for option in places for each in _options_of_names(option, schema)}
     return sorted(keys)
+
+
+def _is_tagged(option: dict[str, Any], part: str) -> bool:
+    """Tell whether a union member goes by a tag: its model's name, or in brackets the key or name that it alone has."""
+    tag = part.removeprefix("[").removesuffix("]")
+    properties = option.get("properties", {})
+    return (
+        part == option.get("title")
+        or tag in option.get("required", [])
+        or any(each.get("const") == tag for each in properties.values())
+    )
 
 
 def _options_of_names(option: dict[str, Any], root: dict[str, Any]) -> list[str]:
@@ -218,7 +246,7 @@ def _options(place: dict[str, Any], root: dict[str, Any]) -> list[dict[str, Any]
     """Resolve references and unions to the object schemas they may stand for."""
     if "$ref" in place:
         return _options(root["$defs"][place["$ref"].rsplit("/", 1)[-1]], root)
-    found = [place] if {"properties", "items", "propertyNames"} & place.keys() else []
+    found = [place] if {"properties", "items", "additionalProperties", "propertyNames"} & place.keys() else []
     for key in ("anyOf", "oneOf", "allOf"):
         for option in place.get(key, []):
             found += _options(option, root)

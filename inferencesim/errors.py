@@ -33,6 +33,15 @@ class InputError(Exception):
         return f"{self.where}: {self.what}." + (f" {self.remedy}" if self.remedy else "")
 
 
+class RefusedError(ValueError):
+    """What a validator of a document raises, with its remedy; the reader of the document adds the place."""
+
+    def __init__(self, what: str, remedy: str | None = None) -> None:
+        self.what = what
+        self.remedy = remedy
+        super().__init__(f"{what}. {remedy}" if remedy else what)
+
+
 def did_you_mean(name: str, known: Iterable[str], *, limit: int = 12) -> str:
     """Say which known name is nearest to `name`, or list what is known.
 
@@ -54,5 +63,5 @@ def did_you_mean(name: str, known: Iterable[str], *, limit: int = 12) -> str:
         return f"Did you mean {near[0]!r}?"
     if not choices:
         return "None is known."
-    listed = ", ".join(choices[:limit])
-    return f"Known: {listed}{', …' if len(choices) > limit else ''}"
+    more = len(choices) - limit
+    return f"Known: {', '.join(choices[:limit])}{f' and {more} more' if more > 0 else ''}."

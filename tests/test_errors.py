@@ -30,10 +30,10 @@ def test_an_error_survives_the_way_between_processes(remedy):
         ("hardwar", ["hardware", "model"], "Did you mean 'hardware'?"),
         ("h100", ["amd-mi300x", "nvidia-h100-sxm"], "Did you mean 'nvidia-h100-sxm'?"),
         ("H100", ["amd-mi300x", "nvidia-h100-sxm"], "Did you mean 'nvidia-h100-sxm'?"),
-        ("zzz", ["b", "a"], "Known: a, b"),
+        ("zzz", ["b", "a"], "Known: a, b."),
         ("zzz", [], "None is known."),
-        ("", ["a", "b"], "Known: a, b"),
-        ("zzz", [f"n{i:02}" for i in range(20)], "Known: " + ", ".join(f"n{i:02}" for i in range(12)) + ", …"),
+        ("", ["a", "b"], "Known: a, b."),
+        ("zzz", [f"n{i:02}" for i in range(20)], "Known: " + ", ".join(f"n{i:02}" for i in range(12)) + " and 8 more."),
     ],
 )
 def test_the_nearest_name_or_all(name, known, said):

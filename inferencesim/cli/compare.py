@@ -10,6 +10,7 @@ import typer
 
 from inferencesim.cli.console import JobsOption, emit, guarded, processes, require_writable, say, show, write_text
 from inferencesim.cli.simulating import SeedOption, SetOption  # noqa: TC001 - typer reads them
+from inferencesim.errors import InputError
 
 
 class ComparisonFormat(enum.StrEnum):
@@ -78,6 +79,8 @@ def compare(
     length = None if half_width is None else to_si(half_width, "fraction", "--half-width")
     certain = to_si(confidence, "fraction", "--confidence")
     chosen: list[str | None] = list(variants) if variants else [None]
+    if len(set(chosen)) < len(chosen):
+        raise InputError("--variant", "one is given twice", "Name each variant once.")
     loaded = [load_scenario(name, overrides or (), seed, variant) for name in scenarios for variant in chosen]
     if plot is not None:
         make_room(plot)

@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 ScenarioArgument = Annotated[str, typer.Argument(metavar="SCENARIO", help="A file, or the name of a shipped scenario.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Override one value, as in pools.premium.replicas=8; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Override one value, as in pools.premium.replicas=8; names with dots in brackets; repeatable.",
+    ),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Replaces the scenario's own.")]
 PlotOption = Annotated[
@@ -80,6 +84,7 @@ def run(
         say(f"interrupted: what was recorded is in {folder}, marked incomplete")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     say_malformed(done.malformed)
+    _warn(done.unserved)
     if plot is not None:
         _save_plot(done, plot)
     _print_summary(done, output)
@@ -116,7 +121,7 @@ def validate(
     output: FormatOption = Format.TABLE,
     strict: Annotated[bool, typer.Option("--strict", help="A malformed trace row is an error.")] = False,
 ) -> None:
-    """Check a scenario: keys, names, whether models fit, whether traces can be read."""
+    """Check a scenario: keys, names, whether models fit, whether traces can be read, who may serve whom."""
     from inferencesim.scenario.loading import load_scenario
 
     loaded = load_scenario(scenario, overrides or (), seed, variant)
@@ -128,6 +133,7 @@ def validate(
     from inferencesim.simulation.footprint import footprints
     from inferencesim.simulation.plan import make_plan
     from inferencesim.simulation.traits import class_means
+    from inferencesim.simulation.unserved import unserved
     from inferencesim.workload.graphs import task_classes, unroll
     from inferencesim.workload.load import generate_load
     from inferencesim.workload.traces.record import MOST_NAMED
@@ -136,6 +142,8 @@ def validate(
     load = generate_load(loaded.workload, loaded.horizon, loaded.seed, Path(), strict)
     graphs, load = unroll(loaded, load, strict)
     say_malformed(load.malformed)
+    turned_away = unserved(plan, load, graphs)
+    _warn(turned_away)
     sizes = footprints(plan, class_means(plan, load, graphs))
     calls = graphs.nodes["index"][graphs.nodes["kind"] == CALL]
     requests = np.bincount(np.concatenate([load.class_index, calls]), minlength=len(loaded.workload)).tolist()
@@ -170,11 +178,17 @@ def validate(
                 "malformed_trace_rows": len(load.malformed),
                 "first_malformed_rows": [asdict(row) for row in load.malformed[:MOST_NAMED]],
                 "trace_notes": [asdict(note) for note in load.trace_notes],
+                "warnings": turned_away,
             }
         )
         return
     _show_plan(plan, loaded, requests, sizes)
     show(f"{note.file}: {note.text}." for note in load.trace_notes)
+
+
+def _warn(warnings: tuple[str, ...]) -> None:
+    for warning in warnings:
+        say(f"warning: {warning}.")
 
 
 def _show_plan(plan: Plan, scenario: Scenario, requests: list[int], sizes: tuple[Footprint, ...]) -> None:
@@ -203,7 +217,7 @@ def _show_plan(plan: Plan, scenario: Scenario, requests: list[int], sizes: tuple
         drawn = f"{each.arrivals.clients} clients" if isinstance(each.arrivals, Closed) else count(requests[index])
         classes.add_row(
             each.name, each.tags.sensitivity, each.arrivals.process, drawn, significant(size.context_tokens),
-            information(size.kv_bytes), seconds(size.alone_s), ", ".join(eligible) or "no pool",
+            information(size.kv_bytes), seconds(size.alone_s), ", ".join(eligible) or "nobody",
         )  # fmt: skip
     show([f"{scenario.name} is valid.", pools, *_planned_providers(plan), classes])
 

@@ -191,7 +191,7 @@ def require_fit(
     where: str,
     drafter: Drafter | None = None,
 ) -> None:
-    """Raise, with the arithmetic and a parallelism that would do, if the model does not fit.
+    """Raise, with the arithmetic and what parallelism would do, if the model does not fit.
 
     Raises
     ------
@@ -211,16 +211,17 @@ def require_fit(
         f"no KV block in {plan.usable_bytes / gigabyte:.2f} GB ({taken.share:.0%} of "
         f"{hardware.memory.capacity.si / gigabyte:g} GB) × {parallelism.chips} chips"
     )
-    fitting = smallest_fit(hardware, model, precision, batching, taken, drafter)
-    if fitting is None:
+    fewest = fewest_chips(hardware, model, precision, batching, taken, drafter)
+    if fewest is None:
         remedy = (
             "No tensor × pipeline up to 1024 chips would: "
             "choose a smaller precision, a smaller token_budget, fewer max_sequences or a larger chip."
         )
     else:
-        remedy = (
-            f"parallelism: {{tensor: {fitting.tensor}, pipeline: {fitting.pipeline}}} would ({fitting.chips} chips)."
-        )
+        remedy = f"parallelism: {_told(fewest)} would."
+        group = smallest_fit(hardware, model, precision, batching, taken, drafter)
+        if group is not None and group != fewest:
+            remedy = f"parallelism: {_told(fewest)} would, and so would {_told(group)}."
     raise InputError(where, what, remedy)
 
 
@@ -235,25 +236,58 @@ def smallest_fit(
     """Return a parallelism that holds the model and a KV cache of one full step.
 
     The smallest tensor group within the scale-up domain, up to 16 chips; where
-    none is large enough, the fewest chips of groups and pipeline stages.
+    none is large enough, :func:`fewest_chips`.
     """
-
-    def holds(candidate: Parallelism) -> bool:
-        plan = plan_memory(hardware, model, precision, candidate, batching, taken, drafter)
-        return plan.kv_tokens >= (batching.token_budget if model.causal_cache else 1)
-
-    domain = int(hardware.scale_up.domain.si)
-    widths = [n for n in (1, 2, 4, 8, 16) if n <= max(1, domain) and model.heads % n == 0]
-    for tensor in widths:
-        if holds(Parallelism(tensor=tensor)):
+    for tensor in _widths(hardware, model):
+        if _holds(Parallelism(tensor=tensor), hardware, model, precision, batching, taken, drafter):
             return Parallelism(tensor=tensor)
+    return fewest_chips(hardware, model, precision, batching, taken, drafter)
+
+
+def fewest_chips(
+    hardware: HardwareProfile,
+    model: ModelSpec,
+    precision: Precision,
+    batching: Batching,
+    taken: EngineMemory,
+    drafter: Drafter | None = None,
+) -> Parallelism | None:
+    """Return the tensor groups and pipeline stages of the fewest chips that hold the model and one full step.
+
+    Of equally many chips, those in the widest groups: they share every layer of
+    a step, where stages wait for one another.
+    """
     best: Parallelism | None = None
-    for tensor in widths:
-        for pipeline in range(2, min(model.layers, 1024 // tensor) + 1):
+    for tensor in reversed(_widths(hardware, model)):
+        for pipeline in range(1, min(model.layers, 1024 // tensor) + 1):
             candidate = Parallelism(tensor=tensor, pipeline=pipeline)
             if best is not None and candidate.chips >= best.chips:
                 break
-            if holds(candidate):
+            if _holds(candidate, hardware, model, precision, batching, taken, drafter):
                 best = candidate
                 break
     return best
+
+
+def _holds(
+    candidate: Parallelism,
+    hardware: HardwareProfile,
+    model: ModelSpec,
+    precision: Precision,
+    batching: Batching,
+    taken: EngineMemory,
+    drafter: Drafter | None,
+) -> bool:
+    """Tell whether the model fits with a KV cache of one full step."""
+    plan = plan_memory(hardware, model, precision, candidate, batching, taken, drafter)
+    return plan.kv_tokens >= (batching.token_budget if model.causal_cache else 1)
+
+
+def _widths(hardware: HardwareProfile, model: ModelSpec) -> list[int]:
+    """Return how many chips a tensor group may have, up to 16 of one scale-up domain."""
+    domain = int(hardware.scale_up.domain.si)
+    return [n for n in (1, 2, 4, 8, 16) if n <= max(1, domain) and model.heads % n == 0]
+
+
+def _told(parallelism: Parallelism) -> str:
+    return f"{{tensor: {parallelism.tensor}, pipeline: {parallelism.pipeline}}} ({parallelism.chips} chips)"

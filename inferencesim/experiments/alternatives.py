@@ -36,8 +36,12 @@ def alternatives(
     Raises
     ------
     InputError
-        For fewer than two.
+        For fewer than two, or a policy that is given twice.
     """
+    for option, policies in (("--policy", placements), ("--balancing", balancings)):
+        doubled = next((name for name in policies if list(policies).count(name) > 1), None)
+        if doubled is not None:
+            raise InputError(option, f"{doubled!r} is given twice", "Name each policy once.")
     found, called = [], []
     for place, scenario in enumerate(scenarios):
         routing = scenario.routing

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _ANSWER_S = 10.0
 _LOOK_S = 1.0
 
+_ADDRESS = "Write tcp://HOST:PORT, as `dask scheduler` prints it."
+
 #: Seconds that a cluster may be without any worker.
 _WITHOUT_WORKERS_S = 30.0
 
@@ -55,6 +57,7 @@ class Cluster:
 
     def __init__(self, address: str) -> None:
         distributed = _distributed()
+        _require_address(address)
         self._address = address
         try:
             self._client: Any = distributed.Client(address, timeout=_ANSWER_S, set_as_default=False)
@@ -209,6 +212,18 @@ def _distributed() -> Any:
             "--scheduler", "needs Dask, which is not installed", "Install it with: pip install 'inferencesim[dask]'"
         ) from None
     return distributed
+
+
+def _require_address(address: str) -> None:
+    """Refuse what is no address, which a client would try for long after it has failed."""
+    from distributed.comm.addressing import get_address_host_port, normalize_address
+
+    try:
+        host, port = get_address_host_port(normalize_address(address), strict=True)
+    except ValueError as problem:
+        raise InputError("--scheduler", f"{address!r} is no address ({problem})", _ADDRESS) from None
+    if not host or not 0 < port < 2**16:
+        raise InputError("--scheduler", f"{address!r} names no host and port", _ADDRESS)
 
 
 def _play(piece: bytes) -> bytes:

@@ -25,6 +25,7 @@ from inferencesim.scenario.base import Part
 Precision = Literal["bf16", "fp8", "fp4", "int8", "int4"]
 
 #: What sort of chip it is: a label in reports, and the class whose priors stand for what a profile leaves out.
+#: Nothing is computed from it; tools are refused on a kind without cores.
 Kind = Literal[
     "hbm_gpu",
     "gddr_gpu",

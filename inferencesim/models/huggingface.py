@@ -15,51 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from inferencesim.documents import read_text, validated
 from inferencesim.errors import InputError, did_you_mean
+from inferencesim.models import families
 from inferencesim.models.blocks import LatentAttention, LinearAttention, MixtureOfExperts, SparseAttention
 from inferencesim.models.spec import ModelSpec, NativePrecision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_DENSE = frozenset({"llama", "mistral", "qwen2", "qwen3", "qwen3_5", "qwen3_5_text", "phi3", "gemma3", "gemma3_text"})
-_EXPERTS = frozenset(
-    {
-        "mixtral",
-        "qwen3_moe",
-        "qwen3_next",
-        "qwen3_5_moe",
-        "qwen3_5_moe_text",
-        "deepseek_v2",
-        "deepseek_v3",
-        "deepseek_v32",
-        "glm_moe_dsa",
-        "kimi_k2",
-        "kimi_k25",
-        "gpt_oss",
-        "glm4_moe",
-        "llama4",
-        "llama4_text",
-        "minimax_m2",
-    }
-)
-#: Families of linear attention with a layer of full attention after every few; its output is gated.
-_HYBRID = frozenset({"qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"})
-#: Families whose attention reads only the tokens an indexer picks.
-_SPARSE = frozenset({"deepseek_v32", "glm_moe_dsa"})
 #: What `layer_types` may hold.
 _WINDOWED_KINDS = frozenset({"sliding_attention", "chunked_attention"})
 _LAYER_KINDS = frozenset({"full_attention", "linear_attention"}) | _WINDOWED_KINDS
-#: Families where the LM head is tied unless the file says otherwise.
-_TIED_BY_DEFAULT = frozenset({"gemma3", "gemma3_text"})
-#: Keys that Gemma 3 files leave out, with the defaults of its configuration class.
-_GEMMA3_DEFAULTS: Mapping[str, Any] = {
-    "vocab_size": 262208,
-    "max_position_embeddings": 131072,
-    "head_dim": 256,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 4,
-    "sliding_window_pattern": 6,
-}
 
 
 def from_config(path: str | Path, where: str | None = None) -> ModelSpec:
@@ -91,13 +56,14 @@ def from_config(path: str | Path, where: str | None = None) -> ModelSpec:
     inner = data.get("text_config")
     values = {**data, **inner} if isinstance(inner, dict) else data
     family = str(values.get("model_type") or data.get("model_type") or "")
-    if family not in _DENSE | _EXPERTS:
+    if family not in families.KNOWN:
         what = f"the model family {family!r} is not supported" if family else "the key 'model_type' is missing"
-        place = f"{path}: model_type"
-        raise InputError(place, what, did_you_mean(family, _DENSE | _EXPERTS))
-    if family.startswith("gemma3"):
-        values = {**_GEMMA3_DEFAULTS, **values}
-    return _spec(_Config(str(path), family, values), _identifier(path, data))
+        remedy = (
+            f"{did_you_mean(family, families.KNOWN, limit=len(families.KNOWN))} Any other architecture is described in "
+            "a YAML file like those of inferencesim/models/data, and named by its path."
+        )
+        raise InputError(f"{path}: model_type", what, remedy)
+    return _spec(_Config(str(path), family, families.completed(family, values)), _identifier(path, data))
 
 
 @dataclass(frozen=True)
@@ -158,12 +124,12 @@ def _spec(config: _Config, identifier: str) -> ModelSpec:
             "heads": heads,
             "kv_heads": config.integer("num_key_value_heads", default=heads),
             "head_dim": None if mla else _head_dim(config, hidden, heads),
-            "output_gate": bool(config.values.get("attn_output_gate", config.family in _HYBRID)),
+            "output_gate": bool(config.values.get("attn_output_gate", config.family in families.HYBRID)),
             "vocab": config.integer("vocab_size"),
             "max_context": context,
             "tied": _tied(config),
             "dense_ffn": _dense_ffn(config, layers, moe),
-            "ffn_matrices": 3,
+            "ffn_matrices": 2 if config.family in families.PLAIN_FFN else 3,
             "moe": moe,
             "mla": mla,
             "linear_attention": _linear_attention(config, layers, kinds),
@@ -190,7 +156,7 @@ def _head_dim(config: _Config, hidden: int, heads: int) -> int:
 
 def _tied(config: _Config) -> bool:
     value = config.values.get("tie_word_embeddings")
-    return bool(value) if value is not None else config.family in _TIED_BY_DEFAULT
+    return bool(value) if value is not None else config.family in families.TIED_BY_DEFAULT
 
 
 def _latent_attention(config: _Config) -> LatentAttention | None:
@@ -221,7 +187,7 @@ def _layer_kinds(config: _Config, layers: int) -> list[Any]:
 def _linear_attention(config: _Config, layers: int, kinds: list[Any]) -> LinearAttention | None:
     if kinds:
         linear = kinds.count("linear_attention")
-    elif config.family in _HYBRID:
+    elif config.family in families.HYBRID:
         linear = layers - layers // config.integer("full_attention_interval", default=4)
     else:
         linear = 0
@@ -237,7 +203,7 @@ def _linear_attention(config: _Config, layers: int, kinds: list[Any]) -> LinearA
 
 
 def _sparse_attention(config: _Config) -> SparseAttention | None:
-    if config.family not in _SPARSE and config.optional("index_topk") is None:
+    if config.family not in families.SPARSE and config.optional("index_topk") is None:
         return None
     every = config.integer("index_topk_freq", default=1)
     if every > 1:
@@ -251,7 +217,7 @@ def _sparse_attention(config: _Config) -> SparseAttention | None:
 
 
 def _experts(config: _Config, layers: int) -> MixtureOfExperts | None:
-    if config.family not in _EXPERTS:
+    if config.family not in families.EXPERTS:
         return None
     experts = config.integer("n_routed_experts", "num_local_experts", "num_experts")
     active = config.integer("num_experts_per_tok", "experts_per_token")
@@ -274,8 +240,7 @@ def _experts(config: _Config, layers: int) -> MixtureOfExperts | None:
 
 def _shared_experts(config: _Config, ffn: int) -> int:
     """Count the shared experts of a layer in experts of the width `ffn`."""
-    if config.family in _HYBRID:
-        # These have one, whose width is a key of its own.
+    if config.family in families.WIDE_SHARED_EXPERT:
         width = config.integer("shared_expert_intermediate_size", lowest=0)
         if width % ffn:
             where = f"{config.path}: shared_expert_intermediate_size"
@@ -320,9 +285,9 @@ def _windows(config: _Config, layers: int, context: int, kinds: list[Any]) -> tu
         return None, 0
     if kinds:
         windowed = sum(1 for kind in kinds if kind in _WINDOWED_KINDS)
-    elif config.family == "gpt_oss":
+    elif config.family in {"gemma2", "gpt_oss"}:
         windowed = (layers + 1) // 2
-    elif config.family.startswith("gemma3"):
+    elif config.family.startswith(("gemma3", "cohere2")):
         windowed = layers - layers // config.integer("sliding_window_pattern")
     elif config.family.startswith("llama4"):
         # Layers without rotary embedding see everything; the default is every fourth.

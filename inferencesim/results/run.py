@@ -31,6 +31,8 @@ class Run:
         The run folder; None in memory.
     malformed : tuple of MalformedRow
         Trace rows left out; empty for a run read from a folder, whose summary has their number and the first of them.
+    unserved : tuple of str
+        What was known before it began of classes that are turned away; empty for a run read from a folder.
     """
 
     def __init__(
@@ -41,10 +43,12 @@ class Run:
         tables: Mapping[str, pa.Table] | None = None,
         summary: Summary | None = None,
         malformed: tuple[MalformedRow, ...] = (),
+        unserved: tuple[str, ...] = (),
     ) -> None:
         self.manifest = manifest
         self.path = path
         self.malformed = malformed
+        self.unserved = unserved
         self._tables = tables
         self._summary = summary
 

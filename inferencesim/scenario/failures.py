@@ -162,8 +162,8 @@ def check_failures(
         name = getattr(failure, kind)
         if name not in known[kind]:
             refuse(
-                f"failures[{index}].{kind}: there is no {called[kind]} {name!r}; "
-                f"{did_you_mean(name, sorted(set(known[kind])))}"
+                f"failures[{index}].{kind}: there is no {called[kind]} {name!r}",
+                did_you_mean(name, set(known[kind])),
             )
         if kind == "tool" and name in losing:
             refuse(f"failures[{index}].tool: {name!r} loses calls already; give both shares as one")

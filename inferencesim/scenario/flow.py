@@ -137,7 +137,7 @@ def refuse_unfit(flow: Flow, workload: Sequence[WorkloadClass]) -> None:
     tenants = {each.tags.tenant or each.name for each in workload}
     for name in flow.quotas:
         if name not in tenants:
-            refuse(f"flow.quotas: no class is of the tenant {name!r}; {did_you_mean(name, tenants)}")
+            refuse(f"flow.quotas: no class is of the tenant {name!r}", did_you_mean(name, tenants))
     bands = {each.priority for each in workload}
     for index, rule in enumerate(flow.shed):
         for band in rule.bands:

@@ -113,6 +113,19 @@ class RegisteredDistribution(Part):
     parameters: dict[str, Any]
 
 
+def greatest(lengths: Lengths) -> float:
+    """Return what no draw exceeds: infinity where there is no bound, or where another package knows it."""
+    if isinstance(lengths, Fixed):
+        return lengths.value
+    if isinstance(lengths, Uniform):
+        return lengths.high
+    if isinstance(lengths, Histogram):
+        upper = lengths.values or (lengths.edges or ())[1:]
+        return max(value for value, weight in zip(upper, lengths.weights, strict=True) if weight > 0)
+    bound = lengths.max if isinstance(lengths, Lognormal) else None
+    return math.inf if bound is None else bound
+
+
 _DISTRIBUTIONS = ("fixed", "uniform", "lognormal", "histogram")
 
 Lengths: TypeAlias = Fixed[float] | Uniform[float] | Lognormal[float] | Histogram[float] | RegisteredDistribution

@@ -16,7 +16,7 @@ from inferencesim.scenario.scenario import Scenario
 from inferencesim.scenario.workload import WorkloadClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 def scenario_names() -> list[str]:
@@ -70,7 +70,8 @@ def load_scenario(
         A file, or the name of a shipped scenario.
     overrides : sequence of str
         ``path=value`` each, as in ``pools[0].replicas=8`` or ``pools.premium.replicas=8``
-        (an entry of a list may be named by its ``name``); values are YAML, null leaves an entry of a list out.
+        (an entry of a list may be named by its ``name``); a name with dots is written in brackets, as in
+        ``curves[llama-3.1-8b].ability``. Values are YAML, null leaves an entry of a list out.
     seed : int, optional
         Replaces the scenario's own.
     variant : str, optional
@@ -234,6 +235,9 @@ def _with_absolute_files(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
         latency = entry.get("latency")
         if isinstance(latency, dict) and isinstance(latency.get("table"), str):
             latency["table"] = str((folder / Path(latency["table"]).expanduser()).resolve())
+    for entry in _mappings(tree.get("tools")):
+        if "hardware" in entry:
+            entry["hardware"] = _absolute(entry["hardware"], folder)
     return tree
 
 
@@ -248,7 +252,7 @@ def _mappings(entries: object) -> list[dict[str, Any]]:
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
-_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+_STEP = re.compile(r"([^.\[\]]+)|\[([^\[\]]+)\]")
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -265,7 +269,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 def _set(tree: dict[str, Any], path: str, value: Any, where: str) -> None:
     """Set what stands at a path of the tree, creating the last key but no part of the way to it."""
-    steps: list[str | int] = [int(index) if index else key for key, index in _STEP.findall(path)]
+    _require_brackets(tree, path, where)
+    steps = [int(inside) if inside.isdigit() else key or inside for key, inside in _STEP.findall(path)]
     if not steps:
         raise InputError(where, "names nothing that can be set")
     place: Any = tree
@@ -282,6 +287,29 @@ def _set(tree: dict[str, Any], path: str, value: Any, where: str) -> None:
         place[str(last)] = value
     else:
         raise InputError(where, "leads to nothing that can be set")
+
+
+def _require_brackets(tree: dict[str, Any], path: str, where: str) -> None:
+    """Refuse a path in which a name with dots, as the scenario has it, would be taken apart."""
+    for name in _dotted(tree):
+        if f".{name}." in f".{path}.".replace("[", ".["):
+            raise InputError(
+                where,
+                f"the name {name!r} has dots, which part a path",
+                f"Write {path.replace(f'.{name}', f'[{name}]')}.",
+            )
+
+
+def _dotted(part: object) -> Iterator[str]:
+    """Yield all keys and texts with dots of a part of a scenario."""
+    if isinstance(part, str) and "." in part:
+        yield part
+    elif isinstance(part, dict):
+        yield from _dotted(list(part))
+        yield from _dotted(list(part.values()))
+    elif isinstance(part, list):
+        for each in part:
+            yield from _dotted(each)
 
 
 def _descend(place: Any, step: str | int, where: str) -> Any:

@@ -147,11 +147,11 @@ class Scenario(Part):
         def require_class(name: str, place: str) -> None:
             called.add(name)
             if name not in callable_:
-                refuse(f"{place}: no class {name!r} has arrivals {{process: tasks}}; {did_you_mean(name, callable_)}")
+                refuse(f"{place}: no class {name!r} has arrivals {{process: tasks}}", did_you_mean(name, callable_))
 
         def require_tools(name: str, place: str) -> None:
             if name not in tools:
-                refuse(f"{place}: no tools are called {name!r}; {did_you_mean(name, tools)}")
+                refuse(f"{place}: no tools are called {name!r}", did_you_mean(name, tools))
 
         for index, task in enumerate(self.tasks):
             for key, name in task.called.items():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from inferencesim.scenario.arrivals import AtOnce, Gamma, Poisson, RecordedTasks, RegisteredArrivals
 from inferencesim.scenario.base import Fraction, Part, PositiveTime, WholeTokens
-from inferencesim.scenario.lengths import TimeLengths, TokenLengths
+from inferencesim.scenario.lengths import TimeLengths, TokenLengths, greatest
 from inferencesim.scenario.unions import named, refuse, tag, told_by_key
 from inferencesim.scenario.workload import Active
 
@@ -109,6 +110,18 @@ class Branches(Part):
     context: Literal["shared", "fresh"] = "shared"
     takes: Annotated[int, Field(ge=0)] | None = None
     steps: Steps
+
+    @model_validator(mode="after")
+    def _enough_branches(self) -> Branches:
+        most = max(1, math.ceil(min(greatest(self.width), 1e9)))
+        for name in ("join", "takes"):
+            wanted = getattr(self, name)
+            if isinstance(wanted, int) and wanted > most:
+                refuse(
+                    f"{name} is {wanted}, and there are at most {most} branches",
+                    f"Make it {most} or less, or width more.",
+                )
+        return self
 
 
 class FanOut(_Step):

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import BeforeValidator, Discriminator
 
-from inferencesim.errors import did_you_mean
+from inferencesim.errors import RefusedError, did_you_mean
 from inferencesim.scenario.base import Part
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 
-def refuse(text: str) -> NoReturn:
+def refuse(what: str, remedy: str | None = None) -> NoReturn:
     """Raise what pydantic reports, at the place of the part that is being validated."""
-    raise ValueError(text)
+    raise RefusedError(what, remedy)
 
 
 def named(key: str, known: tuple[str, ...], bare: Any = None) -> BeforeValidator:
@@ -36,7 +36,7 @@ def named(key: str, known: tuple[str, ...], bare: Any = None) -> BeforeValidator
         if name is None:
             refuse(f"the key {key!r} is missing; known: {', '.join(names)}")
         if name not in names and "parameters" not in value:
-            refuse(f"unknown {key} {name!r} ({did_you_mean(str(name), names)})")
+            refuse(f"unknown {key} {name!r}", did_you_mean(str(name), names))
         return value
 
     if bare is None:
@@ -82,8 +82,8 @@ def told_by_key(
         found = [key for key in value if key in kinds]
         if not found:
             unknown = [key for key in value if key not in others]
-            hint = f"; {did_you_mean(str(unknown[0]), list(kinds))}" if unknown else ""
-            refuse(f"{one} needs one of the keys {keys}{hint}")
+            remedy = did_you_mean(str(unknown[0]), kinds) if unknown else None
+            refuse(f"{one} needs one of the keys {keys}", remedy)
         if len(found) > 1:
             refuse(f"{' and '.join(found)} are two {many}: write each as an entry of its own")
         return value

@@ -50,6 +50,7 @@ from inferencesim.simulation.marks import Mark, Samples, series_table, take_mark
 from inferencesim.simulation.setup import bind_policy, make_book, task_ledger
 from inferencesim.simulation.state import as_records, new_fleet, stream_of, with_first_asks, with_more_slots
 from inferencesim.simulation.traits import class_means
+from inferencesim.simulation.unserved import unserved
 from inferencesim.workload.graphs import task_classes, unroll
 from inferencesim.workload.load import generate_load
 
@@ -106,6 +107,8 @@ class Result:
         Trace rows left out.
     trace_notes : tuple of TraceNote
         What the readers of traces assumed, or left out for other reasons.
+    unserved : tuple of str
+        What was known before it began of classes that are turned away.
     """
 
     plan: Plan
@@ -124,6 +127,7 @@ class Result:
     unfinished: Unfinished | None
     malformed: tuple[MalformedRow, ...]
     trace_notes: tuple[TraceNote, ...]
+    unserved: tuple[str, ...]
 
 
 class Simulation:
@@ -156,6 +160,7 @@ class Simulation:
         load = generate_load(scenario.workload, scenario.horizon, scenario.seed, Path(), strict)
         graphs, load = unroll(scenario, load, strict)
         self._malformed, self._trace_notes = load.malformed, load.trace_notes
+        self._unserved = unserved(plan, load, graphs)
         require_measured_load(plan, load, graphs)
         means = class_means(plan, load, graphs)
         self._placement = bind_policy(plan, "placement")
@@ -231,6 +236,7 @@ class Simulation:
             unfinished=left_to_do,
             malformed=self._malformed,
             trace_notes=self._trace_notes,
+            unserved=self._unserved,
         )
 
     @property

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferencesim.economics.sites import load_site
-from inferencesim.hardware.catalog import load_profile
+from inferencesim.errors import InputError
+from inferencesim.hardware.catalog import load_profile, profile_names
 from inferencesim.kernel import graph_tables
 from inferencesim.kernel.graph_tables import CALL, TOOLS
 from inferencesim.scenario.failures import LostTools
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from inferencesim.scenario.tasks import Tools
     from inferencesim.simulation.plan import Plan
     from inferencesim.workload.graph_parts import Graphs
+
+#: Kinds of chip whose cores run any program: sockets, and the machines of users.
+_KINDS_WITH_CORES = frozenset({"cpu", "edge"})
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,25 @@ class ToolsPlan:
         return (power.peak.si - power.idle.si) * self.spec.nodes / self.cores
 
 
+def _with_cores(name: str, where: str) -> HardwareProfile:
+    """Return the profile of a node that tools run on, which an accelerator is not."""
+    profile = load_profile(name, where)
+    if profile.kind not in _KINDS_WITH_CORES:
+        sockets = [each for each in profile_names() if load_profile(each, where).kind == "cpu"]
+        what = f"tools run on cores, and {profile.id} is a chip of the kind {profile.kind}"
+        raise InputError(
+            where, what, f"Shipped CPUs: {', '.join(sockets)}. A profile of your own has to be of kind cpu or edge."
+        )
+    return profile
+
+
 def plan_tools(scenario: Scenario) -> tuple[ToolsPlan, ...]:
     """Resolve the names of a scenario's tools.
 
     Raises
     ------
     InputError
-        For the first name that does not exist.
+        For the first name that does not exist, or is no node with cores.
     """
     economics = scenario.economics
     plans = []
@@ -94,7 +110,7 @@ def plan_tools(scenario: Scenario) -> tuple[ToolsPlan, ...]:
         plans.append(
             ToolsPlan(
                 spec=spec,
-                hardware=load_profile(spec.hardware, f"tools[{index}].hardware"),
+                hardware=_with_cores(spec.hardware, f"tools[{index}].hardware"),
                 site=site,
                 electricity_usd_per_j=site.electricity_usd_per_kwh.si if electricity is None else electricity,
                 pue=site.pue.si if pue is None else pue,

@@ -41,7 +41,7 @@ def arrival_times(
     active: Active,
     horizon_s: float,
     generator: np.random.Generator,
-    where: str = "arrivals.process",
+    where: str = "arrivals",
 ) -> NDArray[np.float64]:
     """Return the arrival times of one class.
 
@@ -61,7 +61,7 @@ def arrival_times(
     generator : numpy.random.Generator
         The class's stream of arrivals. A longer horizon only adds arrivals.
     where : str
-        Place named if the process is unknown.
+        Place of the arrivals, named in errors.
 
     Returns
     -------
@@ -71,30 +71,31 @@ def arrival_times(
     Raises
     ------
     InputError
-        If no process of that name is registered.
+        If no process of that name is registered, or there are more arrivals than memory holds.
     """
     begin_s = active.from_s
     end_s = horizon_s if active.to_s is None else min(active.to_s, horizon_s)
     if isinstance(spec, AtOnce):
-        _check_memory(spec.requests, where)
+        _check_memory(spec.requests, horizon_s, f"{where}.requests")
         return np.full(spec.requests if begin_s < end_s else 0, begin_s)
-    process = PROCESSES.get(spec.process, where)
+    process = PROCESSES.get(spec.process, f"{where}.process")
     if end_s <= begin_s:
         return np.empty(0, dtype=np.float64)
     rate_profile = intensity(spec.profile, end_s)
     first, last = (float(level) for level in rate_profile.cumulative(np.array([begin_s, end_s])))
     expected = (last - first) * spec.rate
-    _check_memory(expected, where)
+    _check_memory(expected, horizon_s, f"horizon and {where}.rate")
     points = process(spec, expected, generator)
     times = rate_profile.inverse(first + points / spec.rate)
     # Rounding in the inverse may put the last point on the end itself, which is outside.
     return np.asarray(times[(times >= begin_s) & (times < end_s)])
 
 
-def _check_memory(expected: float, where: str) -> None:
+def _check_memory(expected: float, horizon_s: float, where: str) -> None:
     if expected > MOST_ARRIVALS:
+        what = f"about {expected:.3g} arrivals within a horizon of {horizon_s:g} s are more than memory holds"
         remedy = f"Ask for fewer, or for a shorter horizon; a class may have {MOST_ARRIVALS:.0e} arrivals."
-        raise InputError(where, f"about {expected:.3g} arrivals are more than memory holds", remedy)
+        raise InputError(where, what, remedy)
 
 
 @PROCESSES.register("poisson")

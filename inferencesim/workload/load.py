@@ -187,7 +187,7 @@ def _requests(each: WorkloadClass, index: int, horizon_s: float, seed: int, trac
         msg = f"class {each.name!r} is no open loop"
         raise ValueError(msg)
     generator = stream(seed, each.name, "arrivals")
-    times = arrival_times(each.arrivals, each.active, horizon_s, generator, f"{where}.arrivals.process")
+    times = arrival_times(each.arrivals, each.active, horizon_s, generator, f"{where}.arrivals")
     return _drawn(each, index, times, Draws(each, len(times), seed, where))
 
 

@@ -92,7 +92,7 @@ class Unrolling:
             msg = f"{task.name!r} is from a trace"
             raise ValueError(msg)
         arrivals = stream(self.seed, self.name, "arrivals")
-        times = arrival_times(task.arrivals, task.active, scenario.horizon, arrivals, f"{self.where}.arrivals.process")
+        times = arrival_times(task.arrivals, task.active, scenario.horizon, arrivals, f"{self.where}.arrivals")
         self.n = len(times)
         self.tasks = np.zeros(self.n, TASK)
         self.tasks["class_index"] = index

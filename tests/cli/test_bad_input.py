@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -258,6 +259,24 @@ def test_a_bug_of_ours_is_one_line_unless_debugging(write, monkeypatch):
     monkeypatch.setenv(console.DEBUG_VARIABLE, "1")
     shown = CliRunner().invoke(app, ["run", write(tree())])
     assert isinstance(shown.exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"residency": ["eu"]}, "nobody may serve chat, so all of it is rejected (p: outside_residency)"),
+        ({"prompt_tokens": 1_000_000}, "100% of the requests of chat are rejected: prompt and output, up to 1,000,020"),
+    ],
+)
+def test_work_that_nobody_takes_is_told_before_and_beside_its_rejections(write, changes, said):
+    content = tree()
+    content["workload"][0] |= changes
+    path = write(content)
+    checked = CliRunner().invoke(app, ["validate", path, "--format", "json"])
+    assert checked.exit_code == 0
+    assert said in json.loads(checked.stdout)["warnings"][0]
+    assert f"warning: workload[0]: {said}" in checked.stderr
+    assert said in CliRunner().invoke(app, ["run", path, "--format", "json"]).stderr
 
 
 def test_an_unknown_name_of_anything(tmp_path):

@@ -101,6 +101,8 @@ def test_until_the_half_width_is_reached(tiny):
 def test_wrong_words(tiny):
     assert "nothing to compare with" in refused(tiny)
     assert "Did you mean 'premium_first'?" in refused(tiny, "--policy", "premium_frist", "--policy", "least_kv")
+    assert "--policy: 'random' is given twice" in refused(tiny, "--policy", "random", "--policy", "random")
+    assert "--variant: one is given twice" in refused(tiny, "--variant", "a", "--variant", "a")
     assert "no summary has 'ttft'" in refused(tiny, *POLICIES, "--metric", "ttft")
     assert "describes no variant 'largest'" in refused(tiny, "--variant", "largest", "--variant", "smaller")
     assert "--replications: 1" in refused(tiny, *POLICIES, "--replications", 1)

@@ -49,7 +49,7 @@ def deployed(
 
 @functools.cache
 def fitting(hardware: str, model: str, weights: str, activations: str, engine: str = "vllm") -> Parallelism | None:
-    """Return the parallelism with the fewest chips, as the error message would recommend it."""
+    """Return the smallest tensor group that holds a model, else the fewest chips."""
     profile, spec = load_profile(hardware, "here"), load_model(model, "here")
     pool = pool_of(hardware, model, {"weights": weights, "activations": activations}, engine=engine)
     taken = engine_memory(profile, load_engine(pool.engine, "here"), None)

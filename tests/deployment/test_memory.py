@@ -210,12 +210,37 @@ def test_what_does_not_fit_is_told_with_the_arithmetic_and_what_would(hardware, 
     )
     assert weights + activations + runtime > usable * 0.99
     assert f"of {profile.memory.capacity.si / 1e9:g} GB" in problem.what
-    remedy = re.search(r"tensor: (\d+), pipeline: (\d+)\} would \((\d+) chips\)", problem.remedy or "")
-    assert remedy, problem.remedy
-    tensor, pipeline, chips = (int(group) for group in remedy.groups())
-    assert tensor * pipeline == chips
-    fitting_one = deployed(hardware, model, precision, engine=engine, tensor=tensor, pipeline=pipeline)
-    assert fitting_one.memory.kv_tokens >= fitting_one.batching.token_budget
+    told = re.findall(r"\{tensor: (\d+), pipeline: (\d+)\} \((\d+) chips\)", problem.remedy or "")
+    assert told, problem.remedy
+    for tensor, pipeline, chips in told:
+        assert int(tensor) * int(pipeline) == int(chips)
+        fitting_one = deployed(hardware, model, precision, engine=engine, tensor=int(tensor), pipeline=int(pipeline))
+        assert fitting_one.memory.kv_tokens >= fitting_one.batching.token_budget
+    # The first takes the fewest chips: with one stage, or one chip of a group, less, it is too small.
+    tensor, pipeline, chips = (int(number) for number in told[0])
+    assert all(chips <= int(others[2]) for others in told)
+    for fewer in ((tensor, pipeline - 1), (tensor // 2, pipeline)):
+        if min(fewer) > 0:
+            assert not holds_a_step(hardware, model, precision, engine, *fewer)
+
+
+def holds_a_step(hardware, model, precision, engine, tensor, pipeline):
+    try:
+        one = deployed(hardware, model, precision, engine=engine, tensor=tensor, pipeline=pipeline)
+    except InputError:
+        return False
+    return one.memory.kv_tokens >= one.batching.token_budget
+
+
+@pytest.mark.parametrize(
+    ("hardware", "said"),
+    [
+        ("cerebras-cs3", "{tensor: 1, pipeline: 4} (4 chips) would, and so would {tensor: 8, pipeline: 1} (8 chips)."),
+        ("nvidia-l4", "{tensor: 8, pipeline: 1} (8 chips) would."),
+    ],
+)
+def test_the_fewest_chips_come_before_the_smallest_group(hardware, said):
+    assert refused(hardware, "llama-3.1-70b").remedy == f"parallelism: {said}"
 
 
 def test_where_nothing_would_do_the_error_says_so():

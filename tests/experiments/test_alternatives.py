@@ -51,6 +51,14 @@ def test_one_alone_is_nothing_to_compare():
         alternatives([described()], ["random"])
 
 
+@pytest.mark.parametrize(("option", "place"), [("--policy", 0), ("--balancing", 1)])
+def test_a_policy_is_not_compared_with_itself(option, place):
+    policies = [["random", "least_kv"], ["random", "least_kv"]]
+    policies[place].append("random")
+    with pytest.raises(InputError, match=f"^{option}: 'random' is given twice"):
+        alternatives([described()], *policies)
+
+
 def test_loads_are_told_apart():
     one = described()
     other = scenario([pool(), pool("more")], [work()])

@@ -138,6 +138,13 @@ def test_no_scheduler(monkeypatch):
         sweep(SLOW, VARY, scheduler="tcp://127.0.0.1:9")
 
 
+@pytest.mark.parametrize("address", ["foo", "tcp://somewhere", "tcp://somewhere:99999", "tcp://:8786", "udp://a:8786"])
+def test_what_is_no_address_is_refused_without_a_client_that_would_go_on_trying(monkeypatch, address):
+    monkeypatch.setattr("distributed.Client", lambda *_, **__: pytest.fail("a client was begun"))
+    with pytest.raises(InputError, match=r"^--scheduler: .* Write tcp://HOST:PORT"):
+        sweep(SLOW, VARY, scheduler=address)
+
+
 def test_without_dask_the_remedy_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(InputError, match=r"pip install 'inferencesim\[dask\]'"):

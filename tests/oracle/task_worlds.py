@@ -10,8 +10,8 @@ from oracle.small import chip, model, pool, scenario, work
 
 #: Two small tools: few enough cores that tools wait.
 TOOLS = [
-    {"name": "boxes", "hardware": chip(), "nodes": 1, "cores": 3},
-    {"name": "search", "hardware": chip(), "nodes": 2, "cores": 1},
+    {"name": "boxes", "hardware": chip("small-cpu"), "nodes": 1, "cores": 3},
+    {"name": "search", "hardware": chip("small-cpu"), "nodes": 2, "cores": 1},
 ]
 
 
@@ -81,7 +81,7 @@ def mixed(**said):
             "horizon": 3.0,
             "drain": 1.0,
             "tasks": [agent],
-            "tools": [{"name": "boxes", "hardware": chip(), "nodes": 1, "cores": 2}],
+            "tools": [{"name": "boxes", "hardware": chip("small-cpu"), "nodes": 1, "cores": 2}],
             "providers": [API],
             "recording": {"predictions": True},
             "routing": {"placement": "random"},
@@ -108,7 +108,12 @@ def nested(inner):
     loops = st.builds(lambda times, steps: {"repeat": {"times": times, "steps": steps}}, COUNT, steps)
     fans = st.builds(
         lambda width, join, context, steps, chance: {
-            "fan_out": {"width": width, "join": join, "context": context, "steps": steps},
+            "fan_out": {
+                "width": width,
+                "join": 1 if (width, join) == (1, 2) else join,
+                "context": context,
+                "steps": steps,
+            },
             "chance": chance,
         },
         COUNT,

@@ -167,8 +167,8 @@ class TestPredictions:
     def test_the_energy_is_what_requests_then_take_on_average(self):
         run = self.placed(placement="cheapest_feasible")
         both = run.decisions.merge(run.requests[run.requests["outcome"] == "completed"], on=["request_id", "pool"])
-        for pool, own in both.groupby("pool", observed=True):
-            assert own[f"predicted_energy_j_{pool}"].mean() == pytest.approx(own["energy_j"].mean(), rel=0.25)
+        for name, own in both.groupby("pool", observed=True):
+            assert own[f"predicted_energy_j_{name}"].mean() == pytest.approx(own["energy_j"].mean(), rel=0.3)
 
     def test_they_do_not_depend_on_who_chooses(self):
         one, other = (self.placed(placement=name).decisions.iloc[0] for name in ("random", "premium_first"))

@@ -22,7 +22,7 @@ def test_quantities_have_units_and_what_is_left_out_does_nothing():
 @pytest.mark.parametrize(
     ("flow", "said", "why"),
     [
-        ({"quotas": {"chatt": {"in_flight": 1}}}, {}, r"no class is of the tenant 'chatt'; Did you mean 'chat'"),
+        ({"quotas": {"chatt": {"in_flight": 1}}}, {}, r"no class is of the tenant 'chatt'\. Did you mean 'chat'"),
         ({"quotas": {"chat": {"in_flight": 1}}}, {"tags": {"tenant": "acme"}}, "no class is of the tenant 'chat'"),
         ({"quotas": {"chat": {"burst": "1s"}}}, {}, "it limits nothing"),
         ({"shed": [{"above": 1.0, "bands": [3]}]}, {}, r"no class has priority 3; there are 0"),

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inferencesim.errors import InputError
-from inferencesim.scenario.loading import find_scenario, load_scenario, scenario_names, variant_names
+from inferencesim.scenario.loading import (
+    find_scenario,
+    load_scenario,
+    load_varied,
+    scenario_names,
+    variant_names,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,11 +102,32 @@ def test_every_shipped_scenario_loads_by_its_name(name):
         ("pools.slow.batching.kv=reserve", lambda s: s.pools[1].batching.kv, "reserve"),
         ("routing.balancing=random", lambda s: s.routing.balancing.policy, "random"),
         ("routing.placement.parameters.margin=0.9", lambda s: s.routing.placement.parameters["margin"], 0.9),
+        (
+            "workload.chat.answers={difficulty: 0.5, curves: {llama-3.1-8b: {ability: 1}}}",
+            lambda s: s.workload[0].answers.curves["llama-3.1-8b"].ability,
+            1.0,
+        ),
         ("question=a = b", lambda s: s.question, "a = b"),
     ],
 )
 def test_an_override_sets_one_value(written, override, read, expected):
     assert read(load_scenario(written(), [override])) == expected
+
+
+def test_a_name_with_dots_is_written_in_brackets(written):
+    path = written()
+    difficulty = "workload.chat.answers.difficulty=0.5"
+    scenario = load_scenario(path, [difficulty, "workload.chat.answers.curves[llama-3.1-8b].ability=1"])
+    assert scenario.workload[0].answers.curves["llama-3.1-8b"].ability == 1.0
+    assert refused(path, difficulty, "workload.chat.answers.curves.llama-3.1-8b.ability=1") == (
+        "--set workload.chat.answers.curves.llama-3.1-8b.ability: the name 'llama-3.1-8b' has dots, which part a path. "
+        "Write workload.chat.answers.curves[llama-3.1-8b].ability."
+    )
+    assert "answers.curves[llama-3.1-8b].abilty: unknown key 'abilty'" in refused(
+        path, difficulty, "workload.chat.answers.curves[llama-3.1-8b].abilty=1"
+    )
+    varied = load_varied(path, [{"workload.chat.answers.curves[llama-3.1-8b].ability": 2}], [difficulty])
+    assert varied[0].workload[0].answers.curves["llama-3.1-8b"].ability == 2.0
 
 
 def test_later_overrides_win_and_a_seed_of_its_own_wins_over_all(written):
@@ -181,6 +208,97 @@ def test_a_mistake_in_the_file_is_told_with_its_path_and_remedy(written, old, ne
         assert words in message
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "failures=[{slow: premium, mtbf: 1h, mttr: 1min, factor: 2}]",
+            "failures[0].mtbf: unknown key 'mtbf'. Known: at, factor, for, share, slow.",
+        ),
+        ("failures=[{replica: premium, at: 1h}]", "failures[0].at: unknown key 'at'. Known: mtbf, mttr, replica"),
+        ("workload.chat.arrivals.cv=2", "arrivals.cv: unknown key 'cv'. Known: process, profile, rate"),
+        (
+            "workload.chat.answers={difficulty: 0.5, start: {treshold: 0.2}}",
+            "answers.start.treshold: unknown key 'treshold'. Did you mean 'threshold'?",
+        ),
+        (
+            "workload.chat.answers={difficulty: 0.5, curves: {phi-4: {abilty: 0.2}}}",
+            "answers.curves.phi-4.abilty: unknown key 'abilty'. Did you mean 'ability'?",
+        ),
+    ],
+)
+def test_an_unknown_key_is_told_with_the_keys_of_its_own_kind(written, override, said):
+    assert said in refused(written(), override)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("{threshold: 2}", "answers.start.threshold: Input should be less than or equal to 1 (got 2)"),
+        ("firts", "answers.start: 'firts' is not one of any, first. Did you mean 'first'?"),
+    ],
+)
+def test_a_part_of_several_kinds_is_wrong_as_what_it_was_meant_as(written, start, said):
+    assert said in refused(written(), f"workload.chat.answers={{difficulty: 0.5, start: {start}}}")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "failures=[{slow: premum, at: 1min, for: 1min, factor: 2}]",
+            "there is no pool 'premum'. Did you mean 'premium'?",
+        ),
+        ("flow.quotas={chatt: {in_flight: 1}}", "no class is of the tenant 'chatt'. Did you mean 'chat'?"),
+        ("workload.chat.arrivals={process: posson}", "unknown process 'posson'. Did you mean 'poisson'?"),
+        (
+            "tasks=[{name: t, arrivals: {process: poisson, rate: 1/s}, steps: [{cal: chat}]}]",
+            "needs one of the keys call, tool, wait, repeat, fan_out. Did you mean 'call'?",
+        ),
+        (
+            "tasks=[{name: t, arrivals: {process: poisson, rate: 1/s}, steps: [{call: chat}]}]",
+            "no class 'chat' has arrivals {process: tasks}. None is known.",
+        ),
+    ],
+)
+def test_the_nearest_name_is_a_sentence_of_its_own(written, override, said):
+    assert refused(written(), override).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("branches", "most"),
+    [
+        ("width: 3, join: 4", 3),
+        ("width: 3, takes: 4", 3),
+        ("width: {distribution: uniform, low: 1, high: 5}, join: 6", 5),
+        ("width: {distribution: histogram, values: [2, 4, 8], weights: [1, 1, 0]}, join: 5", 4),
+        ("width: {distribution: histogram, edges: [1, 3, 6], weights: [1, 1]}, join: 7", 6),
+        ("width: {distribution: lognormal, median: 2, p95: 4, max: 6}, join: 7", 6),
+        ("width: {distribution: lognormal, median: 2, p95: 4}, join: 7", None),
+        ("width: 3, join: 3", None),
+    ],
+)
+def test_no_more_branches_are_joined_than_there_can_be(written, branches, most):
+    steps = f"[{{fan_out: {{{branches}, steps: [{{call: chat}}]}}}}]"
+    overrides = [
+        "workload.chat.arrivals={process: tasks}",
+        f"tasks=[{{name: t, arrivals: {{process: poisson, rate: 1/s}}, steps: {steps}}}]",
+    ]
+    if most is None:
+        assert load_scenario(written(), overrides).tasks
+    else:
+        assert (
+            f"fan_out: {'takes' if 'takes' in branches else 'join'} is {branches[-1]}, and there are at most {most}"
+            in (refused(written(), *overrides))
+        )
+
+
+def test_a_bare_value_is_wrong_where_it_stands(written):
+    assert "workload[0].output_tokens: Input should be greater than 0" in refused(
+        written(), "workload.chat.output_tokens=-3"
+    )
+
+
 def test_a_scenario_without_pools_is_none(written):
     text = TEXT[: TEXT.index("pools:")] + "pools: []\n"
     assert "pools" in refused(written(text=text))
@@ -240,6 +358,12 @@ def test_trace_files_are_found_beside_the_scenario(tmp_path, monkeypatch):
     assert load_scenario("scenario.yaml").workload[0].arrivals.file == str(tmp_path / "load.csv")
     monkeypatch.chdir(tmp_path)
     assert load_scenario(path).workload[0].arrivals.file == str(tmp_path / "load.csv")
+
+
+def test_the_profile_of_tools_is_found_beside_the_scenario(tmp_path):
+    path = tmp_path / "scenario.yaml"
+    path.write_text(TEXT + "tools: [{name: boxes, hardware: ours.yaml, cores: 8}]\n", encoding="utf-8")
+    assert load_scenario(path).tools[0].hardware == str(tmp_path / "ours.yaml")
 
 
 VARIANTS = """

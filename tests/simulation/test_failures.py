@@ -122,7 +122,7 @@ class TestAnswersToMistakes:
             scenario([pool()], [work()], failures=[failure])
 
     def test_tools_are_lost_with_one_share(self):
-        boxes = [{"name": "boxes", "hardware": chip(), "cores": 3}]
+        boxes = [{"name": "boxes", "hardware": chip("small-cpu"), "cores": 3}]
         lost = {"tool": "boxes", "share": 0.1, "timeout": 1}
         with pytest.raises(ValidationError, match="loses calls already"):
             scenario([pool()], [work()], failures=[lost, lost], tools=boxes)

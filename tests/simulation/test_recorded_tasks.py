@@ -18,7 +18,7 @@ from inferencesim.simulation.engine import Simulation
 from inferencesim.workload.graphs import unroll
 from inferencesim.workload.load import generate_load
 
-BOXES = [{"name": "boxes", "hardware": chip(), "nodes": 1, "cores": 1}]
+BOXES = [{"name": "boxes", "hardware": chip("small-cpu"), "nodes": 1, "cores": 1}]
 
 
 def request(session, start_ms, end_ms, prompt=32, output=5, hashes=(), model="m", parent=None, size=16):

@@ -9,6 +9,7 @@ from oracle.small import pool, run, scenario, work
 from oracle.task_graphs import Story
 from oracle.task_worlds import TOOLS, called, tasks, worlds
 
+from inferencesim.errors import InputError
 from inferencesim.kernel.graph_tables import CALL, NODE_STATES, TASK_OUTCOMES, TOOL
 
 
@@ -54,6 +55,16 @@ def check(done):
         assert len(done.frame("tasks")) == len(every) if len(every) else True
     made = np.bincount(nodes["task"], nodes["attempts"], minlength=max(1, every.size))
     np.testing.assert_array_equal(every["calls"], made[: every.size])
+
+
+def test_tools_run_on_nodes_with_cores():
+    with pytest.raises(InputError) as refused:
+        played(tasks(CHAIN, rate=4.0), tools=[{**TOOLS[0], "hardware": "nvidia-h100-sxm"}])
+    assert str(refused.value) == (
+        "tools[0].hardware: tools run on cores, and nvidia-h100-sxm is a chip of the kind hbm_gpu. Shipped CPUs: "
+        "amd-epyc-9965, amd-epyc-venice, intel-xeon-6980p, nvidia-grace. "
+        "A profile of your own has to be of kind cpu or edge."
+    )
 
 
 #: Steps one after another.

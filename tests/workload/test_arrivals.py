@@ -147,7 +147,7 @@ def test_another_package_can_add_a_process():
 
 def test_an_unregistered_process_is_an_error_at_its_place():
     spec = RegisteredArrivals(process="poison", rate=2.0, parameters={})
-    with pytest.raises(InputError, match="here: unknown arrival process 'poison'"):
+    with pytest.raises(InputError, match=r"here\.process: unknown arrival process 'poison'"):
         arrival_times(spec, Active(), 2.0, stream(1), "here")
 
 
@@ -156,6 +156,12 @@ def test_a_burst_arrives_whole_when_its_class_becomes_active(make_class):
     assert times_of(make_class(arrivals=burst)).tolist() == [0.0] * 500
     assert times_of(make_class(arrivals=burst, active={"from": "10s"})).tolist() == [10.0] * 500
     assert times_of(make_class(arrivals=burst, active={"from": "1h"})).size == 0
+
+
+def test_a_horizon_of_more_arrivals_than_memory_holds_is_named(make_class):
+    said = r"^horizon and arrivals\.rate: about 7\.2e\+10 arrivals within a horizon of 3\.6e\+10 s are more than memory"
+    with pytest.raises(InputError, match=said):
+        times_of(make_class(arrivals={"process": "poisson", "rate": 2.0}), horizon_s=3.6e10)
 
 
 def test_a_burst_beyond_memory_is_refused_before_it_is_drawn(make_class):
