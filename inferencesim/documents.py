@@ -56,9 +56,9 @@ def read_yaml(path: Path, where: str) -> object:
 
 
 def parse_yaml(text: str, name: str) -> object:
-    """Parse one YAML document; `name` is what errors call it."""
+    """Parse one YAML document; `name` is what errors call it. An alias is a copy: changing it changes no other place."""
     try:
-        return yaml.load(text, Loader=_StrictLoader)
+        return _unshared(yaml.load(text, Loader=_StrictLoader))
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark
         place = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
@@ -68,6 +68,13 @@ def parse_yaml(text: str, name: str) -> object:
         if isinstance(problem, ValueError):
             raise InputError(name, f"a value cannot be read ({problem})", "Put it into quotes.") from None
         raise InputError(name, "the file is not YAML text", "Give a text file in UTF-8.") from None
+
+
+def _unshared(part: object) -> object:
+    """Return a part of a document in which no two places are one object."""
+    if isinstance(part, dict):
+        return {key: _unshared(value) for key, value in part.items()}
+    return [_unshared(each) for each in part] if isinstance(part, list) else part
 
 
 def read_document(path: Path, model: type[Document], where: str) -> Document:

@@ -130,6 +130,13 @@ def test_a_name_with_dots_is_written_in_brackets(written):
     assert varied[0].workload[0].answers.curves["llama-3.1-8b"].ability == 2.0
 
 
+def test_an_override_of_what_an_alias_repeats_is_of_one_place(written):
+    text = TEXT.replace("precision: fp8", "batching: *small")
+    path = written("replicas: 2", "batching: &small {max_sequences: 8}", text)
+    premium, slow = load_scenario(path, ["pools.slow.batching.max_sequences=2"]).pools
+    assert (premium.batching.max_sequences, slow.batching.max_sequences) == (8, 2)
+
+
 def test_later_overrides_win_and_a_seed_of_its_own_wins_over_all(written):
     scenario = load_scenario(written(), ["seed=3", "seed=4"])
     assert scenario.seed == 4
