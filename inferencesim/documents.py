@@ -56,7 +56,7 @@ def read_yaml(path: Path, where: str) -> object:
 
 
 def parse_yaml(text: str, name: str) -> object:
-    """Parse one YAML document; `name` is what errors call it. An alias is a copy: changing it changes no other place."""
+    """Parse one YAML document; `name` is what errors call it. An alias is a copy: to change it changes no other."""
     try:
         return _unshared(yaml.load(text, Loader=_StrictLoader))
     except yaml.MarkedYAMLError as problem:
