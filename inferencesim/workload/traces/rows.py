@@ -105,6 +105,7 @@ class Rows:
         self._latest_s = -math.inf
         self._seen = 0
         self._pending: deque[_Row] = deque()
+        self._in_doubt = 0  #: how many of the pending rows, the oldest first, may lie after one that follows
         self.malformed: list[MalformedRow] = []
         self.failed = 0
 
@@ -130,6 +131,8 @@ class Rows:
         elif max(prompt_tokens, output_tokens) > _MOST_TOKENS:
             self.reject(line, f"{max(prompt_tokens, output_tokens)} tokens are more than any request has")
         else:
+            if self._pending and time_s < self._pending[-1].time_s:
+                self._in_doubt = len(self._pending)
             self._pending.append(_Row(time_s, line, prompt_tokens, output_tokens, session, texts, blocks))
             if len(self._pending) > LOOK_AHEAD:
                 return self._judge()
@@ -138,10 +141,11 @@ class Rows:
     def _judge(self) -> bool:
         """Believe the oldest row that is pending, or not; say whether later ones can still matter."""
         row = self._pending.popleft()
+        doubtful, self._in_doubt = self._in_doubt > 0, max(0, self._in_doubt - 1)
         if row.time_s < self._latest_s:
             before_s, now_s = self._since_start(self._latest_s), self._since_start(row.time_s)
             self.reject(row.line, f"time runs backwards, from {before_s:.6f} s to {now_s:.6f} s")
-        elif self._leaps_ahead(row):
+        elif doubtful and self._leaps_ahead(row):
             ahead_s = row.time_s - min(each.time_s for each in self._pending if each.time_s >= self._latest_s)
             self.reject(row.line, f"time leaps ahead: rows that follow lie up to {ahead_s:.6f} s before it")
         else:
