@@ -92,8 +92,8 @@ _AGENTS = Replayed(
 
 
 CASES = (
-    Case("4 replicas", 4, 40_000, "least_outstanding", target_per_s=75_000_000),
-    Case("64 replicas", 64, 40_000, "least_outstanding", target_per_s=75_000_000),
+    Case("4 replicas", 4, 400_000, "least_outstanding", target_per_s=75_000),
+    Case("64 replicas", 64, 400_000, "least_outstanding", target_per_s=75_000),
     Case("64 replicas, evidence sampled", 64, 400_000, "least_outstanding", evidence="sampled"),
     Case("64 replicas, evidence off", 64, 400_000, "least_outstanding", evidence="off"),
     Case("64 replicas, evidence with predictions", 64, 400_000, "least_outstanding", predictions=True),
