@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inferencesim.kernel.graph_tables import CALL, JOIN, TOOL
+from inferencesim.kernel.graph_tables import CALL, JOIN, NODE_STATES, TOOL
 from inferencesim.kernel.sample import task_key
 from inferencesim.kernel.tables import COMPLETED, FAILED, REJECTED, TIMED_OUT
 from inferencesim.kernel.views import mix
@@ -53,7 +53,9 @@ class Story:
         self.losing = {each.tool: each for each in scenario.failures if isinstance(each, LostTools)}
         self.tools = [tools.name for tools in run.plan.tools]
         self.times_lost = [0] * len(graphs.nodes)
-        self.failed_s = run.simulation.gateway.graphs.nodes["ended_s"]
+        # A request in a step leaves at its end: by then what gave up first may have cancelled its node.
+        nodes = run.simulation.gateway.graphs.nodes
+        self.failed_s = np.where(nodes["state"] == NODE_STATES.index("failed"), nodes["ended_s"], math.nan)
         count = len(self.nodes)
         self.state = ["dormant"] * count
         self.due, self.began, self.ended = (np.full(count, math.nan) for _ in range(3))

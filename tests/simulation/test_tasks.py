@@ -256,6 +256,23 @@ class TestFailure:
         check(done)
 
 
+def test_of_two_clients_that_leave_at_once_whoever_is_in_a_step_is_let_go_later():
+    """Both branches time out together; the one that waits fails, which cancels the other before its step ends."""
+    steps = [{"call": "c"}, {"fan_out": {"width": 2, "join": "all", "steps": [{"call": "d"}]}}]
+    workload = [called("c"), called("d", timeout=0.03), work("alone", rate=20.0)]
+    slow = {"slow": "p", "factor": 2.5, "at": 0.1, "for": 0.6}
+    cancelled = 0
+    for seed in range(1, 5):
+        done = played(
+            tasks(steps, rate=15.0), workload=workload, pools=[pool(kv_blocks=14)], failures=[slow], seed=seed,
+            horizon=1.0,
+        )  # fmt: skip
+        check(done)
+        calls = done.frame("steps").merge(done.requests, on="request_id", suffixes=("", "_of_request"))
+        cancelled += ((calls["state"] == "cancelled") & (calls["outcome"] == "timed_out")).sum()
+    assert cancelled > 0
+
+
 class TestLostTools:
     STEPS = ({"tool": "boxes", "time": 0.05}, {"call": "c"})
 
