@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferencesim.workload.task_traces.spans import Span, Tasks
 from inferencesim.workload.traces.record import Texts
-from inferencesim.workload.traces.rows import first_line, open_text, whole_number
+from inferencesim.workload.traces.rows import first_line, lines_of, whole_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,10 +37,8 @@ class DynamoReader:
         """Read the file; see :func:`inferencesim.workload.task_traces.reading.read_tasks`."""
         tasks = Tasks(path, options)
         events = _Events(tasks)
-        with open_text(path) as file:
-            for line, text in enumerate(file, start=1):
-                if text.strip():
-                    events.take(line, text)
+        for line, text in lines_of(path):
+            events.take(line, text)
         for root in events.trees():
             tasks.add(root)
         return tasks.trace("dynamo", block_size=events.block_size)

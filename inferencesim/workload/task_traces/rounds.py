@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferencesim.workload.task_traces.sessions import shared_with
 from inferencesim.workload.task_traces.spans import Span, Tasks
-from inferencesim.workload.traces.rows import first_line, open_text, whole_number
+from inferencesim.workload.traces.rows import begins_object_with, lines_of, whole_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,19 +39,14 @@ class TraceLabRoundsReader:
 
     def sniff(self, path: Path) -> bool:
         """Say whether the first line begins as a round does."""
-        if not path.is_file():
-            return False
-        start = first_line(path)
-        return start.startswith("{") and all(f'"{name}"' in start for name in _FIELDS)
+        return begins_object_with(path, _FIELDS)
 
     def read(self, path: Path, options: ReadOptions) -> TaskTrace:
         """Read the file; see :func:`inferencesim.workload.task_traces.reading.read_tasks`."""
         tasks = Tasks(path, options)
         sessions: dict[str, Span] = {}
-        with open_text(path) as file:
-            for line, text in enumerate(file, start=1):
-                if text.strip():
-                    _take(line, text, tasks, sessions)
+        for line, text in lines_of(path):
+            _take(line, text, tasks, sessions)
         leaves = [leaf for root in sessions.values() for leaf in root.children]
         zero_s = min((leaf.start_s for leaf in leaves), default=0.0)
         for leaf in leaves:

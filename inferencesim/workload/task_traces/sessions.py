@@ -25,7 +25,14 @@ from typing import TYPE_CHECKING
 from inferencesim.errors import InputError
 from inferencesim.workload.task_traces.spans import Span, Tasks
 from inferencesim.workload.traces.record import place
-from inferencesim.workload.traces.rows import column_names, first_line, open_text, whole_number
+from inferencesim.workload.traces.rows import (
+    begins_object_with,
+    column_names,
+    first_line,
+    lines_of,
+    open_text,
+    whole_number,
+)
 from inferencesim.workload.traces.weka import SESSION_GAP_S
 
 if TYPE_CHECKING:
@@ -45,37 +52,31 @@ class LMCacheReader:
 
     def sniff(self, path: Path) -> bool:
         """Say whether the first line is such a call."""
-        if not path.is_file():
-            return False
-        start = first_line(path)
-        return start.startswith("{") and all(f'"{name}"' in start for name in ("session_id", "turn", "epoch_ms"))
+        return begins_object_with(path, ("session_id", "turn", "epoch_ms"))
 
     def read(self, path: Path, options: ReadOptions) -> TaskTrace:
         """Read the file; see :func:`inferencesim.workload.task_traces.reading.read_tasks`."""
         tasks = Tasks(path, options)
         sessions: dict[str, Span] = {}
         block_size: int | None = None
-        with open_text(path) as file:
-            for line, text in enumerate(file, start=1):
-                if not text.strip():
-                    continue
-                try:
-                    row = json.loads(text)
-                    at_s = float(row["epoch_ms"]) / 1000.0
-                    span = Span("call", at_s, at_s)
-                    span.prompt_tokens = whole_number(row["input_length"])
-                    span.output_tokens = whole_number(row["output_length"])
-                    size = whole_number(row["block_size"])
-                    span.blocks = array("q", row["hash_ids"])
-                    session = str(row["session_id"])
-                except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-                    tasks.reject(line, f"not a row with session_id, epoch_ms and lengths: {text.strip()[:80]!r}")
-                    continue
-                block_size = block_size or size
-                if size != block_size or size < 1 or len(span.blocks) > -(-span.prompt_tokens // size):
-                    tasks.reject(line, f"{len(span.blocks)} blocks of {size} tokens for {span.prompt_tokens}")
-                elif tasks.is_call(line, span.prompt_tokens, span.output_tokens):
-                    sessions.setdefault(session, Span("group", at_s, at_s, name=session)).children.append(span)
+        for line, text in lines_of(path):
+            try:
+                row = json.loads(text)
+                at_s = float(row["epoch_ms"]) / 1000.0
+                span = Span("call", at_s, at_s)
+                span.prompt_tokens = whole_number(row["input_length"])
+                span.output_tokens = whole_number(row["output_length"])
+                size = whole_number(row["block_size"])
+                span.blocks = array("q", row["hash_ids"])
+                session = str(row["session_id"])
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+                tasks.reject(line, f"not a row with session_id, epoch_ms and lengths: {text.strip()[:80]!r}")
+                continue
+            block_size = block_size or size
+            if size != block_size or size < 1 or len(span.blocks) > -(-span.prompt_tokens // size):
+                tasks.reject(line, f"{len(span.blocks)} blocks of {size} tokens for {span.prompt_tokens}")
+            elif tasks.is_call(line, span.prompt_tokens, span.output_tokens):
+                sessions.setdefault(session, Span("group", at_s, at_s, name=session)).children.append(span)
         zero_s = min((call.start_s for root in sessions.values() for call in root.children), default=0.0)
         for root in sessions.values():
             for call in root.children:

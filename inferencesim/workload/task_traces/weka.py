@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inferencesim.workload.task_traces.spans import Span, Tasks
-from inferencesim.workload.traces.rows import open_text, whole_number
+from inferencesim.workload.traces.rows import lines_of, whole_number
 from inferencesim.workload.traces.weka import MOST_IDS, SESSION_GAP_S, WekaReader
 
 if TYPE_CHECKING:
@@ -43,12 +43,10 @@ class WekaTaskReader:
         """Read the file; see :func:`inferencesim.workload.task_traces.reading.read_tasks`."""
         tasks = Tasks(path, options)
         sessions = _Sessions(tasks)
-        with open_text(path) as file:
-            for line, text in enumerate(file, start=1):
-                if sessions.count * SESSION_GAP_S >= options.end_s:
-                    break
-                if text.strip():
-                    sessions.take(line, text)
+        for line, text in lines_of(path):
+            if sessions.count * SESSION_GAP_S >= options.end_s:
+                break
+            sessions.take(line, text)
         notes = [f"sessions have no common clock: one begins every {SESSION_GAP_S:g} s, in the file's order"]
         return tasks.trace("weka", block_size=sessions.block_size, notes=notes)
 

@@ -14,7 +14,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from inferencesim.workload.traces.record import Texts
-from inferencesim.workload.traces.rows import Rows, first_line, open_text, whole_number
+from inferencesim.workload.traces.rows import Rows, first_object, lines_of, whole_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +29,8 @@ class MooncakeReader:
 
     def sniff(self, path: Path) -> bool:
         """Say whether the first line is an object with Mooncake's fields."""
-        if not path.is_file():
-            return False
-        try:
-            row = json.loads(first_line(path))
-        except ValueError:
-            return False
-        if not isinstance(row, dict) or not isinstance(row.get("hash_ids", []), list):
+        row = first_object(path)
+        if row is None or not isinstance(row.get("hash_ids", []), list):
             return False
         return _has(row, "timestamp", "created_time") and _has(row, "input_length", "input_tokens")
 
@@ -44,31 +39,28 @@ class MooncakeReader:
         rows = Rows(path, options)
         sessions = Texts()
         block_size: int | None = None
-        with open_text(path) as file:
-            for line, text in enumerate(file, start=1):
-                if not text.strip():
-                    continue
-                try:
-                    row = json.loads(text)
-                    seconds = float(_get(row, "timestamp", "created_time")) / 1000.0
-                    prompt = whole_number(_get(row, "input_length", "input_tokens"))
-                    output = whole_number(_get(row, "output_length", "output_tokens"))
-                    size = whole_number(row.get("block_size", _BLOCK_SIZE))
-                    blocks = row.get("hash_ids")
-                    hashes = None if blocks is None else [whole_number(block) for block in blocks]
-                    named = row.get("session_id")
-                except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-                    rows.reject(line, f"not a row with timestamp, lengths and hash_ids: {text.strip()[:80]!r}")
-                    continue
-                block_size = block_size or size
-                if size != block_size or size < 1:
-                    rows.reject(line, f"blocks of {size} tokens, where those before have {block_size}")
-                elif hashes is not None and len(hashes) > -(-prompt // size):
-                    rows.reject(line, f"{len(hashes)} blocks of {size} tokens for a prompt of {prompt}")
-                else:
-                    session = -1 if named is None else sessions.code(str(named))
-                    if not rows.add(line, seconds, prompt, output, session, blocks=hashes):
-                        break
+        for line, text in lines_of(path):
+            try:
+                row = json.loads(text)
+                seconds = float(_get(row, "timestamp", "created_time")) / 1000.0
+                prompt = whole_number(_get(row, "input_length", "input_tokens"))
+                output = whole_number(_get(row, "output_length", "output_tokens"))
+                size = whole_number(row.get("block_size", _BLOCK_SIZE))
+                blocks = row.get("hash_ids")
+                hashes = None if blocks is None else [whole_number(block) for block in blocks]
+                named = row.get("session_id")
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+                rows.reject(line, f"not a row with timestamp, lengths and hash_ids: {text.strip()[:80]!r}")
+                continue
+            block_size = block_size or size
+            if size != block_size or size < 1:
+                rows.reject(line, f"blocks of {size} tokens, where those before have {block_size}")
+            elif hashes is not None and len(hashes) > -(-prompt // size):
+                rows.reject(line, f"{len(hashes)} blocks of {size} tokens for a prompt of {prompt}")
+            else:
+                session = -1 if named is None else sessions.code(str(named))
+                if not rows.add(line, seconds, prompt, output, session, blocks=hashes):
+                    break
         return rows.trace("mooncake", block_size)
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferencesim.workload.traces.record import MalformedRow, Texts, reject
-from inferencesim.workload.traces.rows import Rows, first_line, open_text, whole_number
+from inferencesim.workload.traces.rows import Rows, first_object, lines_of, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,14 +51,11 @@ class RAGPulseReader:
 
     def sniff(self, path: Path) -> bool:
         """Say whether the first line is a request whose prompt has parts."""
-        if not path.is_file():
+        row = first_object(path)
+        if row is None or "session_id" not in row:
             return False
-        try:
-            row = json.loads(first_line(path))
-        except ValueError:
-            return False
-        parts = row.get("hash_ids") if isinstance(row, dict) else None
-        return isinstance(parts, dict) and set(parts) <= set(_PARTS) and "session_id" in row
+        parts = row.get("hash_ids")
+        return isinstance(parts, dict) and set(parts) <= set(_PARTS)
 
     def read(self, path: Path, options: ReadOptions) -> Trace:
         """Read the file; see :func:`inferencesim.workload.traces.reading.read_trace`."""
@@ -77,26 +74,23 @@ class RAGPulseReader:
 def _requests(path: Path, rows: Rows, blocks: _Blocks | None) -> Iterator[_Request]:
     """Yield the requests as they lie, having counted the malformed ones."""
     sessions = Texts()
-    with open_text(path) as file:
-        for line, text in enumerate(file, start=1):
-            if not text.strip():
-                continue
-            try:
-                row = json.loads(text)
-                seconds = float(row["timestamp"])
-                prompt, output = whole_number(row["input_length"]), whole_number(row["output_length"])
-                parts = [whole_number(part) for name in _PARTS for part in row["hash_ids"].get(name, ())]
-                session = sessions.code(str(row["session_id"]))
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-                rows.reject(line, f"not a row with timestamp, lengths, hash_ids and session_id: {text.strip()[:80]!r}")
-                continue
-            hashes = None if blocks is None else blocks.of(parts)
-            if not 0.0 <= seconds < math.inf:
-                rows.reject(line, f"the time ({seconds} s) is not at or after the trace's zero")
-            elif hashes is not None and len(hashes) * _BLOCK_SIZE > prompt:
-                rows.reject(line, f"parts of at least {len(hashes) * _BLOCK_SIZE} tokens for a prompt of {prompt}")
-            else:
-                yield _Request(seconds, line, prompt, output, session, hashes)
+    for line, text in lines_of(path):
+        try:
+            row = json.loads(text)
+            seconds = float(row["timestamp"])
+            prompt, output = whole_number(row["input_length"]), whole_number(row["output_length"])
+            parts = [whole_number(part) for name in _PARTS for part in row["hash_ids"].get(name, ())]
+            session = sessions.code(str(row["session_id"]))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            rows.reject(line, f"not a row with timestamp, lengths, hash_ids and session_id: {text.strip()[:80]!r}")
+            continue
+        hashes = None if blocks is None else blocks.of(parts)
+        if not 0.0 <= seconds < math.inf:
+            rows.reject(line, f"the time ({seconds} s) is not at or after the trace's zero")
+        elif hashes is not None and len(hashes) * _BLOCK_SIZE > prompt:
+            rows.reject(line, f"parts of at least {len(hashes) * _BLOCK_SIZE} tokens for a prompt of {prompt}")
+        else:
+            yield _Request(seconds, line, prompt, output, session, hashes)
 
 
 class _Blocks:
@@ -128,13 +122,10 @@ def _lengths(folder: Path, options: ReadOptions, malformed: list[MalformedRow]) 
         path = folder / name
         if not path.exists():
             return None
-        with open_text(path) as file:
-            for line, text in enumerate(file, start=1):
-                if not text.strip():
-                    continue
-                try:
-                    row: dict[str, Any] = json.loads(text)
-                    lengths[whole_number(row[key])] = whole_number(row["token_length"])
-                except (ValueError, KeyError, TypeError):
-                    malformed.append(reject(path, line, f"not a row with {key} and token_length", options.strict))
+        for line, text in lines_of(path):
+            try:
+                row: dict[str, Any] = json.loads(text)
+                lengths[whole_number(row[key])] = whole_number(row["token_length"])
+            except (ValueError, KeyError, TypeError):
+                malformed.append(reject(path, line, f"not a row with {key} and token_length", options.strict))
     return lengths

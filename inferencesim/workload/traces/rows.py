@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 import lzma
 import math
 from array import array
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from inferencesim.errors import InputError
 from inferencesim.workload.traces.record import BlockHashes, Label, MalformedRow, Texts, Trace, place, reject
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -56,6 +57,42 @@ def first_line(path: Path) -> str:
             return file.readline(100_000).strip()
     except (InputError, OSError, EOFError, lzma.LZMAError):
         return ""
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text file that are not blank, with their numbers, counted from 1 and blank ones too.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it cannot be opened.
+    """
+    with open_text(path) as file:
+        for line, text in enumerate(file, start=1):
+            if text.strip():
+                yield line, text
+
+
+def first_object(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object on the first line of a file; None where there is none."""
+    if not path.is_file():
+        return None
+    try:
+        row = json.loads(first_line(path))
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def begins_object_with(path: Path, names: Sequence[str]) -> bool:
+    """Say whether the first line of a file begins a JSON object, and has all `names` in quotes.
+
+    Lines of whole sessions are too long to be parsed for that.
+    """
+    if not path.is_file():
+        return False
+    start = first_line(path)
+    return start.startswith("{") and all(f'"{name}"' in start for name in names)
 
 
 class _Row(NamedTuple):

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from inferencesim.workload.traces.record import Texts
-from inferencesim.workload.traces.rows import Rows, first_line, open_text, whole_number
+from inferencesim.workload.traces.rows import Rows, begins_object_with, lines_of, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,21 +56,14 @@ class WekaReader:
 
     def sniff(self, path: Path) -> bool:
         """Say whether the first line begins as a session does."""
-        if not path.is_file():
-            return False
-        start = first_line(path)
-        return start.startswith("{") and all(
-            f'"{name}"' in start for name in ("hash_id_scope", "block_size", "requests")
-        )
+        return begins_object_with(path, ("hash_id_scope", "block_size", "requests"))
 
     def read(self, path: Path, options: ReadOptions) -> Trace:
         """Read the file; see :func:`inferencesim.workload.traces.reading.read_trace`."""
         rows = Rows(path, options, ("session", "model", "agent"))
         sessions = _Sessions(rows)
-        with open_text(path) as file:
-            for line, text in enumerate(file, start=1):
-                if text.strip():
-                    sessions.take(line, text)
+        for line, text in lines_of(path):
+            sessions.take(line, text)
         # In order of time, from the end of the list: what has become a row needs no second copy of its blocks.
         pending = sorted(sessions.requests, key=lambda each: each.seconds)[::-1]
         sessions.requests.clear()
