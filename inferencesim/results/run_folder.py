@@ -261,10 +261,16 @@ def _write_parquet(part: pa.Table, target: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    # Dictionaries pay for names alone; for measured numbers, each its own, they double the time of a write.
+    # Writing is most of what evidence costs. Dictionaries pay for names alone; for measured numbers, each its own, they
+    # double the time of a write. Zstandard takes half as long again as Snappy, to make the files a quarter smaller.
     names = [field.name for field in part.schema if pyarrow.types.is_dictionary(field.type)]
     parquet.write_table(
-        part, target, compression="zstd", compression_level=1, use_dictionary=names, write_statistics=False
+        part,
+        target,
+        compression="snappy",
+        use_dictionary=names,
+        write_statistics=False,
+        write_batch_size=max(1, part.num_rows),
     )
 
 
