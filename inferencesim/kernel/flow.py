@@ -16,7 +16,7 @@ import numpy as np
 from inferencesim.deployment.latency import alone_seconds, latency_of
 from inferencesim.jit import inner
 from inferencesim.kernel.clients import next_arrival, pass_arrival
-from inferencesim.kernel.gateway import admit, let_in, start_patience
+from inferencesim.kernel.gateway import admit, left_of_task, let_in, start_patience
 from inferencesim.kernel.heap import add_timer
 from inferencesim.kernel.lines import (
     all_may_go,
@@ -87,8 +87,9 @@ def _defer(fleet: Fleet, gateway: Gateway, arrival: Any, now: float) -> bool:
     if is_window_open(fleet, now) or load_of(fleet, index) < rule["load_below"]:
         return False
     slack_gone_s = np.inf
-    if rule["promised_s"] < np.inf and rule["pool"] >= 0:
-        slack_gone_s = now + rule["promised_s"] - rule["margin"] * _alone_s(fleet, gateway, arrival, rule["pool"])
+    promised_s = min(rule["promised_s"], left_of_task(gateway, arrival, now))
+    if promised_s < np.inf and rule["pool"] >= 0:
+        slack_gone_s = now + promised_s - rule["margin"] * _alone_s(fleet, gateway, arrival, rule["pool"])
         if slack_gone_s <= now:
             return False
     slot = _hold(fleet, gateway, arrival, index, now)

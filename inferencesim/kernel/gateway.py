@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from inferencesim.kernel.graph_tables import Graphs
 
 
+#: What is left of a promise that is broken already: no prediction keeps it, and the fastest comes nearest.
+_HARDLY_ANY_S = 1e-3
+
+
 @by_reference
 class Gateway(NamedTuple):
     """What the way in needs beside the fleet: the load, the classes, the policies' memory, the record."""
@@ -95,10 +99,19 @@ def request_view(fleet: Fleet, gateway: Gateway, arrival: Any, now: float) -> Re
         now,
         c["ttft_s"],
         c["tpot_s"],
-        c["e2e_s"],
+        min(c["e2e_s"], left_of_task(gateway, arrival, now)),
         c["sensitivity"],
         _key_of(gateway, arrival),
     )
+
+
+@inner_inlined
+def left_of_task(gateway: Gateway, arrival: Any, now: float) -> float:
+    """Return the seconds a request has until its task is promised to be done: hardly any where it is late already."""
+    if arrival["node"] < 0:
+        return np.inf
+    task = gateway.graphs.tasks[gateway.graphs.nodes[arrival["node"]]["task"]]
+    return max(task["arrived_s"] + task["promised_s"] - now, _HARDLY_ANY_S)
 
 
 @inner_inlined

@@ -76,6 +76,7 @@ TASK = np.dtype(
         ("number", np.int64),  # within its class, in order of arrival
         ("arrived_s", np.float64),
         ("timeout_s", np.float64),
+        ("promised_s", np.float64),  # its latency, infinite if nothing is
         ("session", np.int64),
         ("first_node", np.int64),
         ("nodes", np.int64),

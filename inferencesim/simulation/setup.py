@@ -12,7 +12,7 @@ from inferencesim.ledger.book import Book, Promises, TokenPrices
 from inferencesim.ledger.tasks import TaskLedger, TaskNames
 from inferencesim.routing.policy import bind
 from inferencesim.simulation.traits import reference_pools
-from inferencesim.workload.graphs import followed_up, task_classes
+from inferencesim.workload.graphs import promised_latencies, task_classes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,15 +31,11 @@ def bind_policy(plan: Plan, level: str) -> BoundPolicy:
 
 def task_ledger(plan: Plan, graphs: Graphs, labels: tuple[str, ...]) -> TaskLedger:
     """Return the ledger of a plan's tasks, in which nothing is booked yet."""
-    promised = [each.promise.latency for each in plan.scenario.tasks]
-    for each in followed_up(plan.scenario):
-        limits = [limit for limit in (each.promise.e2e, each.promise.deadline) if limit is not None]
-        promised.append(min(limits, default=None))
     names = TaskNames(
         classes=task_classes(plan.scenario),
         tools=tuple(each.name for each in plan.tools),
         labels=labels,
-        latency_s=np.array([math.inf if limit is None else limit for limit in promised]),
+        latency_s=promised_latencies(plan.scenario),
     )
     return TaskLedger(graphs, names)
 

@@ -16,6 +16,8 @@ from inferencesim.workload.recorded import Recorded, with_chains
 from inferencesim.workload.unrolling import Unrolling
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.scenario.workload import WorkloadClass
     from inferencesim.workload.graph_parts import Graphs
@@ -44,6 +46,15 @@ def followed_up(scenario: Scenario) -> list[WorkloadClass]:
 def task_classes(scenario: Scenario) -> tuple[str, ...]:
     """Return the names of all classes of tasks, in the order in which they are numbered."""
     return (*(each.name for each in scenario.tasks), *(each.name for each in followed_up(scenario)))
+
+
+def promised_latencies(scenario: Scenario) -> NDArray[np.float64]:
+    """Return the seconds in which a task of each class is promised to be done, in their order; infinite: nothing is."""
+    promised = [each.promise.latency for each in scenario.tasks]
+    for each in followed_up(scenario):
+        limits = [limit for limit in (each.promise.e2e, each.promise.deadline) if limit is not None]
+        promised.append(min(limits, default=None))
+    return np.array([math.inf if limit is None else limit for limit in promised], np.float64)
 
 
 def unroll(scenario: Scenario, load: Load, strict: bool = False) -> tuple[Graphs, Load]:
@@ -99,7 +110,9 @@ def unroll(scenario: Scenario, load: Load, strict: bool = False) -> tuple[Graphs
         draws = Draws(each, int(of_class.sum()), scenario.seed, f"workload[{index}]")
         parts.append(_alone(load.of(of_class), draws, len(parts)))
         taken |= of_class
-    return joined(parts), load.of(~taken) if taken.any() else load
+    graphs = joined(parts)
+    graphs.tasks["promised_s"] = promised_latencies(scenario)[graphs.tasks["class_index"]]
+    return graphs, load.of(~taken) if taken.any() else load
 
 
 def _alone(load: Load, draws: Draws, index: int) -> Part:
