@@ -111,7 +111,7 @@ def left_of_task(gateway: Gateway, arrival: Any, now: float) -> float:
     if arrival["node"] < 0:
         return np.inf
     task = gateway.graphs.tasks[gateway.graphs.nodes[arrival["node"]]["task"]]
-    return max(task["arrived_s"] + task["promised_s"] - now, _HARDLY_ANY_S)
+    return float(max(task["arrived_s"] + task["promised_s"] - now, _HARDLY_ANY_S))
 
 
 @inner_inlined

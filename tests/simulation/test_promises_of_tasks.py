@@ -8,6 +8,7 @@ from oracle.small import model, pool, run, scenario, work
 from oracle.task_worlds import called, tasks
 
 CHEAPEST = {"placement": {"policy": "cheapest_feasible", "parameters": {"providers": 1}}}
+ONE = {"process": "burst", "requests": 1}
 CALL = {"call": "c", "context": "fresh"}
 
 
@@ -24,7 +25,7 @@ def elsewhere():
 
 def placed(steps, promise=None, **said):
     """Return the providers the calls of one task were given to: a slow one that is cheap, or a fast one that is not."""
-    one = tasks(steps, arrivals={"process": "burst", "requests": 1}, promise={} if promise is None else {"latency": promise})
+    one = tasks(steps, arrivals=ONE, promise={} if promise is None else {"latency": promise})
     described = {"tasks": [one], "routing": CHEAPEST, "horizon": 30.0, "drain": 30.0, **said}
     providers = [bought("slow", "4s", 0.001), bought("fast", "0.2s", 1000.0)]
     done = run(scenario([elsewhere()], [called()], providers=providers, **described))
@@ -47,10 +48,9 @@ def test_a_task_that_is_late_is_done_as_fast_as_can_be():
 
 
 def test_an_answer_that_is_asked_for_again_has_less_time_left():
-    answers = {"difficulty": 1.0, "noticed": 1.0, "retries": 1, "curves": {"small-model": {"ability": 0.0, "slope": 1.0}}}
-    described = work(
-        arrivals={"process": "burst", "requests": 1}, answers=answers, promise={"e2e": "9s"}
-    )
+    never_good = {"small-model": {"ability": 0.0, "slope": 1.0}}
+    answers = {"difficulty": 1.0, "noticed": 1.0, "retries": 1, "curves": never_good}
+    described = work(arrivals=ONE, answers=answers, promise={"e2e": "9s"})
     providers = [bought("slow", "4s", 0.001), bought("fast", "0.2s", 1000.0)]
     done = run(scenario([elsewhere()], [described], providers=providers, routing=CHEAPEST, horizon=20.0, drain=20.0))
     assert done.frame("requests").sort_values("arrived_s")["provider"].tolist() == ["slow", "fast"]
@@ -58,7 +58,7 @@ def test_an_answer_that_is_asked_for_again_has_less_time_left():
 
 @pytest.mark.parametrize(("waits", "held"), [(0.0, 0.9), (0.5, 0.4)])
 def test_work_of_a_task_is_deferred_until_the_slack_of_the_task_runs_out(waits, held):
-    one = tasks([{"wait": waits}, CALL], arrivals={"process": "burst", "requests": 1}, promise={"latency": "0.9s"})
+    one = tasks([{"wait": waits}, CALL], arrivals=ONE, promise={"latency": "0.9s"})
     kind = called(tags={"batchable": True}, promise={"deadline": "1h"})
     flow = {"defer": {"batch": 1000, "margin": 1.0}}
     (row,) = run(scenario([pool()], [kind], tasks=[one], flow=flow)).frame("requests").to_dict("records")
