@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 import platformdirs
-from numba.core.caching import NullCache
+from numba.core.caching import FunctionCache, NullCache
 from numba.core.errors import NumbaExperimentalFeatureWarning
 
 from inferencesim.sources import sources_of
@@ -71,17 +71,40 @@ JIT_ENABLED = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]  # like
 
 # Compiled code works on arrays that outlive the call and makes none of its own, so it needs no reference counts;
 # counting (an atomic operation at every access to a table) took half of the kernel's time.
-_OPTIONS: dict[str, Any] = {"cache": True, "fastmath": False, "_nrt": False}
+_OPTIONS: dict[str, Any] = {"fastmath": False, "_nrt": False}
+
+
+class _CompiledBefore(FunctionCache):
+    """Numba's cache on disk, without its preparations for what need not be compiled.
+
+    Numba gets ready to compile before it looks into its cache, which takes the
+    better part of a second: it imports all that it can translate, and SciPy's
+    linear algebra beside it. What is in the cache does without; for the rest
+    the compiler makes the same preparations itself.
+    """
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """Return what was compiled for a signature, None if nothing was."""
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(signature, target_context)  # type: ignore[no-untyped-call]  # numba's own
+
+
+def _jitted(function: F, **options: Any) -> F:
+    """Return a function that is compiled on first call, and cached on disk."""
+    dispatcher: Any = numba.njit(**_OPTIONS, **options)(function)
+    if JIT_ENABLED:
+        dispatcher._cache = _CompiledBefore(function)  # type: ignore[no-untyped-call]  # likewise
+    return cast("F", dispatcher)
 
 
 def compiled(function: F) -> F:
     """Compile on first call, and cache on disk."""
-    return cast("F", numba.njit(**_OPTIONS)(function))
+    return _jitted(function)
 
 
 def inlined(function: F) -> F:
     """Compile into every caller: for small helpers, whose call would cost more than they do."""
-    return cast("F", numba.njit(forceinline=True, **_OPTIONS)(function))
+    return _jitted(function, forceinline=True)
 
 
 # The way in from Python, which unpacks every table, takes half of the time that compiling takes. Functions of the
@@ -91,12 +114,12 @@ _NO_WAY_IN: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": Tr
 
 def inner(function: F) -> F:
     """Compile for callers that are compiled themselves."""
-    return cast("F", numba.njit(**_OPTIONS, **_NO_WAY_IN)(function))
+    return _jitted(function, **_NO_WAY_IN)
 
 
 def inner_inlined(function: F) -> F:
     """Compile into every caller, all of which are compiled themselves."""
-    return cast("F", numba.njit(forceinline=True, **_OPTIONS, **_NO_WAY_IN)(function))
+    return _jitted(function, forceinline=True, **_NO_WAY_IN)
 
 
 @contextlib.contextmanager
@@ -117,16 +140,24 @@ def compile_for(signature: Any, function: F) -> F:
     plain_function = plain(function)
     if Path(inspect.getfile(plain_function)).is_relative_to(_PACKAGE):
         with _functions_as_values():
-            return cast("F", numba.njit(signature, **_OPTIONS)(plain_function))
+            return _compiled_now(signature, plain_function)
     digest, helpers = sources_of(plain_function)
     for helper in helpers:
         helper._cache = NullCache()
     before = numba.config.CACHE_DIR  # type: ignore[attr-defined]  # set by numba at run time
     numba.config.CACHE_DIR = str(CACHE_FOLDER / f"of_others-{digest}")  # type: ignore[attr-defined]  # likewise
     try:
-        return cast("F", numba.njit(signature, **_OPTIONS)(plain_function))
+        return _compiled_now(signature, plain_function)
     finally:
         numba.config.CACHE_DIR = before  # type: ignore[attr-defined]  # likewise
+
+
+def _compiled_now(signature: Any, function: F) -> F:
+    dispatcher: Any = _jitted(function)
+    if JIT_ENABLED:
+        dispatcher.compile(signature)
+        dispatcher.disable_compile()
+    return cast("F", dispatcher)
 
 
 class FunctionAddress(numba.types.WrapperAddressProtocol):

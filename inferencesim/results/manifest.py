@@ -176,7 +176,6 @@ def _profile(pool: PoolPlan) -> PoolProfile:
     from inferencesim.documents import document_digest
     from inferencesim.hardware.catalog import profile_digest
     from inferencesim.models.catalog import model_digest
-    from inferencesim.results.summarise import describe_precision
 
     deployment = pool.deployment
     calibration = deployment.calibration
@@ -186,7 +185,7 @@ def _profile(pool: PoolPlan) -> PoolProfile:
         hardware_digest=profile_digest(deployment.hardware),
         model=deployment.model.id,
         model_digest=model_digest(deployment.model),
-        precision=describe_precision(deployment.precision),
+        precision=deployment.precision.in_words,
         calibration_digest=None if calibration is None else document_digest(calibration),
         expected_error=deployment.expected_error,
     )

@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
     from inferencesim.kernel.tables import Records
     from inferencesim.results.money import ClassCost, PoolAccount
-    from inferencesim.scenario.fleet import Precision
     from inferencesim.scenario.workload import Promise
     from inferencesim.simulation.engine import Result
     from inferencesim.simulation.failures import Outages
@@ -137,16 +136,6 @@ def summarise(result: Result) -> Summary:
 def promises(promise: Promise) -> bool:
     """Tell whether a class promises anything."""
     return any(value is not None for value in promise.model_dump().values())
-
-
-def describe_precision(precision: Precision) -> str:
-    """Return a precision in a word: ``bf16``, or ``fp8 weights, bf16 KV``, where they differ."""
-    parts: list[str] = [precision.weights]
-    if precision.activations != precision.weights:
-        parts.append(f"{precision.activations} activations")
-    if precision.kv != precision.weights:
-        parts.append(f"{precision.kv} KV")
-    return ", ".join(parts)
 
 
 def _statistics(
@@ -298,7 +287,7 @@ def _pool(index: int, account: PoolAccount, result: Result, down: Outages) -> Po
         name=pool.name,
         hardware=deployment.hardware.id,
         model=deployment.model.id,
-        precision=describe_precision(deployment.precision),
+        precision=deployment.precision.in_words,
         site=pool.site.id,
         expected_error=deployment.expected_error,
         replicas=pool.replicas,

@@ -48,6 +48,16 @@ class Precision(Part):
             return weights, self.expert_activations
         return weights, self.activations if self.expert_weights is None else _ARITHMETIC[weights]
 
+    @property
+    def in_words(self) -> str:
+        """The formats of all but experts: ``bf16``, or ``fp8, bf16 KV``, where they differ."""
+        parts: list[str] = [self.weights]
+        if self.activations != self.weights:
+            parts.append(f"{self.activations} activations")
+        if self.kv != self.weights:
+            parts.append(f"{self.kv} KV")
+        return ", ".join(parts)
+
 
 def _precision(value: Any) -> Any:
     if isinstance(value, str):
