@@ -94,7 +94,7 @@ def test_tools_are_paid_for_by_the_cores_they_held(run, stories):
     number = numbers(run, "agent", outcome="completed")[0]
     told = stories.of("agent", number)
     used = run.tasks.set_index(["task_class", "task"]).loc[("agent", number), "tool_s"]
-    price = tools.usd_per_s / tools.cores + tools.core_w * tools.usd_per_j
+    price = tools.usd_per_s / tools.cores + tools.core_w * tools.node_tariff.at(0.0)
     assert told.cost.tools_usd == pytest.approx(used * price)
     assert told.cost.total_usd == pytest.approx(told.cost.tools_usd + told.cost.requests_usd + told.cost.people_usd)
 
