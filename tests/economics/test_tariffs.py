@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,7 +56,8 @@ def test_hours_of_some_sites_are_of_no_others() -> None:
 
 
 def test_the_hours_below_a_price_are_joined_over_midnight() -> None:
-    day = tariff(NIGHT, {"from": "6h", "to": "9h", "electricity": 2.0}, {"from": "12h", "to": "13h", "electricity": 3.0})
+    morning, noon = {"from": "6h", "to": "9h", "electricity": 2.0}, {"from": "12h", "to": "13h", "electricity": 3.0}
+    day = tariff(NIGHT, morning, noon)
     assert day.hours_below(1.0) == ()
     assert day.hours_below(1.5) == ((22 * HOUR_S, 6 * HOUR_S),)
     assert day.hours_below(3.5) == ((12 * HOUR_S, 13 * HOUR_S), (22 * HOUR_S, 9 * HOUR_S))
@@ -89,5 +92,5 @@ def test_a_mean_is_that_of_the_prices_between_the_changes(windows, one, other) -
     prices = tariff(*hours)
     from_s, to_s = sorted((one, other))
     cuts = [from_s, *(at_s for at_s in prices.changes(to_s) if at_s > from_s), to_s]
-    summed = sum(prices.at(a) * (b - a) for a, b in zip(cuts, cuts[1:], strict=False))
+    summed = sum(prices.at(a) * (b - a) for a, b in itertools.pairwise(cuts))
     assert prices.mean_between(from_s, to_s) * (to_s - from_s) == pytest.approx(summed, rel=1e-9, abs=1e-4)
