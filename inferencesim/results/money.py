@@ -3,10 +3,11 @@
 Each pool is owned for the whole window. Its busy time is shared over the
 classes in proportion to the busy seconds attributed to their requests, its step
 energy in proportion to their joules, both of what they used within the window;
-idle time is a row of its own. Joules are paid for at the tariff of their time: the window is cut where the
-tariff changes, and each stretch shared out by what was used in it. What answers cost on their way out of a site is
-their class's. Outside providers are paid per token, by the
-class whose tokens they are.
+idle time is a row of its own. Joules are paid for at the tariff of their time:
+the window is cut where the tariff changes, and the step energy of each stretch
+shared by what was used in it. What answers cost on their way out of a site is
+their class's. Outside providers are paid per token, by the class whose tokens
+they are.
 """
 
 from __future__ import annotations
