@@ -61,6 +61,26 @@ class TestCheapAnswers:
         assert found["large_only"].tasks[0].good > found["cascade"].tasks[0].good
 
 
+class TestNightShift:
+    def played(self, *overrides):
+        summary = answer("night_shift", *overrides)
+        paid = {row.class_name: row.energy_usd for row in summary.ledger}
+        return of(summary, "chat"), of(summary, "summaries"), paid, summary.pools[0].energy_usd
+
+    def test_the_people_of_the_afternoon_gain_and_the_bill_changes_hands(self):
+        chat, summaries, paid, electricity_usd = self.played()
+        chat_before, summaries_before, paid_before, electricity_usd_before = self.played("flow.defer=null")
+        assert chat.slo_attainment > chat_before.slo_attainment + 0.05
+        assert summaries.slo_attainment == summaries_before.slo_attainment == 1.0
+        assert 0.98 * electricity_usd_before < electricity_usd < electricity_usd_before
+        assert paid["summaries"] < paid_before["summaries"] / 5
+        assert paid["chat"] > 1.1 * paid_before["chat"]
+
+    def test_on_a_machine_of_their_own_it_falls(self):
+        alone = "workload.chat.arrivals.rate=0.00001/s"
+        assert self.played(alone)[-1] < 0.9 * self.played(alone, "flow.defer=null")[-1]
+
+
 class TestCacheSize:
     def played(self, *overrides):
         return of(answer("cache_size", "horizon=15min", "warm_up=5min", *overrides), "agents")

@@ -42,8 +42,9 @@ def _against(result: Result, index: int, account: PoolAccount, provider: Provide
     replica_s = account.busy_s + account.idle_s
     utilisation = account.busy_s / replica_s
     # What is paid whatever the pool does, and what its work adds.
+    usd_per_j = account.pool.chip_tariff.mean_between(start.at_s, stop.at_s)
     fixed_usd = account.busy_usd + account.idle_usd
-    fixed_usd += account.energy_usd(replica_s * account.pool.deployment.idle_w)
+    fixed_usd += replica_s * account.pool.deployment.idle_w * usd_per_j
     owned_usd = account.busy_usd + account.idle_usd + account.energy_usd(account.busy_j + account.idle_j)
     billed_usd = prompt * provider.usd_per_prompt_token + output * provider.usd_per_output_token
     saved_usd = billed_usd - (owned_usd - fixed_usd)

@@ -3,9 +3,11 @@
 Each pool is owned for the whole window. Its busy time is shared over the
 classes in proportion to the busy seconds attributed to their requests, its step
 energy in proportion to their joules, both of what they used within the window;
-idle time is a row of its own. What answers cost on their way out of a site is
-their class's. Outside providers are paid per token, by the
-class whose tokens they are.
+idle time is a row of its own. Joules are paid for at the tariff of their time:
+the window is cut where the tariff changes, and the step energy of each stretch
+shared by what was used in it. What answers cost on their way out of a site is
+their class's. Outside providers are paid per token, by the class whose tokens
+they are.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from inferencesim.economics.tariffs import Tariff
     from inferencesim.simulation.engine import Result
+    from inferencesim.simulation.marks import Mark
     from inferencesim.simulation.plan import PoolPlan
     from inferencesim.simulation.tasks import ToolsPlan
 
@@ -36,19 +40,24 @@ PEOPLE = "people"
 class PoolAccount:
     """What one pool did and cost in the window.
 
+    Joules are told apart by the stretches of the window between changes of tariff.
+
     Attributes
     ----------
+    pool : PoolPlan
     busy_s, idle_s : float
         Replica-seconds.
     busy_usd, idle_usd : float
         Price of those, without electricity paid apart.
-    busy_j, idle_j : float
+    usd_per_j : ndarray of float64, shape (stretches,)
+        Price of a joule of the machines: site energy × tariff, or 0 where the hourly price includes it.
+    busy_j, idle_j : ndarray of float64, shape (stretches,)
         Joules of the machines.
     class_share : ndarray of float64, shape (owners, classes)
         Of the busy time, owners as in :class:`inferencesim.ledger.charges.Charges`; all zero where no request can be
         charged.
-    class_energy_share : ndarray of float64, shape (owners, classes)
-        Of the step energy; likewise.
+    class_energy_share : ndarray of float64, shape (stretches, owners, classes)
+        Of the step energy of each stretch; likewise.
     egress_usd : ndarray of float64, shape (owners, classes)
     """
 
@@ -57,15 +66,21 @@ class PoolAccount:
     idle_s: float
     busy_usd: float
     idle_usd: float
-    busy_j: float
-    idle_j: float
+    usd_per_j: NDArray[np.float64]
+    busy_j: NDArray[np.float64]
+    idle_j: NDArray[np.float64]
     class_share: NDArray[np.float64]
     class_energy_share: NDArray[np.float64]
     egress_usd: NDArray[np.float64]
 
-    def energy_usd(self, joules: float) -> float:
-        """Return the price of some joules of the machines: site energy × tariff, or 0 where the price includes it."""
-        return joules * self.pool.usd_per_j
+    @property
+    def joules(self) -> float:
+        """All joules of the machines."""
+        return float((self.busy_j + self.idle_j).sum())
+
+    def energy_usd(self, joules: NDArray[np.float64]) -> float:
+        """Return the price of some joules of the machines, by stretch."""
+        return float((joules * self.usd_per_j).sum())
 
     def carbon_g(self, joules: float) -> float:
         """Return the grams of CO2 equivalent of some joules of the machines."""
@@ -77,10 +92,11 @@ class PoolAccount:
         task_class: str | None,
         busy_usd: float,
         idle_usd: float,
-        joules: float,
+        joules: NDArray[np.float64],
         egress_usd: float = 0.0,
     ) -> LedgerRow:
         """Return one row of the ledger."""
+        energy_j = float(joules.sum())
         return LedgerRow(
             pool=self.pool.name,
             class_name=class_name,
@@ -89,9 +105,9 @@ class PoolAccount:
             idle_usd=idle_usd,
             energy_usd=self.energy_usd(joules),
             egress_usd=egress_usd,
-            energy_j=joules,
-            site_energy_j=joules * self.pool.pue,
-            carbon_g=self.carbon_g(joules),
+            energy_j=energy_j,
+            site_energy_j=energy_j * self.pool.pue,
+            carbon_g=self.carbon_g(energy_j),
         )
 
     def rows(self, classes: Sequence[str], task_classes: Sequence[str]) -> list[LedgerRow]:
@@ -104,16 +120,13 @@ class PoolAccount:
         rows = []
         for owner, task_class in enumerate((None, *task_classes)):
             for index, name in enumerate(classes):
-                share, energy_share = (
-                    float(self.class_share[owner, index]),
-                    float(self.class_energy_share[owner, index]),
-                )
+                share, energy_share = float(self.class_share[owner, index]), self.class_energy_share[:, owner, index]
                 egress_usd = float(self.egress_usd[owner, index])
-                if share > 0.0 or energy_share > 0.0 or egress_usd > 0.0:
+                if share > 0.0 or energy_share.any() or egress_usd > 0.0:
                     busy_usd, joules = share * self.busy_usd, energy_share * self.busy_j
                     rows.append(self.row(name, task_class, busy_usd, 0.0, joules, egress_usd))
         unattributed = 0.0 if self.class_share.any() else 1.0
-        unattributed_j = 0.0 if self.class_energy_share.any() else self.busy_j
+        unattributed_j = np.where(self.class_energy_share.any(axis=(1, 2)), 0.0, self.busy_j)
         idle_usd = self.idle_usd + unattributed * self.busy_usd
         rows.append(self.row(None, None, 0.0, idle_usd, self.idle_j + unattributed_j))
         return rows
@@ -126,37 +139,42 @@ class ToolsAccount:
     Attributes
     ----------
     tools : ToolsPlan
-    seconds : float
-        Of the window.
-    core_s : float
-        Busy core-seconds.
+    usd_per_j, seconds, core_s : ndarray of float64, shape (stretches,)
+        Of each stretch between changes of tariff: the price of a joule at a node, its length, and busy core-seconds.
     use : ndarray of float64, shape (classes of tasks,)
-        Shares of them by who used them; all zero where nobody can be charged.
+        Shares of the latter in the whole window by who used them, which is known once a tool has ended; all zero
+        where nobody can be charged.
     """
 
     tools: ToolsPlan
-    seconds: float
-    core_s: float
+    usd_per_j: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    core_s: NDArray[np.float64]
     use: NDArray[np.float64]
+
+    @property
+    def window_s(self) -> float:
+        """Length of the window."""
+        return float(self.seconds.sum())
 
     @property
     def utilisation(self) -> float:
         """Busy share of its cores' time."""
-        return self.core_s / (self.tools.cores * self.seconds)
+        return float(self.core_s.sum()) / (self.tools.cores * self.window_s)
 
     @property
-    def busy_j(self) -> float:
-        """Joules that the busy cores added."""
+    def busy_j(self) -> NDArray[np.float64]:
+        """Joules that the busy cores added, by stretch."""
         return self.tools.core_w * self.core_s
 
     @property
-    def idle_j(self) -> float:
-        """Joules of the nodes at rest."""
+    def idle_j(self) -> NDArray[np.float64]:
+        """Joules of the nodes at rest, by stretch."""
         return self.tools.idle_w * self.seconds
 
     def rows(self, task_classes: Sequence[str]) -> list[LedgerRow]:
         """Return the rows of all classes of tasks that used it, and that of what nobody can be charged with."""
-        owned_usd = self.tools.usd_per_s * self.seconds
+        owned_usd = self.tools.usd_per_s * self.window_s
         rows, charged = [], 0.0
         for name, share in zip(task_classes, self.use.tolist(), strict=True):
             if share > 0.0:
@@ -167,28 +185,46 @@ class ToolsAccount:
         rows.append(self._row(None, 0.0, (1.0 - busy) * owned_usd, idle_j))
         return rows
 
-    def _row(self, task_class: str | None, busy_usd: float, idle_usd: float, joules: float) -> LedgerRow:
+    def _row(self, task_class: str | None, busy_usd: float, idle_usd: float, joules: NDArray[np.float64]) -> LedgerRow:
+        energy_j = float(joules.sum())
         return LedgerRow(
             pool=self.tools.name,
             class_name=None,
             task_class=task_class,
             busy_usd=busy_usd,
             idle_usd=idle_usd,
-            energy_usd=joules * self.tools.usd_per_j,
-            energy_j=joules,
-            site_energy_j=joules * self.tools.pue,
-            carbon_g=joules * self.tools.pue * self.tools.carbon_g_per_j,
+            energy_usd=float((joules * self.usd_per_j).sum()),
+            energy_j=energy_j,
+            site_energy_j=energy_j * self.tools.pue,
+            carbon_g=energy_j * self.tools.pue * self.tools.carbon_g_per_j,
         )
 
 
 def tool_accounts(result: Result) -> tuple[ToolsAccount, ...]:
-    """Return the account of every pool of tools, from the counters at both ends of the window."""
+    """Return the account of every pool of tools, from the counters at the ends of all stretches of the window."""
     start, stop = result.window
-    core_s, use = stop.core_s - start.core_s, stop.tool_use - start.tool_use
+    marks = _marks(result)
+    core_s, use = np.diff([mark.core_s for mark in marks], axis=0), stop.tool_use - start.tool_use
     return tuple(
-        ToolsAccount(tools, stop.at_s - start.at_s, float(core_s[index]), _shares(use[index]))
+        ToolsAccount(tools, _prices(tools.node_tariff, marks), _lengths(marks), core_s[:, index], _shares(use[index]))
         for index, tools in enumerate(result.plan.tools)
     )
+
+
+def _marks(result: Result) -> list[Mark]:
+    """Return the counters at the ends of the stretches that changes of tariff cut the window into."""
+    start, stop = result.window
+    return [start, *(mark for mark, _ in result.repriced), stop]
+
+
+def _lengths(marks: Sequence[Mark]) -> NDArray[np.float64]:
+    """Return the seconds of each stretch."""
+    return np.diff([mark.at_s for mark in marks])
+
+
+def _prices(tariff: Tariff, marks: Sequence[Mark]) -> NDArray[np.float64]:
+    """Return the price of a joule in each stretch."""
+    return np.array([tariff.at(mark.at_s) for mark in marks[:-1]])
 
 
 def people_rows(result: Result) -> tuple[LedgerRow, ...]:
@@ -215,28 +251,29 @@ class ClassCost:
 
 
 def accounts(result: Result) -> tuple[PoolAccount, ...]:
-    """Return the account of every pool, from the counters and charges at both ends of the window."""
-    start, stop = result.window
+    """Return the account of every pool, from counters and charges at the ends of all stretches of the window."""
     earlier, later = result.charges
-    busy = later.busy_s - earlier.busy_s
-    energy = later.energy_j - earlier.energy_j
-    seconds = stop.at_s - start.at_s
+    marks, charges = _marks(result), [earlier, *(each for _, each in result.repriced), later]
+    charged_s = later.busy_s - earlier.busy_s
+    charged_j = np.diff([each.energy_j for each in charges], axis=0)
+    busy_s = np.diff([mark.busy_s for mark in marks], axis=0)
+    busy_j = np.diff([mark.step_energy_j for mark in marks], axis=0)
     found = []
     for index, pool in enumerate(result.plan.pools):
         deployment = pool.deployment
-        busy_s = float(stop.busy_s[index] - start.busy_s[index])
-        idle_s = max(0.0, pool.replicas * seconds - busy_s)
+        idle_s = np.maximum(0.0, pool.replicas * _lengths(marks) - busy_s[:, index])
         found.append(
             PoolAccount(
                 pool=pool,
-                busy_s=busy_s,
-                idle_s=idle_s,
-                busy_usd=busy_s * deployment.usd_per_s,
-                idle_usd=idle_s * deployment.usd_per_s,
-                busy_j=float(stop.step_energy_j[index] - start.step_energy_j[index]),
+                busy_s=float(busy_s[:, index].sum()),
+                idle_s=float(idle_s.sum()),
+                busy_usd=float(busy_s[:, index].sum()) * deployment.usd_per_s,
+                idle_usd=float(idle_s.sum()) * deployment.usd_per_s,
+                usd_per_j=_prices(pool.chip_tariff, marks),
+                busy_j=busy_j[:, index],
                 idle_j=idle_s * deployment.idle_w,
-                class_share=_shares(busy[index]),
-                class_energy_share=_shares(energy[index]),
+                class_share=_shares(charged_s[index]),
+                class_energy_share=np.stack([_shares(each[index]) for each in charged_j]),
                 egress_usd=later.egress_usd[index] - earlier.egress_usd[index],
             )
         )

@@ -280,8 +280,8 @@ def _pool(index: int, account: PoolAccount, result: Result, down: Outages) -> Po
     seconds = stop.at_s - start.at_s
     down_s = down.down_s(replicas_of(result.plan)[index], start.at_s, stop.at_s)
     deployment = pool.deployment
-    joules = account.busy_j + account.idle_j
-    owned, energy = account.busy_usd + account.idle_usd, account.energy_usd(joules)
+    joules = account.joules
+    owned, energy = account.busy_usd + account.idle_usd, account.energy_usd(account.busy_j + account.idle_j)
     egress_usd = float(account.egress_usd.sum())
     return PoolSummary(
         name=pool.name,

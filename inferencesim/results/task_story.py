@@ -196,22 +196,24 @@ class TaskStories:
         plan = self._stories.plan
         if plan is None:
             return None
-        prices = {each.name: _core_usd_per_s(each) for each in plan.tools}
+        tools = {each.name: each for each in plan.tools}
         described = next((each.steps for each in self._scenario.tasks if each.name == name), ())
         cores = {place: step.cores for place, step in walk(described) if isinstance(step, Tool)}
         ends = (rows.end_s if math.isnan(step.ended_s) else step.ended_s for step in used)
         # A tool of a trace has one core.
         return float(
             sum(
-                (end - step.began_s) * cores.get(str(step.step), 1) * prices[str(step.tools)]
+                (end - step.began_s)
+                * cores.get(str(step.step), 1)
+                * _core_usd_per_s(tools[str(step.tools)], step.began_s, end)
                 for step, end in zip(used, ends, strict=True)
             )
         )
 
 
-def _core_usd_per_s(tools: ToolsPlan) -> float:
-    """Return the price of one busy core: its share of its node, and the power it adds."""
-    return tools.usd_per_s / tools.cores + tools.core_w * tools.usd_per_j
+def _core_usd_per_s(tools: ToolsPlan, began_s: float, ended_s: float) -> float:
+    """Return the price of a core that is busy meanwhile: its share of its node, and the power it adds."""
+    return tools.usd_per_s / tools.cores + tools.core_w * tools.node_tariff.mean_between(began_s, ended_s)
 
 
 def _alternative(requests: list[Explanation]) -> Alternative | None:

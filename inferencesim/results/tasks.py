@@ -117,7 +117,7 @@ def summarise_tools(account: ToolsAccount, ledger: Sequence[LedgerRow]) -> Tools
         nodes=tools.spec.nodes,
         cores=tools.cores,
         utilisation=account.utilisation,
-        power_w=total("energy_j") / account.seconds,
+        power_w=total("energy_j") / account.window_s,
         **{
             name: total(name)
             for name in ("busy_usd", "idle_usd", "energy_usd", "cost_usd", "energy_j", "site_energy_j", "carbon_g")

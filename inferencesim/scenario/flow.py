@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from inferencesim.errors import did_you_mean
-from inferencesim.scenario.base import Part, PositiveTime, Ratio, Time, Tokens
+from inferencesim.scenario.base import Part, PositiveTime, PricePerEnergy, Ratio, Tokens
+from inferencesim.scenario.daily import DailyWindow
 from inferencesim.scenario.unions import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inferencesim.scenario.workload import WorkloadClass
-
-#: Windows are of a day, which begins at time 0.
-DAY_S = 86400.0
 
 
 class Quota(Part):
@@ -72,19 +70,6 @@ class Shed(Part):
         return self
 
 
-class DailyWindow(Part):
-    """A part of each day, [from, to), on over midnight where `to` is the earlier; the day begins at time 0."""
-
-    from_s: Annotated[Time, Field(alias="from", lt=DAY_S)]
-    to_s: Annotated[Time, Field(alias="to", le=DAY_S)]
-
-    @model_validator(mode="after")
-    def _is_one(self) -> DailyWindow:
-        if self.from_s == self.to_s:
-            refuse("from and to are the same")
-        return self
-
-
 class Defer(Part):
     """Work tagged batchable is held until the first of these comes true; where one is true already, it is not held.
 
@@ -94,6 +79,9 @@ class Defer(Part):
         So many of its class are held: all of them go.
     windows : tuple of DailyWindow
         One of them is open: all go.
+    price_below : float or None
+        US dollars per joule. Electricity costs less, at one site at least where pools may serve work that is held: all
+        go, as if the hours at which it does were `windows`.
     load_below : float or None
         The load (see :class:`Shed`) is below it: they go one by one, the first come first, while it is.
     margin : float
@@ -102,6 +90,7 @@ class Defer(Part):
 
     batch: Annotated[int, Field(ge=2)] | None = None
     windows: tuple[DailyWindow, ...] = ()
+    price_below: PricePerEnergy | None = None
     load_below: Ratio | None = None
     margin: Annotated[Ratio, Field(ge=1)] = 2.0
 
@@ -149,11 +138,11 @@ def refuse_unfit(flow: Flow, workload: Sequence[WorkloadClass]) -> None:
     batchable = [each for each in workload if each.tags.batchable]
     if not batchable:
         refuse("flow.defer: no class is tagged batchable, so nothing would be held")
-    if flow.defer.windows or flow.defer.load_below is not None:
+    if flow.defer.windows or flow.defer.price_below is not None or flow.defer.load_below is not None:
         return
     for each in batchable:
         if each.promise.deadline is None and each.promise.e2e is None:
             refuse(
-                f"flow.defer: the last of {each.name!r} may be held for ever; promise a deadline, or give windows or "
-                "load_below"
+                f"flow.defer: the last of {each.name!r} may be held for ever; promise a deadline, or give windows, "
+                "price_below or load_below"
             )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def why_not_stationary(scenario: Scenario) -> str | None:
-    """Say what makes the load of a scenario change over its horizon; None where nothing does.
+    """Say what makes the load of a scenario, or what serves it, change over its horizon; None where nothing does.
 
     Conversations and closed loops are stationary once they have begun: what they need for that is a warm-up. A
     registered arrival process of another package is taken to be, unless it has a profile.
@@ -26,8 +26,11 @@ def why_not_stationary(scenario: Scenario) -> str | None:
             return changing
     if any(getattr(each, "at", None) is not None for each in scenario.failures):
         return "part of the fleet is down or slow at a set time"
-    if scenario.flow.defer is not None and scenario.flow.defer.windows:
+    defer = scenario.flow.defer
+    if defer is not None and (defer.windows or defer.price_below is not None):
         return "work is held until windows of the day"
+    if scenario.economics.tariff:
+        return "the price of electricity follows the hours of the day"
     return None
 
 

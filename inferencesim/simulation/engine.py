@@ -4,15 +4,15 @@ The kernel runs the fleet from one SimPy event to the next, in compiled code and
 without waking Python: between two events of SimPy nothing from outside can
 reach the fleet, so its arrivals, steps and clients are the kernel's alone. It
 comes back earlier only to have a table emptied, or more turns drawn for
-closed-loop clients. SimPy owns the series, the marks of the measurement window
-and the horizon.
+closed-loop clients. SimPy owns the series, changes of tariff, the marks of the
+measurement window and the horizon.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ from inferencesim.simulation.finishing import unfinished
 from inferencesim.simulation.marks import Mark, Samples, series_table, take_mark
 from inferencesim.simulation.setup import bind_policy, make_book, task_ledger
 from inferencesim.simulation.state import as_records, new_fleet, stream_of, with_first_asks, with_more_slots
+from inferencesim.simulation.tariff_changes import chip_prices, quote, tariff_changes
 from inferencesim.simulation.traits import class_means
 from inferencesim.simulation.unserved import unserved
 from inferencesim.workload.graphs import task_classes, unroll
@@ -85,6 +86,8 @@ class Result:
         Start and end of the measurement window.
     charges : tuple of Charges
         What each class had been charged at start and end of the window.
+    repriced : tuple of (Mark, Charges)
+        Both at each change of tariff between them.
     tasks : TaskLedger
         Every task, what became of it, and what it cost.
     bills : tuple of Bills
@@ -116,6 +119,7 @@ class Result:
     requests: Records
     window: tuple[Mark, Mark]
     charges: tuple[Charges, Charges]
+    repriced: tuple[tuple[Mark, Charges], ...]
     tasks: TaskLedger
     bills: tuple[Bills, Bills]
     gaps: np.ndarray
@@ -183,6 +187,7 @@ class Simulation:
         self._window_start = self._mark_now(0.0)
         self._charged_before, self._billed_before = self._accounts(0.0)
         self._gaps_before = self.fleet.gaps.copy()
+        self._repriced: list[tuple[Mark, Charges]] = []
         self._samples = Samples(len(plan.pools))
         self._reached_s = -1.0
         self._kept = self._kept_tasks = 0
@@ -207,6 +212,8 @@ class Simulation:
         if scenario.warm_up > 0.0:
             # Else the window begins with the fleet at rest, before what happens at its first instant.
             env.process(self._mark(scenario.warm_up))
+        for at_s in tariff_changes(self.plan):
+            env.process(self._reprice(at_s))
         env.process(self._sample(horizon))
         self._run_until(horizon)
         window = (self._window_start, self._mark_now(horizon))
@@ -225,6 +232,7 @@ class Simulation:
             requests=self._tally.rows(),
             window=window,
             charges=(self._charged_before, charged),
+            repriced=tuple(self._repriced),
             bills=(self._billed_before, billed),
             tasks=self._tasks,
             gaps=gaps,
@@ -431,6 +439,8 @@ class Simulation:
         begun = np.arange(int(self.fleet.clock["next_task"][0]))
         closed = self.gateway.graphs.closed[: int(self.fleet.clock["tasks_closed"][0])]
         self._book_tasks(np.setdiff1d(begun, closed), end_s)
+        # Nobody knows at which hours they will be done.
+        quote(self.plan, self.gateway, lambda tariff: tariff.mean)
         return unfinished(self.fleet, self.gateway, inside) if inside.size else None
 
     def _mark(self, moment: float) -> simpy.events.ProcessGenerator:
@@ -439,6 +449,17 @@ class Simulation:
         self._window_start = self._mark_now(moment)
         self._charged_before, self._billed_before = self._accounts(moment)
         self._gaps_before = self.fleet.gaps.copy()
+
+    def _reprice(self, at_s: float) -> simpy.events.ProcessGenerator:
+        """Let the tariff of a moment hold for routers and for who leaves from then on, and take the counters."""
+        # The last instant before it: what happens at that very moment, a window that opens, meets the new price.
+        yield self.env.timeout(math.nextafter(at_s, 0.0))
+        self.flush()
+        scenario = self.plan.scenario
+        if scenario.warm_up < at_s < scenario.horizon:
+            self._repriced.append((self._mark_now(at_s), self._accounts(at_s)[0]))
+        quote(self.plan, self.gateway, lambda tariff: tariff.at(at_s))
+        self.book = replace(self.book, usd_per_j=chip_prices(self.plan, at_s))
 
     def _sample(self, horizon: float) -> simpy.events.ProcessGenerator:
         """Record the series, from 0 to the horizon and on while requests are inside."""

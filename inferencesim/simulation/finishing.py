@@ -7,7 +7,7 @@ over the replicas that run any, and the tokens they hold in KV (half of what the
   where the chunk is what waits per replica, as far as the token budget has room for it;
 - a token of output takes ``decode step / batch / tokens per step``. Whoever waits takes a seat that somebody leaves, so
   its tokens are made in the present batch; those who run now are in one that shrinks as one after the other ends;
-- and the time costs what a replica costs, power at its mean included where it is paid apart.
+- and the time costs what a replica costs, power at its mean included where it is paid apart, at the day's mean tariff.
 
 What an outside provider has yet to make costs its price; of answers that are paid for as a whole, the prompt too. Who
 is held at the gateway counts as waiting in the first pool that its class may use.

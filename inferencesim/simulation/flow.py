@@ -9,6 +9,7 @@ import numpy as np
 
 from inferencesim.kernel.flow_tables import DEFERRAL, LINE, QUOTA_OF, Flow
 from inferencesim.kernel.tables import ELIGIBLE
+from inferencesim.simulation.deferral import deferral_windows
 from inferencesim.simulation.traits import reference_pools
 
 if TYPE_CHECKING:
@@ -36,14 +37,13 @@ def kernel_flow(plan: Plan, traits: Records) -> Flow:
     quotas = np.zeros(len(tenants), QUOTA_OF)
     for row, name in zip(quotas, tenants, strict=True):
         _write_quota(row, flow.quotas.get(name))
-    windows = () if flow.defer is None else flow.defer.windows
     in_band = [[each.priority in rule.bands for each in workload] for rule in flow.shed]
     return Flow(
         active=int(flow.is_active),
         lines=lines,
         quotas=quotas,
         deferrals=_deferrals(plan, traits, flow.defer),
-        windows=np.array([(each.from_s, each.to_s) for each in windows], np.float64).reshape(-1, 2),
+        windows=np.array(deferral_windows(plan), np.float64).reshape(-1, 2),
         thresholds=np.array(
             [(rule.above, rule.above if rule.below is None else rule.below) for rule in flow.shed], np.float64
         ).reshape(-1, 2),

@@ -17,6 +17,7 @@ from inferencesim.deployment.deployment import Deployment, deploy
 from inferencesim.deployment.engine import load_engine
 from inferencesim.economics.round_trips import check_origin, round_trip_s
 from inferencesim.economics.sites import Site, load_site, site_names
+from inferencesim.economics.tariffs import Tariff, tariff_of
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.hardware.catalog import load_profile
 from inferencesim.kernel.tables import (
@@ -31,6 +32,7 @@ from inferencesim.models.catalog import load_model
 from inferencesim.routing.policy import find
 from inferencesim.scenario.arrivals import RecordedTasks, TraceArrivals
 from inferencesim.scenario.workload import CAPABILITY, PRECISION_ORDER
+from inferencesim.simulation.deferral import deferral_windows
 from inferencesim.simulation.providers import ProviderPlan, plan_provider, provider_verdict
 from inferencesim.simulation.tasks import plan_tools
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from inferencesim.deployment.engine import Engine
     from inferencesim.hardware.profile import HardwareProfile
+    from inferencesim.scenario.economics import Economics
     from inferencesim.scenario.fleet import Pool
     from inferencesim.scenario.scenario import Scenario
     from inferencesim.scenario.workload import WorkloadClass
@@ -57,14 +60,16 @@ class PoolPlan:
     variants : tuple of Deployment
         Of one replica: with the model it starts with, then with those it may load instead.
     site : Site
-    electricity_usd_per_j, pue, carbon_g_per_j : float
-        The site's, or the scenario's override.
+    tariff : Tariff
+        Of electricity: the site's, or the scenario's override.
+    pue, carbon_g_per_j : float
+        Likewise.
     """
 
     spec: Pool
     variants: tuple[Deployment, ...]
     site: Site
-    electricity_usd_per_j: float
+    tariff: Tariff
     pue: float
     carbon_g_per_j: float
 
@@ -84,14 +89,13 @@ class PoolPlan:
         return self.spec.replicas
 
     @property
-    def usd_per_j(self) -> float:
+    def chip_tariff(self) -> Tariff:
         """Price of a joule at the chip: 0 where the hourly price includes power."""
-        return 0.0 if self.deployment.price_includes_power else self.pue * self.electricity_usd_per_j
+        return self.tariff.times(0.0 if self.deployment.price_includes_power else self.pue)
 
-    @property
-    def usd_per_s(self) -> float:
-        """Price of one replica at its usual power: what a router knows."""
-        return self.deployment.usd_per_s + self.usd_per_j * self.usual_w
+    def usd_per_s(self, usd_per_j: float) -> float:
+        """Return the price of one replica at its usual power and at a price of its joules: what a router knows."""
+        return self.deployment.usd_per_s + usd_per_j * self.usual_w
 
     @property
     def usual_w(self) -> float:
@@ -174,6 +178,7 @@ def make_plan(scenario: Scenario) -> Plan:
     pools, providers = plan_pools(scenario), plan_providers(scenario)
     for index, each in enumerate(scenario.workload):
         _check_class(each, pools, providers, scenario.network, f"workload[{index}]")
+    _check_sites(scenario.economics)
     _require_traces(scenario)
     for level, choice in (
         ("placement", scenario.routing.placement),
@@ -183,7 +188,9 @@ def make_plan(scenario: Scenario) -> Plan:
     for index, pool in enumerate(pools):
         _check_batching(pool, f"pools[{index}].batching")
         _check_prefill_pool(pool, pools, f"pools[{index}].prefill_in.pool")
-    return settled(scenario, pools, providers)
+    plan = settled(scenario, pools, providers)
+    deferral_windows(plan)  # refuses a price that never comes
+    return plan
 
 
 def plan_pools(scenario: Scenario) -> tuple[PoolPlan, ...]:
@@ -295,9 +302,7 @@ def _plan_pool(scenario: Scenario, spec: Pool, where: str) -> PoolPlan:
         spec=spec,
         variants=variants,
         site=site,
-        electricity_usd_per_j=(
-            site.electricity_usd_per_kwh.si if economics.electricity is None else economics.electricity
-        ),
+        tariff=tariff_of(economics, site),
         pue=site.pue.si if economics.pue is None else economics.pue,
         carbon_g_per_j=site.carbon_g_per_kwh.si if economics.carbon is None else economics.carbon,
     )
@@ -327,6 +332,13 @@ def _check_class(
             raise InputError(f"{where}.residency[{index}]", f"unknown zone {zone!r}", did_you_mean(zone, zones))
     if each.origin is not None:
         check_origin(each.origin, network, f"{where}.origin")
+
+
+def _check_sites(economics: Economics) -> None:
+    """Check that a tariff is of sites that there are, be it that nothing of this fleet stands at some."""
+    for index, hours in enumerate(economics.tariff):
+        for place, name in enumerate(hours.sites or ()):
+            load_site(name, f"economics.tariff[{index}].sites[{place}]")
 
 
 def _require_traces(scenario: Scenario) -> None:

@@ -11,6 +11,7 @@ from inferencesim.deployment.latency import latency_models
 from inferencesim.ledger.book import Book, Promises, TokenPrices
 from inferencesim.ledger.tasks import TaskLedger, TaskNames
 from inferencesim.routing.policy import bind
+from inferencesim.simulation.tariff_changes import chip_prices
 from inferencesim.simulation.traits import reference_pools
 from inferencesim.workload.graphs import promised_latencies, task_classes
 
@@ -41,7 +42,7 @@ def task_ledger(plan: Plan, graphs: Graphs, labels: tuple[str, ...]) -> TaskLedg
 
 
 def make_book(plan: Plan, traits: Records) -> Book:
-    """Return names, promises and prices of a plan; the reference pool of a class is its fastest eligible one."""
+    """Return names, promises and first prices of a plan; the reference pool of a class is its fastest eligible one."""
     promises = [each.promise for each in plan.scenario.workload]
 
     def limits(values: Sequence[float | None]) -> np.ndarray:
@@ -69,7 +70,7 @@ def make_book(plan: Plan, traits: Records) -> Book:
         latency=latency_models([each.step_times for each in deployments]),
         token_budget=np.array([each.batching.token_budget for each in deployments], dtype=np.int64),
         usd_per_s=np.array([each.usd_per_s for each in deployments]),
-        usd_per_j=np.array([pool.usd_per_j for pool in plan.pools]),
+        usd_per_j=chip_prices(plan, 0.0),
         egress_usd_per_token=_egress(plan),
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inferencesim.economics.sites import load_site
+from inferencesim.economics.tariffs import Tariff, tariff_of
 from inferencesim.errors import InputError
 from inferencesim.hardware.catalog import load_profile, profile_names
 from inferencesim.kernel import graph_tables
@@ -38,14 +39,16 @@ class ToolsPlan:
     hardware : HardwareProfile
         Of one node.
     site : Site
-    electricity_usd_per_j, pue, carbon_g_per_j : float
-        The site's, or the scenario's override.
+    tariff : Tariff
+        Of electricity: the site's, or the scenario's override.
+    pue, carbon_g_per_j : float
+        Likewise.
     """
 
     spec: Tools
     hardware: HardwareProfile
     site: Site
-    electricity_usd_per_j: float
+    tariff: Tariff
     pue: float
     carbon_g_per_j: float
 
@@ -65,9 +68,9 @@ class ToolsPlan:
         return self.hardware.price.per_chip.si * self.spec.nodes
 
     @property
-    def usd_per_j(self) -> float:
+    def node_tariff(self) -> Tariff:
         """Price of a joule at a node: 0 where the hourly price includes power."""
-        return 0.0 if self.hardware.price.includes_power else self.pue * self.electricity_usd_per_j
+        return self.tariff.times(0.0 if self.hardware.price.includes_power else self.pue)
 
     @property
     def idle_w(self) -> float:
@@ -106,13 +109,13 @@ def plan_tools(scenario: Scenario) -> tuple[ToolsPlan, ...]:
     plans = []
     for index, spec in enumerate(scenario.tools):
         site = load_site(spec.site, f"tools[{index}].site")
-        electricity, pue, carbon = economics.electricity, economics.pue, economics.carbon
+        pue, carbon = economics.pue, economics.carbon
         plans.append(
             ToolsPlan(
                 spec=spec,
                 hardware=_with_cores(spec.hardware, f"tools[{index}].hardware"),
                 site=site,
-                electricity_usd_per_j=site.electricity_usd_per_kwh.si if electricity is None else electricity,
+                tariff=tariff_of(economics, site),
                 pue=site.pue.si if pue is None else pue,
                 carbon_g_per_j=site.carbon_g_per_kwh.si if carbon is None else carbon,
             )

@@ -88,9 +88,9 @@ def placement_traits(plan: Plan, means: ClassMeans) -> Records:
         row["mean_output_tokens"] = output
         row["target_rate"] = deployment.saturated_rate(prompt, output) * pool.replicas
         row["speed"] = deployment.lone_tokens_per_s(prompt)
-        row["usd_per_s"] = pool.usd_per_s
+        row["usd_per_s"] = pool.usd_per_s(pool.chip_tariff.at(0.0))
         row["site_w"] = pool.usual_w * pool.pue
-        row["usd_per_j"] = pool.electricity_usd_per_j
+        row["usd_per_j"] = pool.tariff.at(0.0)
         row["carbon_g_per_j"] = pool.carbon_g_per_j
         row["interactive_ttft_s"], row["interactive_tpot_s"] = _interactive_promises(plan, means, index)
     for index, provider in enumerate(plan.providers, len(plan.pools)):

@@ -184,7 +184,7 @@ class TestBreakEven:
     def test_at_break_even_both_cost_the_same(self, against):
         played, summary = against
         (each,), pool_plan = summary.break_even, played.plan.pools[0]
-        idle_usd = 2 * 20.0 * pool_plan.deployment.idle_w * pool_plan.usd_per_j
+        idle_usd = 2 * 20.0 * pool_plan.deployment.idle_w * pool_plan.chip_tariff.at(0.0)
         fixed = summary.pools[0].owned_usd + idle_usd
         work_usd = summary.pools[0].cost_usd - fixed
         assert work_usd > 0.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from doctoring import rewrite
 from oracle.small import pool, scenario, work
-from oracle.task_worlds import mixed
+from oracle.task_worlds import called, mixed, tasks
 from rich.console import Console
 
 from inferencesim import Run, simulate
@@ -14,6 +14,7 @@ from inferencesim.errors import InputError
 from inferencesim.report.evidence import explanation_text
 from inferencesim.report.task_evidence import task_list_tables, task_text
 from inferencesim.results.explanation import Stories
+from inferencesim.results.recorded import plan_of
 from inferencesim.results.run_folder import part_files
 from inferencesim.results.task_story import TaskStories, explain_task, worst_tasks
 
@@ -88,15 +89,32 @@ def test_the_longest_chain_is_what_the_task_waited_for(run, stories):
 
 
 def test_tools_are_paid_for_by_the_cores_they_held(run, stories):
-    from inferencesim.results.recorded import plan_of
-
     (tools,) = plan_of(run.manifest).tools
     number = numbers(run, "agent", outcome="completed")[0]
     told = stories.of("agent", number)
     used = run.tasks.set_index(["task_class", "task"]).loc[("agent", number), "tool_s"]
-    price = tools.usd_per_s / tools.cores + tools.core_w * tools.usd_per_j
+    price = tools.usd_per_s / tools.cores + tools.core_w * tools.node_tariff.at(0.0)
     assert told.cost.tools_usd == pytest.approx(used * price)
     assert told.cost.total_usd == pytest.approx(told.cost.tools_usd + told.cost.requests_usd + told.cost.people_usd)
+
+
+def test_tools_cost_what_electricity_costs_while_they_run():
+    """Dear for the first second, for nothing after that: a joule of the tool costs what it costs at its time."""
+    task = tasks([{"tool": "boxes", "time": "0.7s"}, {"call": "c"}], rate=4.0)
+    boxes = {"name": "boxes", "hardware": "intel-xeon-6980p", "nodes": 1, "cores": 64}
+    economics = {"electricity": "$36/kWh", "pue": 1.0, "tariff": [{"from": "1s", "to": "24h", "electricity": 0.0}]}
+    played = simulate(scenario([pool()], [called()], tasks=[task], tools=[boxes], economics=economics))
+    (plan,), told_by = plan_of(played.manifest).tools, TaskStories(played)
+    ends = []
+    for number in numbers(played, "t"):
+        told = told_by.of("t", number)
+        used = next(step for step in told.steps if step.kind == "tool")
+        ended_s = min(used.ended_s, told.finished_s)
+        dear_s = max(0.0, min(1.0, ended_s) - used.began_s)
+        expected = (ended_s - used.began_s) * plan.usd_per_s / plan.cores + dear_s * plan.core_w * 1e-5
+        assert told.cost.tools_usd == pytest.approx(expected)
+        ends.append((used.began_s, ended_s))
+    assert any(began_s < 1.0 < ended_s for began_s, ended_s in ends)
 
 
 def test_a_cascade_is_told_try_by_try(run, stories):

@@ -228,9 +228,9 @@ def test_the_economics_of_a_scenario_go_before_those_of_its_sites():
         make_plan(each)
         for each in (scenario(), scenario("economics", {"electricity": "$360/MWh", "pue": 2.0, "carbon": "36 g/kWh"}))
     )
-    assert plain.pools[0].electricity_usd_per_j != plain.pools[1].electricity_usd_per_j
+    assert plain.pools[0].tariff != plain.pools[1].tariff
     for pool in own.pools:
-        assert pool.electricity_usd_per_j == pytest.approx(1e-7)
+        assert pool.tariff.usd_per_j == pytest.approx((1e-7,))
         assert pool.pue == 2.0
         assert pool.carbon_g_per_j == pytest.approx(1e-5)
 
@@ -238,10 +238,11 @@ def test_the_economics_of_a_scenario_go_before_those_of_its_sites():
 def test_prices_of_a_pool_go_before_those_of_its_hardware():
     plan = make_plan(scenario("pools.0.price", "$7.2/h"))
     assert plan.pools[0].deployment.usd_per_s == pytest.approx(0.002)
-    assert plan.pools[0].usd_per_j == 0.0
+    assert plan.pools[0].chip_tariff.usd_per_j == (0.0,)
     apart = make_plan(scenario("pools.0.price_includes_power", False)).pools[0]
-    assert apart.usd_per_j == pytest.approx(apart.pue * apart.electricity_usd_per_j)
-    assert apart.usd_per_s > plan.pools[1].usd_per_s
+    usd_per_j = apart.chip_tariff.at(0.0)
+    assert usd_per_j == pytest.approx(apart.pue * apart.tariff.at(0.0))
+    assert apart.usd_per_s(usd_per_j) > apart.usd_per_s(0.0) == apart.deployment.usd_per_s
 
 
 def test_the_plan_counts_replicas_and_names_pools():

@@ -1,8 +1,9 @@
 """The integer programme: the cheapest fleet whose capacity, at its most optimistic, is enough.
 
 What it leaves out only makes fleets cheaper: there are no queues, every batch is the best there can be, requests are
-divided at will, each kind of work apart, and placed where it is cheapest; dynamic power and the work of tasks and of
-closed loops count nothing. Hence the optimum is a lower bound of what a fleet that keeps its promises costs per hour.
+divided at will, each kind of work apart, and placed where it is cheapest; electricity costs what it does at its
+cheapest hour; dynamic power and the work of tasks and of closed loops count nothing. Hence the optimum is a lower
+bound of what a fleet that keeps its promises costs per hour.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Programme:
         ]
         self._alone: dict[tuple[int, int, tuple[float, ...]], bool] = {}
         self.tools_usd_per_h = 3600.0 * sum(
-            each.usd_per_s + each.idle_w * each.usd_per_j for each in plan_tools(space.scenario)
+            each.usd_per_s + each.idle_w * each.node_tariff.lowest for each in plan_tools(space.scenario)
         )
 
     def solve(self, headroom: float = 1.0, fixed: Fleet | None = None) -> Optimum:

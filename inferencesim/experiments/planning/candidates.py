@@ -62,9 +62,13 @@ class Candidate:
 
     @property
     def usd_per_s(self) -> float:
-        """What a replica costs at least: its price, and its power at rest where that is paid apart."""
+        """What a replica costs at least: its price, and its power at rest, at the lowest tariff, if paid apart."""
+        return self.usd_per_s_at(self.plan.chip_tariff.lowest)
+
+    def usd_per_s_at(self, usd_per_j: float) -> float:
+        """Return what a replica costs at rest at a price of its joules."""
         deployment = self.plan.deployment
-        return deployment.usd_per_s + self.plan.usd_per_j * deployment.idle_w
+        return deployment.usd_per_s + usd_per_j * deployment.idle_w
 
 
 @dataclass(frozen=True)

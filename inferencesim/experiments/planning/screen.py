@@ -143,11 +143,21 @@ def _outdoes(better: Candidate, worse: Candidate) -> bool:
     # More seats or a larger budget let more in at once, which makes each slower: neither is better in all.
     if better.spec.batching != worse.spec.batching or new.batching_policy != old.batching_policy:
         return False
-    if better.usd_per_s > worse.usd_per_s or new.peak_w * better.plan.usd_per_j > old.peak_w * worse.plan.usd_per_j:
-        return False
+    for usd_per_j, instead in zip(_extremes(better), _extremes(worse), strict=True):
+        # Both stand at one site, and at every hour the price is between those two.
+        if better.usd_per_s_at(usd_per_j) > worse.usd_per_s_at(instead):
+            return False
+        if new.peak_w * usd_per_j > old.peak_w * instead:
+            return False
     if new.memory.kv_tokens < old.memory.kv_tokens or new.context_limit < old.context_limit:
         return False
     return all(_step_s(new, *step) <= _step_s(old, *step) for step in _sample(old))
+
+
+def _extremes(candidate: Candidate) -> tuple[float, float]:
+    """Return the lowest and the highest price of a joule of the day at a candidate's chips."""
+    tariff = candidate.plan.chip_tariff
+    return tariff.lowest, tariff.highest
 
 
 def _sample(deployment: Deployment) -> list[tuple[int, int, float]]:

@@ -78,6 +78,21 @@ def test_the_bound_is_no_empty_one():
     assert 2.0 < three.solve().usd_per_h / one.solve().usd_per_h <= 4.0
 
 
+def test_the_bound_pays_the_lowest_price_of_electricity():
+    described = scenario(
+        [pool("a", price="$1/h", price_includes_power=False)],
+        [work("c", rate=10.0)],
+        tools=[{"name": "boxes", "hardware": "intel-xeon-6980p", "cores": 8}],
+        economics={
+            "electricity": "$0.36/kWh", "pue": 2.0, "tariff": [{"from": "1h", "to": "2h", "electricity": "$0.18/kWh"}]
+        },
+    )  # fmt: skip
+    _, space, programme = problem(described)
+    (one,), (tools,) = space.candidates, make_plan(described).tools
+    assert one.usd_per_s == pytest.approx(1.0 / 3600.0 + one.plan.deployment.idle_w * 2.0 * 0.5e-7)
+    assert programme.tools_usd_per_h == pytest.approx(3600.0 * (tools.usd_per_s + tools.idle_w * 2.0 * 0.5e-7))
+
+
 def test_a_replica_completes_no_more_than_its_rate_at_most():
     """A closed loop of many clients keeps a replica as busy as it can be."""
     load = {"process": "closed", "clients": 200, "think_time": 0.0}

@@ -16,6 +16,7 @@ from inferencesim.experiments.planning.candidates import Fleet, make_space
 from inferencesim.experiments.planning.document import plan_text, scenario_tree
 from inferencesim.experiments.planning.goal import make_goal
 from inferencesim.experiments.planning.playing import Players, attainment, trial
+from inferencesim.experiments.planning.screen import dominated
 from inferencesim.experiments.planning.search import fresh
 from inferencesim.experiments.trials import seed_of, unrecorded
 from inferencesim.scenario.planning import Planning
@@ -215,6 +216,16 @@ def test_what_is_outdone_in_everything_is_no_candidate():
     (removed,) = found.removed
     assert removed.name == "dear"
     assert "a is as fast" in removed.why
+
+
+def test_what_is_cheaper_at_some_hours_only_does_not_outdo():
+    """Without power in its price, the pool is cheaper while electricity costs nothing, and dearer by day."""
+    night = {"from": "22h", "to": "6h", "electricity": 0.0}
+    pools = [pool("a", price="$3/h", price_includes_power=False), pool("even", price="$3.01/h")]
+    bounds = Planning.model_validate({"pools": {"a": {"replicas": "0..20"}, "even": {"replicas": "0..2"}}})
+    for hours, outdone in (([night], set()), ([night, {"from": "6h", "to": "22h", "electricity": 0.0}], {1})):
+        described = scenario(pools, [work("c")], economics={"electricity": "$0.36/kWh", "tariff": hours})
+        assert set(dominated(make_space(described, bounds))) == outdone
 
 
 def test_what_is_too_slow_for_every_promise_is_no_candidate():
