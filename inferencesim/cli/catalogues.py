@@ -1,4 +1,4 @@
-"""Commands that list what there is: hardware, models, classes, tasks, providers, policies, scenarios, and the schema."""
+"""Commands that list what there is: hardware, models, classes, tasks, providers, policies, scenarios; the schema."""
 
 from __future__ import annotations
 
@@ -144,7 +144,8 @@ def show_task(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Show every number of a whole task with provenance and source, and what a scenario writes to have it."""
-    from inferencesim.scenario.task_library import lines_for, load_task
+    from inferencesim.scenario.task_library import load_task
+    from inferencesim.scenario.task_needs import lines_for
 
     found = load_task(name, "task")
     if output is Format.JSON:

@@ -13,7 +13,8 @@ from inferencesim.package_data import data_folder, shipped_names
 from inferencesim.scenario.library import with_library
 from inferencesim.scenario.planning import Planning
 from inferencesim.scenario.scenario import Scenario
-from inferencesim.scenario.task_library import classes_for, require_tools, with_library_task
+from inferencesim.scenario.task_library import with_library_task
+from inferencesim.scenario.task_needs import complete_workload, require_tools
 from inferencesim.scenario.tasks import TaskClass
 from inferencesim.scenario.workload import WorkloadClass
 
@@ -228,40 +229,17 @@ def library_task(name: str) -> TaskClass:
 
 def _take_over(tree: dict[str, Any], file: str) -> None:
     """Complete the classes of the workload, and the tasks, that are like one of the library."""
-    workload = tree.get("workload")
+    workload, tasks, tools = (tree.get(key) for key in ("workload", "tasks", "tools"))
     if isinstance(workload, list):
         for index, entry in enumerate(workload):
             if isinstance(entry, dict):
                 workload[index] = with_library(entry, f"{file}: workload[{index}]")
-    tasks = tree.get("tasks")
-    if isinstance(tasks, list):
+    if isinstance(tasks, list) and isinstance(workload or [], list):
         for index, entry in enumerate(tasks):
             if isinstance(entry, dict):
                 tasks[index] = with_library_task(entry, f"{file}: tasks[{index}]")
-        _complete_tasks(tree, tasks, file)
-
-
-def _complete_tasks(tree: dict[str, Any], tasks: list[Any], file: str) -> None:
-    """Give the workload the classes that tasks of the library call, with the models those name."""
-    stated = {entry.get("name"): entry for entry in _mappings(tree.get("workload"))}
-    pools = [entry.get("name") for entry in _mappings(tree.get("tools"))]
-    found: dict[str, list[str]] = {}
-    for index, entry in enumerate(tasks):
-        if isinstance(entry, dict):
-            where = f"{file}: tasks[{index}]"
-            for name, models in classes_for(entry, stated, where).items():
-                if found.setdefault(name, models) != models:
-                    raise InputError(
-                        f"{where}.models",
-                        f"another task asks other models of {name!r}",
-                        "Give the workload a class for each, and name it in calls.",
-                    )
-            require_tools(entry, pools, where)
-    if found:
-        tree["workload"] = _mappings(tree.get("workload")) + [
-            with_library({"like": name, "arrivals": {"process": "tasks"}, "models": models}, file)
-            for name, models in found.items()
-        ]
+        tree["workload"] = complete_workload(workload or [], tasks, file)
+        require_tools(tasks, tools, file)
 
 
 def _with_absolute_files(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
