@@ -234,12 +234,13 @@ def _take_over(tree: dict[str, Any], file: str) -> None:
         for index, entry in enumerate(workload):
             if isinstance(entry, dict):
                 workload[index] = with_library(entry, f"{file}: workload[{index}]")
-    if isinstance(tasks, list) and isinstance(workload or [], list):
+    if isinstance(tasks, list):
         for index, entry in enumerate(tasks):
             if isinstance(entry, dict):
                 tasks[index] = with_library_task(entry, f"{file}: tasks[{index}]")
-        tree["workload"] = complete_workload(workload or [], tasks, file)
-        require_tools(tasks, tools, file)
+        if any(isinstance(entry, dict) and entry.get("like") is not None for entry in tasks):
+            tree["workload"] = complete_workload(workload, tasks, file)
+            require_tools(tasks, tools, file)
 
 
 def _with_absolute_files(tree: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -18,13 +18,14 @@ def lines_for(library: LibraryTask) -> str:
     return "\n".join([*lines, "tasks:", f"  - like: {library.id}", f"    {_models_of(library.calls)}"])
 
 
-def complete_workload(workload: list[Any], tasks: list[Any], file: str) -> list[Any]:
+def complete_workload(workload: object, tasks: list[Any], file: str) -> list[Any]:
     """Return the classes of a scenario, and after them those of the library that its tasks call and name models for.
 
     Parameters
     ----------
     workload, tasks : list
-        As the scenario's file has them, complete with what they are like; `models` is taken out of the tasks.
+        As the scenario's file has them, complete with what they are like; `models` is taken out of the tasks. The
+        workload may be missing.
     file : str
         The file, for errors.
 
@@ -34,6 +35,13 @@ def complete_workload(workload: list[Any], tasks: list[Any], file: str) -> list[
         If a task that is like one of the library calls a class that neither the workload nor its `models` speaks of,
         or of which both do.
     """
+    if workload is not None and not isinstance(workload, list):
+        raise InputError(
+            f"{file}: workload",
+            "is no list of classes",
+            "Write each as an entry, a class that models of a task add as well where it is to be changed: "
+            "- {like: NAME, arrivals: {process: tasks}, models: [MODEL]}.",
+        )
     stated = _names(workload)
     found: dict[str, list[str]] = {}
     for index, entry in enumerate(tasks):
@@ -49,7 +57,7 @@ def complete_workload(workload: list[Any], tasks: list[Any], file: str) -> list[
                 )
     called = {"process": "tasks"}
     added = [{"like": name, "arrivals": called, "models": models} for name, models in found.items()]
-    return [*workload, *(with_library(entry, file) for entry in added)]
+    return [*(workload or []), *(with_library(entry, file) for entry in added)]
 
 
 def require_tools(tasks: list[Any], tools: object, file: str) -> None:

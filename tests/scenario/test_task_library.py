@@ -225,6 +225,12 @@ class TestItsClasses:
         said = refused(loaded, of_mine % "{research_agent_step: [llama-3.1-8b]}")
         assert "tasks[0].models.research_agent_step: the workload has this class, with models of its own" in said
 
+    def test_a_class_that_is_not_written_cannot_be_changed(self, loaded):
+        said = refused(loaded, RESEARCH, "workload.research_agent_step.promise.ttft=3s")
+        assert "borrowed.yaml: workload: is no list of classes. Write each as an entry, a class that models of" in said
+        said = refused(loaded, MINE + RESEARCH, "workload.research_agent_step.promise.ttft=3s")
+        assert "no entry is named 'research_agent_step'. " in said
+
     def test_a_task_that_is_like_none_has_no_models(self, loaded):
         said = refused(loaded, MINE + "tasks: [{name: t, models: [a], steps: [{call: mine}]}]\n")
         assert "tasks[0].models: only a task of the library has models. Name the models in the classes" in said
