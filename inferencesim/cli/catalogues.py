@@ -1,4 +1,4 @@
-"""Commands that list what there is: hardware, models, classes, providers, policies, scenarios, and the schema."""
+"""Commands that list what there is: hardware, models, classes, tasks, providers, policies, scenarios; the schema."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 hardware = typer.Typer(no_args_is_help=True, help="Hardware profiles.", rich_markup_mode=None)
 models = typer.Typer(no_args_is_help=True, help="Models.", rich_markup_mode=None)
 classes = typer.Typer(no_args_is_help=True, help="Workload classes of the library.", rich_markup_mode=None)
+tasks = typer.Typer(no_args_is_help=True, help="Whole tasks of the library.", rich_markup_mode=None)
 policies = typer.Typer(no_args_is_help=True, help="Policies of routing and batching.", rich_markup_mode=None)
 providers = typer.Typer(no_args_is_help=True, help="List prices of outside providers.", rich_markup_mode=None)
 scenarios = typer.Typer(no_args_is_help=True, help="Shipped scenarios.", rich_markup_mode=None)
@@ -97,7 +98,7 @@ def list_classes(output: FormatOption = Format.TABLE) -> None:
     if output is Format.JSON:
         emit([each.model_dump(mode="json", by_alias=True) for each in found])
         return
-    from inferencesim.report.classes import class_list_table
+    from inferencesim.report.library import class_list_table
 
     show([class_list_table([(each, library_class(each.id)) for each in found])])
 
@@ -115,9 +116,44 @@ def show_class(
     if output is Format.JSON:
         emit(found.model_dump(mode="json", by_alias=True))
         return
-    from inferencesim.report.classes import class_table
+    from inferencesim.report.library import entry_table
 
-    show([class_table(found)])
+    show([entry_table(found)])
+
+
+@tasks.command("list")
+@guarded
+def list_tasks(output: FormatOption = Format.TABLE) -> None:
+    """List the library's whole tasks, which a scenario takes over with `like: NAME`."""
+    from inferencesim.scenario.loading import library_task
+    from inferencesim.scenario.task_library import load_task, task_names
+
+    found = [load_task(name, name) for name in task_names()]
+    if output is Format.JSON:
+        emit([each.model_dump(mode="json", by_alias=True) for each in found])
+        return
+    from inferencesim.report.library import task_list_table
+
+    show([task_list_table([(each, library_task(each.id)) for each in found])])
+
+
+@tasks.command("show")
+@guarded
+def show_task(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An id of the library.")],
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show every number of a whole task with provenance and source, and what a scenario writes to have it."""
+    from inferencesim.scenario.task_library import load_task
+    from inferencesim.scenario.task_needs import lines_for
+
+    found = load_task(name, "task")
+    if output is Format.JSON:
+        emit(found.model_dump(mode="json", by_alias=True))
+        return
+    from inferencesim.report.library import entry_table
+
+    show([entry_table(found), "In a scenario:", "", lines_for(found)])
 
 
 @providers.command("list")

@@ -71,6 +71,14 @@ workload:
     models: [llama-3.1-8b]
     promise: {deadline: 5min}
 
+# Whole tasks of many calls and tools; see `inferencesim tasks list`, and `tasks show` for what each needs.
+# tools:
+#   - {name: sandboxes, hardware: amd-epyc-9965, cores: 64}
+# tasks:
+#   - like: coding_agent
+#     arrivals: {process: poisson, rate: 60/h}
+#     models: [llama-3.1-8b]
+
 # Placement chooses the pool, balancing the replica inside it. See `inferencesim policies list`.
 routing:
   placement: cheapest_feasible

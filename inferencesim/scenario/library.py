@@ -8,11 +8,14 @@ may serve it, and says of each number where it is from::
         name: chat
         arrivals: {process: poisson, rate: 12/s}
         models: [llama-3.1-8b]
+
+Whole tasks are kept in the same way; see :mod:`.task_library`.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,8 +35,14 @@ _FOLDER = Path(__file__).parent / "classes"
 #: Keys that say of which kind a part is. What names its kind stands for itself and takes over nothing.
 _NAMES_ITS_KIND = frozenset({"distribution", "process", "shape"})
 
-#: What a trace brings itself.
-_TRACED = ("prompt_tokens", "output_tokens", "sessions", "shared_prefix", "conversation")
+#: What those bring themselves who make the requests: a trace, and tasks.
+_BROUGHT = {
+    "trace": ("prompt_tokens", "output_tokens", "sessions", "shared_prefix", "conversation"),
+    "tasks": ("sessions", "conversation", "cancellation"),
+}
+
+#: One key of a path, or one place of a list.
+_KEY = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 class Source(Part):
@@ -44,8 +53,8 @@ class Source(Part):
     note: str | None = None
 
 
-class LibraryClass(Part):
-    """A class of the library.
+class LibraryEntry(Part):
+    """Something that a scenario may be ``like``, with the sources of its numbers.
 
     Attributes
     ----------
@@ -54,41 +63,47 @@ class LibraryClass(Part):
     description : str
         One line.
     content : dict
-        The class as a scenario would write it, without `models`; in the file under ``class``.
+        What a scenario would write.
     sources : dict
-        Where its numbers are from, by their dotted path or that of something they stand in.
+        Where its numbers are from, by their path (as in ``steps[1].repeat.times``) or that of something they stand in.
     """
 
     schema_version: Literal[1] = Field(alias="schema")
     id: str = Field(pattern=r"^[a-z]+(_[a-z]+)*$")
     description: str = Field(min_length=1)
-    content: dict[str, Any] = Field(alias="class")
+    content: dict[str, Any]
     sources: dict[str, Source]
 
     @model_validator(mode="after")
-    def _every_number_has_a_source(self) -> LibraryClass:
+    def _every_number_has_a_source(self) -> LibraryEntry:
         for path in self.sources:
             self.at(path)
-        for path, value in _leaves(self.content):
-            is_number = not isinstance(value, bool) and any(character.isdigit() for character in str(value))
-            if is_number and not any(f"{path}.".startswith(f"{stated}.") for stated in self.sources):
+        for path, value in self.unsourced():
+            if not isinstance(value, bool) and any(character.isdigit() for character in str(value)):
                 refuse(f"nothing says where {path} ({value}) is from: add it to sources")
         return self
 
     def at(self, path: str) -> Any:
-        """Return what stands at a dotted path of the class."""
+        """Return what stands at a path of the content."""
         value: Any = self.content
-        for key in path.split("."):
-            if not isinstance(value, dict) or key not in value:
-                refuse(f"there is no {path} in the class")
-            value = value[key]
+        for key, index in _KEY.findall(path):
+            try:
+                value = value[int(index) if index else key]
+            except (LookupError, TypeError):
+                refuse(f"there is no {path} in {self.id}")
         return value
 
     def unsourced(self) -> Iterator[tuple[str, Any]]:
-        """Yield the path and value of what needs no source: its kind, its tags."""
+        """Yield the path and value of what needs no source: kinds, tags, names of what is called."""
         for path, value in _leaves(self.content):
-            if not any(f"{path}.".startswith(f"{stated}.") for stated in self.sources):
+            if not any(path == stated or path.startswith((f"{stated}.", f"{stated}[")) for stated in self.sources):
                 yield path, value
+
+
+class LibraryClass(LibraryEntry):
+    """A class of the library; `content` is without `models`, and in the file under ``class``."""
+
+    content: dict[str, Any] = Field(alias="class")
 
 
 def class_names() -> list[str]:
@@ -118,9 +133,8 @@ def _read(name: str) -> LibraryClass:
 def with_library(entry: dict[str, Any], where: str) -> dict[str, Any]:
     """Return a scenario's class with what it takes over from the library's class it is ``like``.
 
-    What stands in the scenario wins, key by key; null takes a key away. A
-    distribution, arrival process or rate profile that names its kind replaces
-    the library's whole. A trace replaces the lengths, and what prompts share.
+    What stands in the scenario wins, as :func:`laid_over` says. A trace replaces
+    the lengths, and what prompts share; tasks say themselves which calls belong together.
 
     Parameters
     ----------
@@ -138,29 +152,67 @@ def with_library(entry: dict[str, Any], where: str) -> dict[str, Any]:
     if like is None:
         return entry
     library = load_class(str(like), f"{where}.like")
-    inherited = library.content
+    brought = _BROUGHT.get(process_of(entry), ())
+    inherited = {key: value for key, value in library.content.items() if key not in brought}
+    return {"name": library.id, **laid_over(inherited, entry, where)}
+
+
+def process_of(entry: dict[str, Any]) -> str:
+    """Return the arrival process that an entry of a scenario names; empty if it names none."""
     arrivals = entry.get("arrivals")
-    if isinstance(arrivals, dict) and arrivals.get("process") == "trace":
-        inherited = {key: value for key, value in inherited.items() if key not in _TRACED}
-    return {"name": library.id, **_merged(inherited, entry)}
+    return str(arrivals.get("process", "")) if isinstance(arrivals, dict) else ""
 
 
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Return a mapping with another laid over it."""
+def laid_over(below: dict[str, Any], above: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return what the library says with what a scenario says laid over it.
+
+    The scenario wins, key by key; null takes a key away. A distribution,
+    arrival process or rate profile that names its kind replaces the library's
+    whole, as does a list. Of a list, ``{1: …}`` changes the entry at that place, counted from 0.
+
+    Raises
+    ------
+    InputError
+        Under `where`, if a list has no entry at a place that is to be changed.
+    """
     merged = dict(below)
     for key, value in above.items():
-        under = below.get(key)
-        if isinstance(value, dict) and isinstance(under, dict) and not _NAMES_ITS_KIND & value.keys():
-            merged[key] = _merged(under, value)
+        under, here = below.get(key), f"{where}.{key}"
+        if not isinstance(value, dict) or _NAMES_ITS_KIND & value.keys():
+            merged[key] = value
+        elif isinstance(under, dict):
+            merged[key] = laid_over(under, value, here)
+        elif isinstance(under, list) and value and all(str(place).isdigit() for place in value):
+            merged[key] = _laid_over_list(under, {int(place): each for place, each in value.items()}, here)
         else:
             merged[key] = value
     return merged
 
 
-def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted path and value of everything that is no mapping."""
-    for key, each in value.items():
-        if isinstance(each, dict):
-            yield from _leaves(each, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", each
+def _laid_over_list(below: list[Any], above: dict[int, Any], where: str) -> list[Any]:
+    """Return a list with some of its entries changed, and without those that are null."""
+    for place in above:
+        if place >= len(below):
+            raise InputError(
+                f"{where}[{place}]", "the library has no such entry", f"It has {len(below)}, counted from 0."
+            )
+    merged: list[Any] = []
+    for place, under in enumerate(below):
+        value = above.get(place, under)
+        if isinstance(value, dict) and isinstance(under, dict):
+            merged.append(laid_over(under, value, f"{where}[{place}]"))
+        elif value is not None:
+            merged.append(value)
+    return merged
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the path and value of everything that is neither mapping nor list of mappings."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _leaves(each, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        for place, each in enumerate(value):
+            yield from _leaves(each, f"{path}[{place}]")
+    else:
+        yield path, value

@@ -13,6 +13,9 @@ from inferencesim.package_data import data_folder, shipped_names
 from inferencesim.scenario.library import with_library
 from inferencesim.scenario.planning import Planning
 from inferencesim.scenario.scenario import Scenario
+from inferencesim.scenario.task_library import with_library_task
+from inferencesim.scenario.task_needs import complete_workload, require_tools
+from inferencesim.scenario.tasks import TaskClass
 from inferencesim.scenario.workload import WorkloadClass
 
 if TYPE_CHECKING:
@@ -213,13 +216,31 @@ def library_class(name: str) -> WorkloadClass:
     return validated(entry, WorkloadClass, name)
 
 
+def library_task(name: str) -> TaskClass:
+    """Return a task of the library as a scenario that says no more has it.
+
+    Raises
+    ------
+    InputError
+        If there is no such task.
+    """
+    return validated(with_library_task({"like": name}, "task"), TaskClass, name)
+
+
 def _take_over(tree: dict[str, Any], file: str) -> None:
-    """Complete the classes of the workload that are like one of the library."""
-    workload = tree.get("workload")
+    """Complete the classes of the workload, and the tasks, that are like one of the library."""
+    workload, tasks, tools = (tree.get(key) for key in ("workload", "tasks", "tools"))
     if isinstance(workload, list):
         for index, entry in enumerate(workload):
             if isinstance(entry, dict):
                 workload[index] = with_library(entry, f"{file}: workload[{index}]")
+    if isinstance(tasks, list):
+        for index, entry in enumerate(tasks):
+            if isinstance(entry, dict):
+                tasks[index] = with_library_task(entry, f"{file}: tasks[{index}]")
+        if any(isinstance(entry, dict) and entry.get("like") is not None for entry in tasks):
+            tree["workload"] = complete_workload(workload, tasks, file)
+            require_tools(tasks, tools, file)
 
 
 def _with_absolute_files(tree: dict[str, Any], folder: Path) -> dict[str, Any]:

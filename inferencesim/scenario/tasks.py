@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from inferencesim.scenario.arrivals import AtOnce, Gamma, Poisson, RecordedTasks, RegisteredArrivals
 from inferencesim.scenario.base import Fraction, Part, PositiveTime, WholeTokens
 from inferencesim.scenario.lengths import TimeLengths, TokenLengths, greatest
+from inferencesim.scenario.task_library import task_names
 from inferencesim.scenario.unions import named, refuse, tag, told_by_key
 from inferencesim.scenario.workload import Active
 
@@ -173,11 +174,25 @@ class TaskPromise(Part):
     latency: PositiveTime | None = None
 
 
+def _or_like(schema: dict[str, Any]) -> None:
+    """Say in the JSON Schema what a task of the library spares, and asks for."""
+    schema["properties"]["like"] = {"enum": [*task_names(), None], "description": "a task of the library"}
+    models = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+    schema["properties"]["models"] = {
+        "anyOf": [models, {"type": "object", "additionalProperties": models}],
+        "description": "of the classes that a task of the library calls and the workload has not; or by class",
+    }
+    schema["required"] = []
+    schema["anyOf"] = [{"required": ["like"]}, {"required": ["name", "arrivals"]}]
+
+
 class TaskClass(Part):
     """One kind of task: a graph of calls and tools, begun by one arrival.
 
     Attributes
     ----------
+    like : str or None
+        The task of the library that it took over what the scenario does not say; see :mod:`.task_library`.
     arrivals : process
         When tasks begin.
     steps : tuple of steps
@@ -198,6 +213,9 @@ class TaskClass(Part):
         Seconds after which the whole task is given up.
     """
 
+    model_config = ConfigDict(json_schema_extra=_or_like)
+
+    like: str | None = None
     name: Name
     arrivals: _Arrivals
     steps: tuple[Step, ...] = ()

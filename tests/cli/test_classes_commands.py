@@ -33,7 +33,8 @@ def test_list_as_json_is_what_show_says_of_each():
     listed = json.loads(invoke("classes", "list", "--format", "json").stdout)
     assert [each["id"] for each in listed] == class_names()
     assert listed[0] == json.loads(invoke("classes", "show", listed[0]["id"], "--format", "json").stdout)
-    assert listed[0]["sources"]["prompt_tokens"]["provenance"] == "measured"
+    by_id = {each["id"]: each for each in listed}
+    assert by_id["interactive_chat"]["sources"]["prompt_tokens"]["provenance"] == "measured"
 
 
 @pytest.mark.parametrize("name", class_names())

@@ -27,6 +27,10 @@ KINDS_OF_WORK = {
     "research_agent_step",
     "code_migration_step",
     "reasoning",
+    "reasoning_branch",
+    "answer_verification",
+    "coding_agent_step",
+    "query_embedding",
     "image_generation",
     "vision_question",
 }
@@ -105,6 +109,21 @@ def test_a_number_without_source_and_a_source_without_number_are_refused():
         a_class(**{"class": {"step": 1, "steps": 30}}, sources={"step": source})
 
 
+def test_what_stands_in_lists_needs_a_source_too():
+    source = {"provenance": "assumption", "source": "chosen"}
+    content = {"steps": [{"call": "a"}, {"repeat": {"times": 3, "steps": [{"wait": "5s"}]}}]}
+    inner = "steps[1].repeat.steps[0].wait"
+    kept = a_class(**{"class": content}, sources={"steps[1].repeat.times": source, inner: source})
+    assert kept.at(inner) == "5s"
+    assert list(kept.unsourced()) == [("steps[0].call", "a")]
+    with pytest.raises(ValidationError, match=r"nothing says where steps\[1\].repeat.steps\[0\].wait \(5s\) is from"):
+        a_class(**{"class": content}, sources={"steps[1].repeat.times": source})
+    # What stands in a step is sourced with it, and not with the one that has its number as a beginning.
+    assert a_class(**{"class": content}, sources={"steps[1]": source})
+    with pytest.raises(ValidationError, match=r"there is no steps\[2\] in some_work"):
+        a_class(**{"class": content}, sources={"steps[1]": source, "steps[2]": source})
+
+
 def test_a_class_that_says_nothing_is_the_library_s(loaded):
     each = loaded()
     assert each == library_class("interactive_chat").model_copy(update={"models": ("llama-3.1-8b",)})
@@ -142,6 +161,14 @@ def test_a_trace_replaces_lengths_and_keeps_tags_and_promise(loaded, tmp_path):
     assert each.arrivals.file == str(tmp_path / "trace.csv")
     assert each.prompt_tokens is None
     assert (each.promise.ttft, each.tags.human_waiting) == (1.0, True)
+
+
+def test_tasks_bring_what_their_calls_have_in_common():
+    entry = {"like": "research_agent_step", "arrivals": {"process": "tasks"}, "models": ["llama-3.1-8b"]}
+    taken = with_library(entry, "here")
+    assert "conversation" not in taken
+    assert taken["shared_prefix"] == {"tokens": "2000 tokens"}
+    assert taken["kv_after"] == "keep"
 
 
 def test_overrides_reach_what_is_taken_over(loaded):

@@ -173,10 +173,11 @@ def _front(goal: Goal, tried: Sequence[Tried]) -> list[Tried]:
 def scenario_tree(scenario: Scenario) -> dict[str, Any]:
     """Return a scenario as a file would hold it, without what is as it is by default.
 
-    What its classes took over from the library is written out.
+    What its classes and tasks took over from the library is written out.
     """
     workload = [each.model_copy(update={"like": None}) for each in scenario.workload]
-    written = scenario.model_copy(update={"workload": workload})
+    tasks = [each.model_copy(update={"like": None}) for each in scenario.tasks]
+    written = scenario.model_copy(update={"workload": workload, "tasks": tasks})
     return written.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 

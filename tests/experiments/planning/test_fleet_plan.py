@@ -106,6 +106,19 @@ def test_a_library_class_is_written_out_in_full():
     assert again.tasks == described.tasks
 
 
+def test_a_library_task_is_written_out_in_full(tmp_path):
+    path = tmp_path / "chat.yaml"
+    path.write_text(
+        "name: chat\nhorizon: 1min\npools: [{name: p, hardware: nvidia-h100-sxm, model: llama-3.1-8b}]\n"
+        "tasks: [{like: guarded_chat, context: grows, models: [llama-3.1-8b]}]\n",
+        encoding="utf-8",
+    )
+    described = load_scenario(path)
+    path.write_text(yaml.safe_dump(scenario_tree(described)), encoding="utf-8")
+    # What is as by default is not written; the library, which says otherwise, must not come into its place.
+    assert load_scenario(path).tasks == [each.model_copy(update={"like": None}) for each in described.tasks]
+
+
 def test_one_less_of_anything_is_not_enough():
     for need in planned().needs:
         assert need.class_name in ("c", "d")

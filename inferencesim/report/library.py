@@ -1,4 +1,4 @@
-"""Tables of the library of workload classes."""
+"""Tables of the library: workload classes, and whole tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from inferencesim.scenario.library import LibraryClass
+    from inferencesim.scenario.library import LibraryClass, LibraryEntry
+    from inferencesim.scenario.task_library import LibraryTask
+    from inferencesim.scenario.tasks import TaskClass
     from inferencesim.scenario.workload import WorkloadClass
 
 
@@ -26,8 +28,19 @@ def class_list_table(classes: Sequence[tuple[LibraryClass, WorkloadClass]]) -> T
     return table
 
 
-def class_table(library: LibraryClass) -> Table:
-    """Return every number of a class with where it is from, and what it says besides."""
+def task_list_table(tasks: Sequence[tuple[LibraryTask, TaskClass]]) -> Table:
+    """Return one line per task: the library's own, and what a scenario that is like it gets."""
+    table = new_table("", "task", "calls", "tools", "latency", "description", left=5)
+    for library, each in tasks:
+        promised = NOTHING if each.promise.latency is None else seconds(each.promise.latency)
+        table.add_row(
+            library.id, ", ".join(library.calls), ", ".join(library.tools) or NOTHING, promised, library.description
+        )
+    return table
+
+
+def entry_table(library: LibraryEntry) -> Table:
+    """Return every number of a class or task with where it is from, and what it says besides."""
     table = new_table(f"{library.id}: {library.description}", "key", "value", "provenance", "source", left=4)
     for path, value in library.unsourced():
         table.add_row(path, _written(value))
