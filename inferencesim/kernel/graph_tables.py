@@ -140,7 +140,9 @@ TOOLS = np.dtype(
         ("waiting", np.int64),
         ("since_s", np.float64),  # `busy` has been what it is
         ("core_s", np.float64),  # busy core-seconds until then
-        ("lost_share", np.float64),  # of its calls
+        ("lost_share", np.float64),  # of its calls that begin in [lost_from_s, lost_to_s)
+        ("lost_from_s", np.float64),
+        ("lost_to_s", np.float64),
         ("notice_s", np.float64),  # after which one is given up as lost
         ("retries", np.int64),  # of a lost one
     ]

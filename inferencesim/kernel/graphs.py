@@ -409,10 +409,12 @@ def _serve_tools(fleet: Fleet, gateway: Gateway, index: int, now: float) -> None
 
 @inner_inlined
 def is_lost(gateway: Gateway, node: int) -> bool:
-    """Tell whether a tool will never come back, this time: by luck of the node's own."""
+    """Tell whether a tool that has just begun will never come back, this time: by luck of the node's own."""
     n = gateway.graphs.nodes[node]
-    share = gateway.graphs.tools[n["index"]]["lost_share"]
-    return bool(share > 0.0 and mix(node_key(gateway, node), _LOSS + n["tries"]) / 2147483648.0 < share)
+    tools = gateway.graphs.tools[n["index"]]
+    if tools["lost_share"] == 0.0 or not tools["lost_from_s"] <= n["began_s"] < tools["lost_to_s"]:
+        return False
+    return bool(mix(node_key(gateway, node), _LOSS + n["tries"]) / 2147483648.0 < tools["lost_share"])
 
 
 @inner

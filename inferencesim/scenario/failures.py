@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, Tag, model_validator
@@ -16,24 +17,16 @@ if TYPE_CHECKING:
 _Name = Annotated[str, Field(min_length=1)]
 
 
-class ReplicaCrashes(Part):
-    """Each replica of a pool crashes by itself: exponential times until it does, and until it is repaired.
+class Spells(Part):
+    """Spells in which something is wrong: one, by schedule, or again and again, at random.
 
     Attributes
     ----------
-    replica : str
-        The pool.
-    mtbf, mttr : float
-        Mean seconds from a repair to the next crash, and from a crash to its repair.
+    at, for_s : float or None
+        When it begins, and how long it lasts, in seconds.
+    mtbf, mttr : float or None
+        Means of exponential times: from a repair to the next failure, and from a failure to its repair.
     """
-
-    replica: _Name
-    mtbf: PositiveTime
-    mttr: PositiveTime
-
-
-class _Outage(Part):
-    """Down once, `at` a time and `for` so long, or again and again, as of one replica."""
 
     at: Time | None = None
     for_s: PositiveTime | None = Field(default=None, alias="for")
@@ -41,33 +34,64 @@ class _Outage(Part):
     mttr: PositiveTime | None = None
 
     @model_validator(mode="after")
-    def _once_or_at_random(self) -> _Outage:
+    def _once_or_at_random(self) -> Spells:
         once, random = (self.at, self.for_s), (self.mtbf, self.mttr)
         if (None in once) == (None in random) or (once != (None, None)) == (random != (None, None)):
-            refuse("an outage has either at and for, or mtbf and mttr")
+            refuse("it has either at and for, or mtbf and mttr")
+        return self
+
+    @property
+    def once(self) -> tuple[float, float] | None:
+        """From when to when, in seconds; None where it is at random."""
+        return None if self.at is None or self.for_s is None else (self.at, self.at + self.for_s)
+
+    @property
+    def means_s(self) -> tuple[float, float]:
+        """Mean seconds to a failure, and to its repair; infinite where it comes by schedule."""
+        return self.mtbf or math.inf, self.mttr or math.inf
+
+
+class ReplicaCrashes(Spells):
+    """Replicas of a pool crash: each by itself at random, or some of them at once.
+
+    Attributes
+    ----------
+    replica : str
+        The pool.
+    share : float or None
+        With `at`: of its replicas, rounded, at least one; which ones is drawn. None is one.
+    """
+
+    replica: _Name
+    share: Annotated[Fraction, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _all_or_some(self) -> ReplicaCrashes:
+        if self.share is not None and self.at is None:
+            refuse("share goes with at: with mtbf each replica crashes by itself")
         return self
 
 
-class PoolOutage(_Outage):
+class PoolOutage(Spells):
     """All replicas of a pool are down."""
 
     pool: _Name
 
 
-class SiteOutage(_Outage):
+class SiteOutage(Spells):
     """All replicas of all pools at a site are down, and so are the providers there."""
 
     site: _Name
 
 
-class ProviderOutage(_Outage):
+class ProviderOutage(Spells):
     """An outside provider answers nobody."""
 
     provider: _Name
 
 
-class SlowNodes(Part):
-    """Some replicas of a pool are slow for a while.
+class SlowNodes(Spells):
+    """Some replicas of a pool are slow for a while: together by schedule, or each by itself at random.
 
     Attributes
     ----------
@@ -77,15 +101,11 @@ class SlowNodes(Part):
         Of its replicas, rounded, at least one; which ones is drawn.
     factor : float
         By which their steps take longer.
-    at, for_s : float
-        Seconds.
     """
 
     slow: _Name
     share: Annotated[Fraction, Field(gt=0)] = 1.0
     factor: Annotated[float, Field(gt=1, le=1000)]
-    at: Time
-    for_s: PositiveTime = Field(alias="for")
 
 
 class LostTools(Part):
@@ -101,12 +121,27 @@ class LostTools(Part):
         Seconds from its start after which one is given up; until then it keeps its cores.
     retries : int
         Times it is run again; then its step fails.
+    at, for_s : float or None
+        Seconds: of calls that begin then alone. None is always.
     """
 
     tool: _Name
     share: Fraction
     timeout: PositiveTime
     retries: Annotated[int, Field(ge=0, le=1000)] = 0
+    at: Time | None = None
+    for_s: PositiveTime | None = Field(default=None, alias="for")
+
+    @property
+    def between(self) -> tuple[float, float]:
+        """From when, in seconds, and until when calls are lost."""
+        return (0.0, math.inf) if self.at is None or self.for_s is None else (self.at, self.at + self.for_s)
+
+    @model_validator(mode="after")
+    def _always_or_once(self) -> LostTools:
+        if (self.at is None) != (self.for_s is None):
+            refuse("at and for go together: without both, calls are lost all the time")
+        return self
 
 
 _KINDS: dict[str, type[Part]] = {

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inferencesim.kernel.tables import Records
-    from inferencesim.scenario.failures import SiteOutage
+    from inferencesim.scenario.failures import SiteOutage, Spells
     from inferencesim.simulation.plan import Plan
 
 #: Failures of one target that are still worth playing.
@@ -124,18 +124,31 @@ def _drawn(plan: Plan) -> Iterator[tuple[list[int], list[tuple[float, float]]]]:
             continue
         where = f"failures[{index}]"
         if isinstance(failure, ReplicaCrashes):
-            number = _number(met, "replica", failure.replica)
-            for place, replica in enumerate(of[failure.replica]):
-                draws = stream(scenario.seed, "failures", "replica", failure.replica, place, number)
-                yield [replica], _spans(draws, failure.mtbf, failure.mttr, until_s, where)
+            yield from _crashes(failure, of[failure.replica], scenario.seed, met, until_s, where)
             continue
         kind, name, hit = _hit(plan, failure)
-        number = _number(met, kind, name)
-        if failure.at is not None and failure.for_s is not None:
-            yield hit, [(failure.at, failure.at + failure.for_s)] if failure.at < until_s else []
-        elif failure.mtbf is not None and failure.mttr is not None:
-            draws = stream(scenario.seed, "failures", kind, name, number)
-            yield hit, _spans(draws, failure.mtbf, failure.mttr, until_s, where)
+        draws = stream(scenario.seed, "failures", kind, name, _number(met, kind, name))
+        yield hit, _spells(failure, draws, until_s, where)
+
+
+def _crashes(
+    failure: ReplicaCrashes, own: range, seed: int, met: dict[tuple[str, str], int], until_s: float, where: str
+) -> Iterator[tuple[list[int], list[tuple[float, float]]]]:
+    """Yield replicas of a pool, numbered as `own`, and spans in which they are down together."""
+    number = _number(met, "replica", failure.replica)
+    if failure.once is not None:
+        draws = stream(seed, "failures", "replica", failure.replica, number)
+        yield _some_of(own, failure.share, draws), _spells(failure, draws, until_s, where)
+        return
+    for place, replica in enumerate(own):
+        draws = stream(seed, "failures", "replica", failure.replica, place, number)
+        yield [replica], _spells(failure, draws, until_s, where)
+
+
+def _some_of(own: range, share: float | None, draws: np.random.Generator) -> list[int]:
+    """Draw a share of some replicas, rounded, one at least; None: one."""
+    many = 1 if share is None else max(1, round(share * len(own)))
+    return [own[place] for place in draws.permutation(len(own))[:many].tolist()]
 
 
 def _hit(plan: Plan, failure: PoolOutage | ProviderOutage | SiteOutage) -> tuple[str, str, list[int]]:
@@ -157,10 +170,11 @@ def _number(met: dict[tuple[str, str], int], kind: str, name: str) -> int:
     return number
 
 
-def _spans(
-    draws: np.random.Generator, mtbf_s: float, mttr_s: float, until_s: float, where: str
-) -> list[tuple[float, float]]:
-    """Draw spans of being down that begin before `until_s`."""
+def _spells(failure: Spells, draws: np.random.Generator, until_s: float, where: str) -> list[tuple[float, float]]:
+    """Return the spans in which something is wrong and that begin before `until_s`: by schedule, or drawn."""
+    if failure.once is not None:
+        return [failure.once] if failure.once[0] < until_s else []
+    mtbf_s, mttr_s = failure.means_s
     if until_s / (mtbf_s + mttr_s) > _MOST:
         raise InputError(
             where,
@@ -188,17 +202,20 @@ def _united(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _paces(plan: Plan) -> Iterator[Records]:
     """Yield the changes of pace of every replica; where it is slow for two reasons, their factors multiply."""
-    of = dict(zip((pool.name for pool in plan.pools), replicas_of(plan), strict=True))
-    slow: dict[int, list[SlowNodes]] = {}
+    scenario, of = plan.scenario, dict(zip((pool.name for pool in plan.pools), replicas_of(plan), strict=True))
+    until_s = scenario.horizon + scenario.drain
+    slow: dict[int, list[tuple[float, float, float]]] = {}
     met: dict[tuple[str, str], int] = {}
-    for failure in plan.scenario.failures:
-        if isinstance(failure, SlowNodes):
-            replicas = of[failure.slow]
-            draws = stream(plan.scenario.seed, "failures", "slow", failure.slow, _number(met, "slow", failure.slow))
-            many = max(1, round(failure.share * len(replicas)))
-            for place in draws.permutation(len(replicas))[:many].tolist():
-                slow.setdefault(replicas[place], []).append(failure)
+    for index, failure in enumerate(scenario.failures):
+        if not isinstance(failure, SlowNodes):
+            continue
+        own, number = of[failure.slow], _number(met, "slow", failure.slow)
+        draws = stream(scenario.seed, "failures", "slow", failure.slow, number)
+        for replica in _some_of(own, failure.share, draws):
+            alone = stream(scenario.seed, "failures", "slow", failure.slow, own.index(replica), number)
+            spells = _spells(failure, alone, until_s, f"failures[{index}]")
+            slow.setdefault(replica, []).extend((*span, failure.factor) for span in spells)
     for replica, reasons in slow.items():
-        for moment in sorted({at_s for each in reasons for at_s in (each.at, each.at + each.for_s)}):
-            factors = [each.factor for each in reasons if each.at <= moment < each.at + each.for_s]
+        for moment in sorted({at_s for begin, end, _ in reasons for at_s in (begin, end)}):
+            factors = [factor for begin, end, factor in reasons if begin <= moment < end]
             yield _rows(np.array([moment]), np.array([replica]), PACE, float(np.prod(factors)))

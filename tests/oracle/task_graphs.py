@@ -163,6 +163,9 @@ class Story:
         pool = self.tools[self.nodes[node]["index"]]
         if pool not in self.losing:
             return False
+        once = self.losing[pool].at
+        if once is not None and not once <= self.began[node] < once + self.losing[pool].for_s:
+            return False
         task = self.tasks[self.nodes[node]["task"]]
         key = task_key(self.seed, self.classes + int(task["class_index"]), int(task["number"]))
         key = mix(key, int(node - task["first_node"]) + 1)

@@ -148,6 +148,9 @@ FAILURES = st.lists(
             {"pool": "p", "at": 0.3, "for": 0.2},
             {"slow": "p", "factor": 2.5, "at": 0.1, "for": 0.6},
             {"tool": "boxes", "share": 0.3, "timeout": 0.11, "retries": 1},
+            {"slow": "p", "factor": 1.5, "mtbf": 0.3, "mttr": 0.2},
+            {"replica": "p", "at": 0.2, "for": 0.1},
+            {"tool": "search", "share": 0.9, "timeout": 0.07, "retries": 2, "at": 0.1, "for": 0.4},
         ]
     ),
     max_size=3,

@@ -219,10 +219,10 @@ def test_a_mistake_in_the_file_is_told_with_its_path_and_remedy(written, old, ne
     ("override", "said"),
     [
         (
-            "failures=[{slow: premium, mtbf: 1h, mttr: 1min, factor: 2}]",
-            "failures[0].mtbf: unknown key 'mtbf'. Known: at, factor, for, share, slow.",
+            "failures=[{slow: premium, mtbf: 1h, mttr: 1min, factor: 2, timeout: 3}]",
+            "failures[0].timeout: unknown key 'timeout'. Known: at, factor, for, mtbf, mttr, share, slow.",
         ),
-        ("failures=[{replica: premium, at: 1h}]", "failures[0].at: unknown key 'at'. Known: mtbf, mttr, replica"),
+        ("failures=[{replica: premium, at: 1h}]", "failures[0]: it has either at and for, or mtbf and mttr"),
         ("workload.chat.arrivals.cv=2", "arrivals.cv: unknown key 'cv'. Known: process, profile, rate"),
         (
             "workload.chat.answers={difficulty: 0.5, start: {treshold: 0.2}}",

@@ -86,6 +86,27 @@ class TestTheSchedule:
             assert first == second
             assert 5 < len(first) < 40
 
+    def test_some_replicas_crash_by_schedule_and_which_ones_is_drawn(self):
+        pools = [pool(replicas=10)]
+        once = {"replica": "p", "at": 0.5, "for": 0.25}
+        load_s = make_plan(self.plan()).deployments[0].load_s
+        one, three = (self.plan(once | said, pools=pools) for said in ({}, {"share": 0.3}))
+        assert len(spans(one)) == 1
+        assert [each[1:] for each in spans(three)] == [(0.5, 0.75 + load_s)] * 3
+        others = (spans(three.model_copy(update={"seed": seed})) for seed in range(1, 6))
+        assert any([each[0] for each in down] != [each[0] for each in spans(three)] for down in others)
+
+    def test_each_replica_is_slow_by_itself_at_random(self):
+        slow = {"slow": "p", "factor": 2, "mtbf": 0.9, "mttr": 0.1}
+        table = failure_table(make_plan(self.plan(slow, pools=[pool(replicas=8)], horizon=300.0, drain=0.0)))
+        slower, again = table[table["pace"] == 2.0], table[table["pace"] == 1.0]
+        assert len(np.unique(slower["target"])) == 8
+        assert len(np.unique(slower["at_s"])) == len(slower) == pytest.approx(8 * 300, rel=0.1)
+        of_first = [each[each["target"] == 0]["at_s"] for each in (slower, again)]
+        assert (of_first[1] - of_first[0]).mean() == pytest.approx(0.1, rel=0.3)
+        some = failure_table(make_plan(self.plan(slow | {"share": 0.25}, pools=[pool(replicas=8)], horizon=50.0)))
+        assert len(np.unique(some["target"])) == 2
+
     def test_who_is_slow_is_drawn_and_factors_multiply(self):
         slow = {"slow": "p", "share": 0.34, "factor": 2, "at": 0.1, "for": 0.4}
         both = [slow | {"share": 1.0}, slow | {"share": 1.0, "factor": 3, "at": 0.2, "for": 0.1}]
@@ -111,6 +132,9 @@ class TestAnswersToMistakes:
             ({"pool": "p", "at": 1, "for": 1, "mtbf": 3, "mttr": 1}, "either at and for, or mtbf and mttr"),
             ({"pool": "p", "at": 1, "mttr": 1}, "either at and for, or mtbf and mttr"),
             ({"pool": "p"}, "either at and for, or mtbf and mttr"),
+            ({"replica": "p", "mtbf": 1, "mttr": 1, "share": 0.5}, "share goes with at"),
+            ({"slow": "p", "factor": 2, "mtbf": 1}, "either at and for, or mtbf and mttr"),
+            ({"tool": "boxes", "share": 0.1, "timeout": 1, "at": 3}, "at and for go together"),
             ({"pol": "p", "at": 1, "for": 1}, "pool"),
             ({"pool": "p", "site": "x", "at": 1, "for": 1}, "are two failures"),
             ("p", "a failure is a mapping"),

@@ -298,6 +298,19 @@ class TestLostTools:
         assert ((every["outcome"] == "failed") == (every["lost_tools"] == 2)).all()
         check(done)
 
+    def test_by_schedule_only_those_are_lost_that_begin_then(self):
+        done = self.lost(share=1.0, retries=50, **{"at": 1.0, "for": 0.5})
+        steps, every = done.frame("steps"), done.frame("tasks").set_index("task")
+        tools = steps[steps["kind"] == "tool"].set_index("task")
+        lost = every["lost_tools"] > 0
+        assert lost.sum() > 5
+        assert (tools["due_s"][lost] < 1.5).all()
+        # Whoever began then was lost, and began anew: the last beginning of each, which is kept, is not then.
+        assert not tools["began_s"].between(1.0, 1.5, inclusive="left").any()
+        assert (tools["began_s"][lost] >= 1.5).all()
+        assert (tools["state"] == "done").all()
+        check(done)
+
 
 def retell(described):
     done = run(described)
