@@ -189,10 +189,13 @@ class TestOnDevice:
     def played(self, variant):
         return simulate(load_scenario("on_device", variant=variant)).summary
 
-    def test_laptops_serve_most_of_it_and_what_fails_there_goes_to_the_cloud(self):
-        both, cloud = self.played("devices_first"), self.played("cloud_only")
-        laptops, shared = both.pools
-        assert laptops.cost_usd == 0.0
-        assert laptops.completed > shared.completed > 0
-        assert shared.output_tokens_per_s < cloud.pools[0].output_tokens_per_s
-        assert both.tasks[0].escalations > 0.0
+    def test_devices_serve_most_of_it_at_no_cost_and_what_fails_there_goes_to_the_next_larger_model(self):
+        tiers, phones_alone, cloud = (self.played(each) for each in ("devices_first", "phones_and_cloud", "cloud_only"))
+        *devices, shared = tiers.pools
+        phones, laptops, gateways = devices
+        assert {device.cost_usd for device in devices} == {0.0}
+        assert phones.completed > laptops.completed + gateways.completed > 0
+        assert 0 < shared.completed < 0.6 * phones_alone.pools[-1].completed
+        assert shared.output_tokens_per_s < 0.25 * cloud.pools[0].output_tokens_per_s
+        assert tiers.tasks[0].escalations > phones_alone.tasks[0].escalations > 0.0
+        assert tiers.tasks[0].calls > cloud.tasks[0].calls

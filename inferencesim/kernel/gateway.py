@@ -13,6 +13,7 @@ from inferencesim.kernel.flow_tables import NOT_HELD
 from inferencesim.kernel.graph_tables import NOT_JUDGED
 from inferencesim.kernel.graphs import call_enters, node_key, owner_key
 from inferencesim.kernel.heap import add_timer
+from inferencesim.kernel.power import Power, apply_limits, has_taker
 from inferencesim.kernel.providers import is_within_limits, reserved_tokens, send_outside
 from inferencesim.kernel.queue import count_coming, enter_phase, first_waiting, leave, queue_up, take_slot
 from inferencesim.kernel.sample import is_kept, task_key
@@ -26,6 +27,7 @@ from inferencesim.kernel.tables import (
     IDLE,
     OPEN,
     OTHER_MODEL,
+    POWER_LIMITED,
     QUEUE_FULL,
     RATE_LIMITED,
     REJECTED,
@@ -71,7 +73,8 @@ class Gateway(NamedTuple):
     pool_cached: Records  #: CACHED[P + Q], of pools filled where placement reads caches
     replica_cached: Records  #: CACHED[R], likewise
     pool_eligible: NDArray[np.uint8]  #: work space, P + Q
-    replica_eligible: NDArray[np.uint8]  #: 1 of those that are not down, R
+    replica_eligible: NDArray[np.uint8]  #: 1 of those that are not down, nor kept at rest by a limit on power, R
+    power: Power
     placement_parameters: Floats
     balancing_parameters: Floats
     memory: Integers  #: of the policies: row 0 for placement, then a row per pool for balancing
@@ -137,6 +140,9 @@ def filter_candidates(fleet: Fleet, gateway: Gateway, arrival: Any) -> int:
     row = fleet.clock[0]["decision_count"]
     total = arrival["prompt_tokens"] + arrival["output_tokens"]
     eligible = 0
+    limited = gateway.power.headroom_w.size > 0
+    if limited:
+        apply_limits(fleet, gateway.power, gateway.replica_eligible)
     for pool in range(fleet.pools.size):
         verdict = gateway.verdicts[arrival["class_index"], pool]
         if verdict == ELIGIBLE:
@@ -150,6 +156,8 @@ def filter_candidates(fleet: Fleet, gateway: Gateway, arrival: Any) -> int:
                 verdict = UNHEALTHY
             elif limit >= 0 and fleet.live_pools[pool]["waiting"] >= limit:
                 verdict = QUEUE_FULL
+            elif limited and not has_taker(fleet, gateway.replica_eligible, pool):
+                verdict = POWER_LIMITED
         gateway.decision_verdicts[row, pool] = verdict
         gateway.decision_scores[row, pool] = np.nan
         gateway.pool_eligible[pool] = verdict == ELIGIBLE

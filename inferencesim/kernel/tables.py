@@ -42,11 +42,12 @@ OUTCOMES = ("open", "completed", "rejected", "timed_out", "cancelled", "failed")
     OTHER_MODEL,
     CONTEXT_TOO_LONG,
     QUEUE_FULL,
+    POWER_LIMITED,
     RATE_LIMITED,
     UNHEALTHY,
     QUOTA_EXCEEDED,
     SHED,
-) = range(14)
+) = range(15)
 VERDICTS = (
     "eligible",
     "prefills_only",
@@ -58,6 +59,7 @@ VERDICTS = (
     "other_model",
     "context_too_long",
     "queue_full",
+    "power_limited",
     "rate_limited",
     "unhealthy",
     "quota_exceeded",

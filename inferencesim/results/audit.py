@@ -10,6 +10,7 @@ from inferencesim.results.chain_check import check_chain
 from inferencesim.results.constraints import check_constraints
 from inferencesim.results.coverage import all_there, coverage_of
 from inferencesim.results.findings import Audit, CauseCount, ClassPromises, Constraint, Coverage, TaskPromises
+from inferencesim.results.power import check_power
 from inferencesim.results.quotas import check_quotas
 from inferencesim.results.recorded import plan_of, readable
 from inferencesim.results.task_causes import promises_of
@@ -72,6 +73,7 @@ def audit(run: Run, expected: str | None = None) -> Audit:
             constraints = tuple(_of_a_sample(each) for each in constraints)
         constraints += all_there(run, requests, plan)
         constraints += check_quotas(plan, requests, _without_rows(run, coverage))
+        constraints += check_power(plan, requests, _without_rows(run, coverage))
         if coverage.evidence != "off":
             unproven += [f"{each.statement}: {each.why}." for each in constraints if each.state == "unproven"]
         if requests is not None:

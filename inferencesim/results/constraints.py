@@ -20,6 +20,7 @@ from inferencesim.kernel.tables import (
     NOT_CAPABLE,
     OTHER_MODEL,
     OUTSIDE_RESIDENCY,
+    POWER_LIMITED,
     PRECISION_TOO_LOW,
     PREFILLS_ONLY,
     PROVIDER_REFUSED,
@@ -309,8 +310,8 @@ def _chosen(plan: Plan, decided: _Rows | None) -> Constraint:
 def _recorded(plan: Plan, down: Outages, asked: _Rows | None, decided: _Rows | None) -> Constraint:
     """Check recorded verdicts against those settled anew.
 
-    Only how full queues and buckets were, how high the load, and which of its models a class with `answers` asked, is
-    taken from the record.
+    Only how full queues and buckets were, how much power was left, how high the load, and which of its models a class
+    with `answers` asked, is taken from the record.
     """
     if asked is None or decided is None:
         return _unproven("verdicts", _VERDICTS, _NO_REQUESTS if asked is None else _NO_DECISIONS)
@@ -327,6 +328,7 @@ def _recorded(plan: Plan, down: Outages, asked: _Rows | None, decided: _Rows | N
         expected = np.where((expected == ELIGIBLE) & gone, UNHEALTHY, expected)
     full_when = [_when_full(plan, candidate) for candidate in range(len(plan.candidates))]
     full = (said == np.array(full_when)) & (expected == ELIGIBLE)
+    full |= (said == POWER_LIMITED) & _is_power_limited(plan) & (expected == ELIGIBLE)
     turned_away = _turns_away(plan, said[:, :1])[np.arange(len(said)), decided.classes]
     away = (said == said[:, :1]).all(axis=1) & turned_away
     cascades = np.array([each.answers is not None for each in plan.scenario.workload] + [False])[decided.classes]
@@ -343,6 +345,13 @@ def _when_full(plan: Plan, candidate: int) -> int:
         return ELIGIBLE if plan.pools[candidate].spec.queue_limit is None else QUEUE_FULL
     limits = plan.providers[candidate - len(plan.pools)].spec.limits
     return ELIGIBLE if limits == Limits() else RATE_LIMITED
+
+
+def _is_power_limited(plan: Plan) -> NDArray[np.bool_]:
+    """Tell which candidates a limit on power is on."""
+    limits = plan.scenario.power
+    pools = [any(limit.is_on(pool.spec) for limit in limits) for pool in plan.pools]
+    return np.array(pools + [False] * len(plan.providers), np.bool_)
 
 
 def _turns_away(plan: Plan, said: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -263,6 +263,7 @@ def _words_of_pool(row: pd.Series[Any], asked: WorkloadClass, pool: Pool, profil
     return _words(serves, row, asked, profile.precision, pool.site) | {
         "prefills_only": "only reads prompts for another pool",
         "queue_full": f"had {pool.queue_limit} requests waiting, as many as it takes",
+        "power_limited": "had nobody at work, and no power was left for one of its machines to begin",
         "unhealthy": "had no replica that was up",
     }
 

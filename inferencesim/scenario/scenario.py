@@ -13,6 +13,7 @@ from inferencesim.scenario.economics import Economics
 from inferencesim.scenario.failures import Failure, check_failures
 from inferencesim.scenario.fleet import Pool
 from inferencesim.scenario.flow import Flow, refuse_unfit
+from inferencesim.scenario.power import PowerLimit, check_power_limits
 from inferencesim.scenario.providers import Provider
 from inferencesim.scenario.routing import Routing
 from inferencesim.scenario.tasks import Call, TaskClass, Tool, Tools, walk
@@ -106,6 +107,7 @@ class Scenario(Part):
     economics: Economics = Economics()
     recording: Recording = Recording()
     failures: list[Failure] = Field(default_factory=list)
+    power: list[PowerLimit] = Field(default_factory=list)
     network: dict[str, dict[str, Time]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -182,4 +184,9 @@ class Scenario(Part):
             providers=[provider.name for provider in self.providers],
             tools=[each.name for each in self.tools],
         )
+        return self
+
+    @model_validator(mode="after")
+    def _power_is_of_this_fleet(self) -> Scenario:
+        check_power_limits(self.power, self.pools)
         return self

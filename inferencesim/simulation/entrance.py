@@ -12,6 +12,7 @@ from inferencesim.kernel.tables import ARRIVAL, DECISION, PREDICTED
 from inferencesim.kernel.views import CACHED
 from inferencesim.routing.policy import MEMORY_SIZE
 from inferencesim.simulation.clients import new_clients
+from inferencesim.simulation.power import kernel_power
 from inferencesim.simulation.schedulers import schedulers_of
 from inferencesim.simulation.state import CHUNK_ROWS
 from inferencesim.simulation.tasks import kernel_graphs
@@ -65,6 +66,7 @@ def new_gateway(
         replica_cached=np.zeros(replicas, CACHED),
         pool_eligible=np.zeros(candidates, np.uint8),
         replica_eligible=np.ones(replicas, np.uint8),
+        power=kernel_power(plan),
         placement_parameters=placement.parameters,
         balancing_parameters=balancing.parameters,
         memory=np.zeros((pools + 1, MEMORY_SIZE), np.int64),

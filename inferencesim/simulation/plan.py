@@ -33,6 +33,7 @@ from inferencesim.routing.policy import find
 from inferencesim.scenario.arrivals import RecordedTasks, TraceArrivals
 from inferencesim.scenario.workload import CAPABILITY, PRECISION_ORDER
 from inferencesim.simulation.deferral import deferral_windows
+from inferencesim.simulation.power import require_power
 from inferencesim.simulation.providers import ProviderPlan, plan_provider, provider_verdict
 from inferencesim.simulation.tasks import plan_tools
 
@@ -188,6 +189,7 @@ def make_plan(scenario: Scenario) -> Plan:
     for index, pool in enumerate(pools):
         _check_batching(pool, f"pools[{index}].batching")
         _check_prefill_pool(pool, pools, f"pools[{index}].prefill_in.pool")
+    require_power(scenario, pools)
     plan = settled(scenario, pools, providers)
     deferral_windows(plan)  # refuses a price that never comes
     return plan

@@ -58,6 +58,7 @@ EXPECTED = {
     "nvidia-h100-sxm",
     "nvidia-h200-sxm",
     "nvidia-jetson-agx-orin-64",
+    "nvidia-jetson-orin-nano-super",
     "nvidia-jetson-thor-t5000",
     "nvidia-l4",
     "nvidia-l40s",
@@ -68,6 +69,7 @@ EXPECTED = {
     "nvidia-rubin-nvl72",
     "qualcomm-ai100-ultra",
     "qualcomm-ai200",
+    "qualcomm-snapdragon-8-elite",
     "qualcomm-snapdragon-x-elite",
     "sambanova-sn40l",
 }
@@ -159,6 +161,7 @@ def test_formats_that_the_hardware_lacks_are_absent() -> None:
         ("nvidia-grace", ["memory.capacity", "memory.bandwidth"], ["compute", "price.per_chip"]),
         ("nvidia-rubin-nvl72", ["memory.bandwidth", "compute"], ["power.peak", "price.per_chip"]),
         ("apple-ane-m-series", ["compute"], ["memory.bandwidth", "power.peak"]),
+        ("qualcomm-snapdragon-8-elite", ["memory.bandwidth"], ["compute", "power.peak", "usable_memory"]),
     ],
 )
 def test_what_a_vendor_did_not_publish_is_marked_an_assumption(

@@ -11,6 +11,8 @@ from oracle.small import closed, model, pool, scenario, work
 POLICIES = ("chunked_prefill", "continuous", "prefill_first", "decode_first", "static", "dynamic")
 PARAMETERS = {"decode_first": {"refill": 0.5}, "dynamic": {"size": 3, "timeout": 0.0137}}
 ORDERS = ("fcfs", "priority", "sjf", "edf", "vtc")
+#: Watts of a replica at rest, and what one adds at its peak: of both chips.
+AT_REST_W, AT_WORK_W = 280.0, 520.0
 LINK = {"bandwidth": "1 GB/s", "latency": "30us"}
 
 
@@ -75,6 +77,19 @@ def engines(draw, name, block, *, helper=None, serves="small-model", **said):
 
 
 @st.composite
+def limits_on_power(draw, fleet):
+    """None, or one or two that let some replicas work at a time."""
+    limits = []
+    for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+        covered = draw(st.lists(st.sampled_from(fleet), min_size=1, unique_by=lambda pool: pool["name"]))
+        replicas = sum(pool["replicas"] for pool in covered)
+        at_work = draw(st.integers(1, replicas))
+        names = [pool["name"] for pool in covered]
+        limits.append({"limit": AT_REST_W * replicas + AT_WORK_W * at_work, "pools": names})
+    return limits
+
+
+@st.composite
 def lengths(draw, most):
     return {"distribution": "uniform", "low": 1, "high": draw(st.integers(2, most))}
 
@@ -135,6 +150,7 @@ def everything(draw, horizon):
             "snapshot_age": draw(st.sampled_from([0.0, 0.0, 0.0173])),
         },
         recording={"series_interval": horizon},
+        power=[] if helper else draw(limits_on_power(fleet)),
     )
 
 

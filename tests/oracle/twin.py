@@ -59,6 +59,7 @@ class Twin:
         self.ages = []
         self.timers = []
         self.network_s = plan.network_s.tolist()
+        self.power_limits = described.power
 
     def after(self, at_s, call, what):
         """Remember what happens to a request at `at_s`."""
@@ -129,7 +130,7 @@ class Twin:
         verdicts = [self.verdict(call, pool) for pool in self.pools]
         eligible = [i for i, verdict in enumerate(verdicts) if verdict == "eligible"]
         if not eligible:
-            order = ["eligible", "prefills_only", "model_not_served", "context_too_long", "queue_full"]
+            order = ["eligible", "prefills_only", "model_not_served", "context_too_long", "queue_full", "power_limited"]
             call.reason = max(verdicts, key=order.index)
             depart(call, "rejected", now)
             return False
@@ -148,7 +149,7 @@ class Twin:
                 self.balancing,
                 call,
                 views,
-                range(len(views)),
+                [i for i, each in enumerate(pool.replicas) if self.may_take(each)],
                 [1] * len(views),
                 [each] * len(views),
             )
@@ -184,7 +185,29 @@ class Twin:
         # The bound is a hard constraint: it looks at the queue as it is, not at the snapshot.
         waiting = sum(len(replica.waiting) + self.coming(replica) for replica in pool.replicas)
         limit = pool.plan.spec.queue_limit
-        return "queue_full" if limit is not None and waiting >= limit else "eligible"
+        if limit is not None and waiting >= limit:
+            return "queue_full"
+        return "eligible" if any(self.may_take(replica) for replica in pool.replicas) else "power_limited"
+
+    def may_take(self, replica):
+        """Tell whether the limits on power let a replica take a request: it has one, or there is power for its peak."""
+        return self.works(replica) or all(
+            self.drawn_w(limit, {replica}) <= limit.limit * (1 + 1e-9)
+            for limit in self.power_limits
+            if limit.is_on(replica.pool.plan.spec)
+        )
+
+    def works(self, replica):
+        return bool(replica.activity or replica.waiting or replica.running or self.coming(replica))
+
+    def drawn_w(self, limit, also):
+        """Add up what the machines of a limit may draw: their peak who have a request, or are to have one."""
+        drawn_w = 0.0
+        for replica in self.replicas:
+            if limit.is_on(replica.pool.plan.spec):
+                deployment = replica.pool.plan.deployment
+                drawn_w += deployment.peak_w if self.works(replica) or replica in also else deployment.idle_w
+        return drawn_w
 
     def choose(self, level, policy, call, views, eligible, sizes, rates):
         """The policies of the same names, ties to the lowest identity."""

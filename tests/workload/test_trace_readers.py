@@ -105,10 +105,17 @@ def test_burstgpt_3_brings_sessions_and_kinds(tmp_path):
         trace.select("model", "ChatGPT", "here")
 
 
-def test_burstgpt_may_be_quoted(tmp_path):
-    quoted = "\n".join(",".join(f'"{field}"' for field in line.split(",")) for line in BURST_3.splitlines())
-    trace = read_trace(written(tmp_path, quoted))
-    assert (trace.format, trace.time_s.tolist(), trace.session.tolist()) == ("burstgpt", [5.5, 45.0, 46.0], [0, -1, 0])
+@pytest.mark.parametrize(("name", "text"), [("azure", AZURE_2024), ("burstgpt", BURST_3), ("vtc", VTC)])
+@pytest.mark.parametrize("rows_too", [False, True], ids=["header", "all"])
+def test_a_csv_may_be_quoted(tmp_path, name, text, rows_too):
+    plain = read_trace(written(tmp_path, text, "plain"))
+    head, *rows = text.splitlines()
+    quoted = [",".join(f'"{field}"' for field in line.split(",")) for line in (head, *rows)]
+    trace = read_trace(written(tmp_path, "\n".join(quoted if rows_too else [quoted[0], *rows]), "quoted"))
+    assert (trace.format, trace.malformed) == (name, ())
+    assert trace.time_s.tolist() == plain.time_s.tolist()
+    assert trace.session.tolist() == plain.session.tolist()
+    assert [label.values for label in trace.labels] == [label.values for label in plain.labels]
 
 
 def test_vtc_has_clients_to_select_by(tmp_path):

@@ -199,6 +199,9 @@ def make_space(scenario: Scenario, planning: Planning) -> Space:
         whose kinds can be deployed.
     """
     where = "planning"
+    if scenario.power:
+        remedy = "Leave it out, and play the fleet that is found under it."
+        raise InputError("power", "a plan knows nothing of limits on power", remedy)
     names, provider_names = [pool.name for pool in scenario.pools], [each.name for each in scenario.providers]
     for name in planning.pools:
         if name not in names:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from inferencesim.workload.traces.rows import Rows, first_line, header_columns, open_text
+from inferencesim.workload.traces.rows import Rows, column_names, first_line, header_columns, open_text, row_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ class AzureReader:
 
     def sniff(self, path: Path) -> bool:
         """Say whether the header is Azure's."""
-        return path.is_file() and set(_COLUMNS) <= set(first_line(path).split(","))
+        return path.is_file() and set(_COLUMNS) <= set(column_names(first_line(path)))
 
     def read(self, path: Path, options: ReadOptions) -> Trace:
         """Read the file; see :func:`inferencesim.workload.traces.reading.read_trace`."""
@@ -34,7 +34,7 @@ class AzureReader:
         with open_text(path) as file:
             stamp, prompt, output = header_columns(path, file.readline(), _COLUMNS)
             for line, text in enumerate(file, start=2):
-                fields = text.strip().split(",")
+                fields = row_fields(text)
                 if fields == [""]:
                     continue
                 try:

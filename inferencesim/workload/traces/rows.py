@@ -283,6 +283,11 @@ def column_names(header: str) -> list[str]:
     return [name.strip().strip('"') for name in header.split(",")]
 
 
+def row_fields(text: str) -> list[str]:
+    """Return the fields of a row of a CSV whose fields hold no commas, quoted or not."""
+    return text.strip().replace('"', "").split(",")
+
+
 def header_columns(path: Path, header: str, needed: Sequence[str]) -> list[int]:
     """Return where the `needed` columns of a CSV are.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inferencesim.workload.traces.rows import Rows, first_line, header_columns, open_text
+from inferencesim.workload.traces.rows import Rows, column_names, first_line, header_columns, open_text, row_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ class VTCReader:
 
     def sniff(self, path: Path) -> bool:
         """Say whether the header has the columns."""
-        return path.is_file() and set(_COLUMNS) <= set(first_line(path).split(","))
+        return path.is_file() and set(_COLUMNS) <= set(column_names(first_line(path)))
 
     def read(self, path: Path, options: ReadOptions) -> Trace:
         """Read the file; see :func:`inferencesim.workload.traces.reading.read_trace`."""
@@ -31,7 +31,7 @@ class VTCReader:
         with open_text(path) as file:
             stamp, client, prompt, output = header_columns(path, file.readline(), _COLUMNS)
             for line, text in enumerate(file, start=2):
-                fields = text.strip().split(",")
+                fields = row_fields(text)
                 if fields == [""]:
                     continue
                 try:
