@@ -247,7 +247,7 @@ def test_a_draft_has_its_targets_vocabulary():
 
 
 def test_an_unknown_draft_is_named_with_the_nearest():
-    problem = refused(draft={"model": "llama-3.2-2b"})
+    problem = refused(draft={"model": "llama-3.2-1bb"})
     assert problem.where == "pools[0].speculation.draft.model"
     assert "llama-3.2-1b" in problem.remedy
 

@@ -121,7 +121,7 @@ def test_nothing_is_lost_and_nothing_is_held_twice(described):
 
 
 @given(described=breaking(horizon=0.3))
-@settings(max_examples=40, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_nothing_is_lost_but_what_crashes_take(described):
     assert_all_holds(described)
 

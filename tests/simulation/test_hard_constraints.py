@@ -56,7 +56,7 @@ def fleets(draw):
     return scenario(pools, classes, providers=providers, horizon=0.3, routing={"placement": placement})
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(fleets())
 def test_no_request_runs_where_a_filter_rejected_it(described):
     played = run(described)
