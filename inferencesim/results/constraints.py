@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from inferencesim.simulation.failures import Outages
     from inferencesim.simulation.plan import Plan
 
-_EXAMPLES = 5
-
 #: What no request may be, by the verdict that would have kept it from it.
 _STATEMENTS = {
     OUTSIDE_RESIDENCY: "no request outside its residency zone",
@@ -108,17 +106,8 @@ class _Rows:
 
     def finding(self, name: str, statement: str, rows: int, broken: NDArray[np.bool_], why: str = "") -> Constraint:
         """Return what was found of a constraint, given the rows that break it."""
-        number = int(broken.sum())
-        ids = np.sort(self.frame["request_id"].to_numpy()[broken])[:_EXAMPLES]
-        return Constraint(
-            name=name,
-            statement=statement,
-            state="broken" if number else "proven",
-            rows=rows,
-            broken=number,
-            examples=tuple(int(each) for each in ids),
-            why=why if number else "",
-        )
+        ids = np.sort(self.frame["request_id"].to_numpy(np.int64)[broken])
+        return Constraint.judged(name, statement, rows, ids, why)
 
 
 def check_constraints(
@@ -163,7 +152,7 @@ def _placed(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> list[Cons
         if code == CONTEXT_TOO_LONG:
             continue
         if rows is None:
-            found.append(_unproven(name, statement, f"{_NO_REQUESTS}, nor were decisions"))
+            found.append(Constraint.unproven(name, statement, f"{_NO_REQUESTS}, nor were decisions"))
             continue
         known = np.flatnonzero(rows.known)
         broken = np.zeros(len(rows.frame), np.bool_)
@@ -190,7 +179,7 @@ def _went(rows: _Rows, broken: NDArray[np.bool_]) -> str:
 def _context(plan: Plan, asked: _Rows | None) -> Constraint:
     name, statement = VERDICTS[CONTEXT_TOO_LONG], _STATEMENTS[CONTEXT_TOO_LONG]
     if asked is None:
-        return _unproven(name, statement, f"{_NO_REQUESTS}, and decisions do not say how long they were")
+        return Constraint.unproven(name, statement, f"{_NO_REQUESTS}, and decisions do not say how long they were")
     known = np.flatnonzero(asked.known)
     broken = np.zeros(len(asked.frame), np.bool_)
     broken[known] = _total(asked)[known] > _limits(plan)[asked.classes[known], asked.candidates[known]]
@@ -201,7 +190,7 @@ def _healthy(plan: Plan, down: Outages, asked: _Rows | None, decided: _Rows | No
     """Check where requests were placed against the schedule of failures, which the scenario and its seed give."""
     rows = asked if decided is None else decided
     if rows is None:
-        return _unproven(VERDICTS[UNHEALTHY], _HEALTHY, f"{_NO_REQUESTS}, nor were decisions")
+        return Constraint.unproven(VERDICTS[UNHEALTHY], _HEALTHY, f"{_NO_REQUESTS}, nor were decisions")
     # Decisions have the moment exactly; of requests that were held it is a sum.
     times_s = entered_s(rows.frame) if decided is None else rows.frame["time_s"].to_numpy(np.float64)
     replica, known = rows.frame["replica"].to_numpy(np.float64, na_value=-1.0), rows.known
@@ -236,7 +225,7 @@ def _total(asked: _Rows) -> NDArray[np.int64]:
 
 def _prefilled(plan: Plan, asked: _Rows | None) -> Constraint:
     if asked is None:
-        return _unproven("prefill_pool", _ELSEWHERE, _NO_REQUESTS)
+        return Constraint.unproven("prefill_pool", _ELSEWHERE, _NO_REQUESTS)
     names = _pools(plan)
     helpers = [None if pool.spec.prefill_in is None else pool.spec.prefill_in.pool for pool in plan.pools]
     of_pool = np.array([-1 if helper is None else names.index(helper) for helper in helpers] + [-1])
@@ -250,7 +239,7 @@ def _prefilled(plan: Plan, asked: _Rows | None) -> Constraint:
 def _names(plan: Plan, asked: _Rows | None, decided: _Rows | None) -> Constraint:
     rows = decided if asked is None else asked
     if rows is None:
-        return _unproven("names", _NAMES, f"{_NO_REQUESTS}, nor were decisions")
+        return Constraint.unproven("names", _NAMES, f"{_NO_REQUESTS}, nor were decisions")
     ends = np.cumsum([pool.replicas for pool in plan.pools])
     starts = np.concatenate([[0], ends])
     replica = rows.frame["replica"].to_numpy(np.float64, na_value=np.nan)
@@ -269,7 +258,7 @@ def _match(asked: _Rows | None, decided: _Rows | None, *, ended: bool) -> Constr
     Who was held came when it was let go on; who never was has no decision.
     """
     if asked is None or decided is None:
-        return _unproven("one_to_one", _MATCH, _NO_REQUESTS if asked is None else _NO_DECISIONS)
+        return Constraint.unproven("one_to_one", _MATCH, _NO_REQUESTS if asked is None else _NO_DECISIONS)
     one = _as_numbers(asked, entered_s(asked.frame))[was_decided(asked.frame)]
     other = _as_numbers(decided, decided.frame["time_s"].to_numpy(np.float64))
     how: Literal["outer", "inner"] = "outer" if ended else "inner"
@@ -281,7 +270,8 @@ def _match(asked: _Rows | None, decided: _Rows | None, *, ended: bool) -> Constr
     both = _Rows(pair, np.zeros(0, np.int64), np.zeros(0, np.int64))
     why = "a request without its decision, a decision without its request, or two that contradict each other"
     if not ended and not broken.any():
-        return _unproven("one_to_one", _MATCH, "the run did not come to its end, where requests were still inside")
+        unknown = "the run did not come to its end, where requests were still inside"
+        return Constraint.unproven("one_to_one", _MATCH, unknown)
     return both.finding("one_to_one", _MATCH, len(pair), broken, why)
 
 
@@ -299,7 +289,7 @@ def _as_numbers(rows: _Rows, time_s: NDArray[np.float64]) -> pd.DataFrame:
 
 def _chosen(plan: Plan, decided: _Rows | None) -> Constraint:
     if decided is None:
-        return _unproven("eligible", _CHOSEN, _NO_DECISIONS)
+        return Constraint.unproven("eligible", _CHOSEN, _NO_DECISIONS)
     said = _recorded_verdicts(plan, decided.frame)
     rows = np.arange(len(decided.frame))
     chosen = said[rows, np.maximum(decided.candidates, 0)] == ELIGIBLE
@@ -314,7 +304,7 @@ def _recorded(plan: Plan, down: Outages, asked: _Rows | None, decided: _Rows | N
     with `answers` asked, is taken from the record.
     """
     if asked is None or decided is None:
-        return _unproven("verdicts", _VERDICTS, _NO_REQUESTS if asked is None else _NO_DECISIONS)
+        return Constraint.unproven("verdicts", _VERDICTS, _NO_REQUESTS if asked is None else _NO_DECISIONS)
     lengths = pd.Series(_total(asked), index=asked.frame["request_id"])
     lengths = lengths[~lengths.index.duplicated()]
     total = lengths.reindex(decided.frame["request_id"], fill_value=-1).to_numpy()
@@ -374,7 +364,7 @@ def _promised(plan: Plan, asked: _Rows | None, end_s: float | None) -> Constrain
     """Check the recorded word on each promise against the recorded times."""
     if asked is None or end_s is None:
         why = _NO_REQUESTS if asked is None else "the run did not come to its end, so what was open is not known"
-        return _unproven("promises", _PROMISES, why)
+        return Constraint.unproven("promises", _PROMISES, why)
     frame = asked.frame
     over = overshoots(frame, plan.scenario, end_s)
     late = np.zeros(len(frame), np.bool_)
@@ -390,10 +380,6 @@ def _promised(plan: Plan, asked: _Rows | None, end_s: float | None) -> Constrain
     given_up = undecided & (outcome == "cancelled") & frame["task_class"].notna().to_numpy()
     broken = (late & ~missed & ~given_up) | (~late & missed & ~slow) | (undecided & ~inside & ~given_up)
     return asked.finding("promises", _PROMISES, len(frame), broken, "the times say otherwise")
-
-
-def _unproven(name: str, statement: str, why: str) -> Constraint:
-    return Constraint(name=name, statement=statement, state="unproven", rows=0, broken=0, examples=(), why=why)
 
 
 def _classes(plan: Plan) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from inferencesim.results.run import Run
     from inferencesim.simulation.plan import Plan
 
-_EXAMPLES = 5
 _ALL_THERE = "as many requests as the summary counts, each outcome by itself"
 _IN_SAMPLE = "every row kept is of a task that the sample holds"
 
@@ -61,16 +60,8 @@ def _in_sample(plan: Plan, requests: pd.DataFrame) -> Constraint:
     class_index = np.where(owner >= 0, len(classes) + owner, codes(requests["class"], classes))
     task = requests["task"].to_numpy(np.int64)
     strange = ~are_kept(scenario.seed, scenario.recording.kept_share, class_index, task)
-    number = int(strange.sum())
-    return Constraint(
-        name="in_sample",
-        statement=_IN_SAMPLE,
-        state="broken" if number else "proven",
-        rows=len(requests),
-        broken=number,
-        examples=tuple(int(each) for each in np.sort(requests["request_id"].to_numpy()[strange])[:_EXAMPLES]),
-        why="seed and share put other tasks into it" if number else "",
-    )
+    ids = np.sort(requests["request_id"].to_numpy(np.int64)[strange])
+    return Constraint.judged("in_sample", _IN_SAMPLE, len(requests), ids, "seed and share put other tasks into it")
 
 
 def _counted(run: Run, requests: pd.DataFrame, *, sampled: bool) -> Constraint:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field
 
 from inferencesim.results.records.base import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Versions of the two documents' fields.
 AUDIT_SCHEMA = EXPLANATION_SCHEMA = 1
@@ -14,6 +18,10 @@ AUDIT_SCHEMA = EXPLANATION_SCHEMA = 1
 #: Why a request was made: the call's first; nobody answered the one before; its answer was bad, and the same model was
 #: asked again, or the next one.
 AskedAs = Literal["first", "sent_again", "asked_again", "escalated"]
+
+
+#: Requests that are named of those that break a constraint.
+EXAMPLES = 5
 
 
 class ChainFinding(Record):
@@ -85,6 +93,24 @@ class Constraint(Record):
     examples: tuple[int, ...]
     tasks: tuple[str, ...] = ()
     why: str = ""
+
+    @classmethod
+    def unproven(cls, name: str, statement: str, why: str) -> Self:
+        """Return one that nothing recorded can prove."""
+        return cls(name=name, statement=statement, state="unproven", rows=0, broken=0, examples=(), why=why)
+
+    @classmethod
+    def judged(cls, name: str, statement: str, rows: int, broken: NDArray[np.int64], why: str) -> Self:
+        """Return one held against so many rows; `broken` has the ids of those that break it, and `why` says how."""
+        return cls(
+            name=name,
+            statement=statement,
+            state="broken" if broken.size else "proven",
+            rows=rows,
+            broken=broken.size,
+            examples=tuple(int(each) for each in broken[:EXAMPLES]),
+            why=why if broken.size else "",
+        )
 
 
 class Cause(Record):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 #: Seconds by which recorded moments may miss those of the simulation.
 _ROUNDING_S = 1e-6
 
-_EXAMPLES = 5
 _STATEMENT = "no limit on power exceeded, were every replica that has a request at its peak"
 
 
@@ -38,7 +37,7 @@ def check_power(plan: Plan, requests: pd.DataFrame | None, missing: str) -> tupl
     if limits.headroom_w.size == 0:
         return ()
     if requests is None or missing:
-        return (_found("unproven", 0, np.zeros(0, np.int64), missing or "requests were not recorded"),)
+        return (Constraint.unproven("power", _STATEMENT, missing or "requests were not recorded"),)
     placed = requests[requests["replica"].notna().to_numpy()]
     replica, begin_s, end_s, first = _spells(placed)
     pool_of = np.repeat(np.arange(len(plan.pools)), [pool.replicas for pool in plan.pools])
@@ -47,9 +46,8 @@ def check_power(plan: Plan, requests: pd.DataFrame | None, missing: str) -> tupl
         for index, headroom_w in enumerate(limits.headroom_w.tolist())
     ]
     ids = np.unique(np.concatenate(beyond))
-    if ids.size == 0:
-        return (_found("proven", len(placed), ids, ""),)
-    return (_found("broken", len(placed), ids, "a replica began to work for which no power was left"),)
+    why = "a replica began to work for which no power was left"
+    return (Constraint.judged("power", _STATEMENT, len(placed), ids, why),)
 
 
 def _spells(
@@ -88,15 +86,3 @@ def _exceeds(
     too_much = (drawn_w > headroom_w * (1.0 + ROUNDING)) & (begins[order] == 1)
     beyond[np.concatenate([spells, spells])[order][too_much]] = True
     return beyond & (start_w > 0.0)
-
-
-def _found(state: Literal["proven", "broken", "unproven"], rows: int, ids: NDArray[np.int64], why: str) -> Constraint:
-    return Constraint(
-        name="power",
-        statement=_STATEMENT,
-        state=state,
-        rows=rows,
-        broken=ids.size,
-        examples=tuple(int(each) for each in ids[:_EXAMPLES]),
-        why=why,
-    )

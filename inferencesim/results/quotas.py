@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _ROUNDING_S = 1e-6
 
 _MINUTE_S = 60.0
-_EXAMPLES = 5
 _STATEMENT = "no tenant sent more into the fleet than its quota"
 
 
@@ -39,7 +38,7 @@ def check_quotas(plan: Plan, requests: pd.DataFrame | None, missing: str) -> tup
     if not quotas:
         return ()
     if requests is None or missing:
-        return (_found("unproven", 0, np.zeros(0, np.int64), missing or "requests were not recorded"),)
+        return (Constraint.unproven("quotas", _STATEMENT, missing or "requests were not recorded"),)
     tenant_of = {each.name: each.tags.tenant or each.name for each in plan.scenario.workload}
     entered = requests[has_entered(requests)]
     tenants = entered["class"].astype(str).map(tenant_of)
@@ -49,21 +48,7 @@ def check_quotas(plan: Plan, requests: pd.DataFrame | None, missing: str) -> tup
         rows += len(own)
         beyond.append(_beyond(own, quota))
     ids = np.sort(np.concatenate(beyond))
-    if ids.size == 0:
-        return (_found("proven", rows, ids, ""),)
-    return (_found("broken", rows, ids, "more was sent than the quota had left"),)
-
-
-def _found(state: Literal["proven", "broken", "unproven"], rows: int, ids: NDArray[np.int64], why: str) -> Constraint:
-    return Constraint(
-        name="quotas",
-        statement=_STATEMENT,
-        state=state,
-        rows=rows,
-        broken=ids.size,
-        examples=tuple(int(each) for each in ids[:_EXAMPLES]),
-        why=why,
-    )
+    return (Constraint.judged("quotas", _STATEMENT, rows, ids, "more was sent than the quota had left"),)
 
 
 def was_decided(requests: pd.DataFrame) -> NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from inferencesim.errors import InputError
 from inferencesim.kernel.graph_tables import JOIN, NODE_KINDS, TOOL, WAIT
 from inferencesim.ledger.promises import with_rounding
 from inferencesim.results.causes import codes
-from inferencesim.results.findings import Constraint
+from inferencesim.results.findings import EXAMPLES, Constraint
 from inferencesim.results.task_tries import check_tries
 from inferencesim.scenario.failures import LostTools
 from inferencesim.workload.graphs import task_classes, unroll
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
-_EXAMPLES = 5
 
 _STATEMENTS = {
     "steps_drawn": "every task has the steps that seed and scenario draw for it, tools and waits as long",
@@ -100,7 +99,7 @@ def check_tasks(
 
 
 def _unproven(name: str, why: str) -> Constraint:
-    return Constraint(name=name, statement=_STATEMENTS[name], state="unproven", rows=0, broken=0, examples=(), why=why)
+    return Constraint.unproven(name, _STATEMENTS[name], why)
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class _Rows:
     def finding(self, name: str, broken: Integers, rows: int, why: str = "") -> Constraint:
         """Return what was found of a constraint, given the tasks that break it (−1: some without a row)."""
         tasks = np.unique(broken)
-        known = self.tasks.loc[tasks[tasks >= 0][:_EXAMPLES], ["task_class", "task"]]
+        known = self.tasks.loc[tasks[tasks >= 0][:EXAMPLES], ["task_class", "task"]]
         return Constraint(
             name=name,
             statement=_STATEMENTS[name],
