@@ -8,7 +8,7 @@ import numpy as np
 
 from inferencesim.kernel.power import ROUNDING
 from inferencesim.results.findings import Constraint
-from inferencesim.results.quotas import entered_s
+from inferencesim.results.quotas import entered_s, left_s
 from inferencesim.simulation.power import power_limits
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inferencesim.simulation.plan import Plan
-
-#: Seconds by which recorded moments may miss those of the simulation.
-_ROUNDING_S = 1e-6
 
 _STATEMENT = "no limit on power exceeded, were every replica that has a request at its peak"
 
@@ -55,17 +52,15 @@ def _spells(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Return the spells in which replicas had requests: replica, begin, end, and the request that began it."""
     came_s = entered_s(placed)
-    finished_s = placed["finished_s"].to_numpy(np.float64, na_value=np.nan)
-    # The way back to the client keeps no replica at work.
-    left_s = finished_s - np.nan_to_num(placed["network_s"].to_numpy(np.float64, na_value=np.nan))
-    left_s = np.where(np.isnan(left_s), np.inf, np.maximum(left_s - _ROUNDING_S, came_s))
+    gone_s = left_s(placed)
+    gone_s = np.where(np.isnan(gone_s), np.inf, np.maximum(gone_s, came_s))
     replica = placed["replica"].to_numpy(np.int64)
     order = np.lexsort((placed["request_id"].to_numpy(), came_s, replica))
-    replica, came_s, left_s = replica[order], came_s[order], left_s[order]
+    replica, came_s, gone_s = replica[order], came_s[order], gone_s[order]
     until_s, begins = np.full(order.size, -np.inf), np.ones(order.size, np.bool_)
     for each in np.unique(replica):
         own = np.flatnonzero(replica == each)
-        until_s[own] = np.maximum.accumulate(left_s[own])
+        until_s[own] = np.maximum.accumulate(gone_s[own])
         begins[own[1:]] = came_s[own[1:]] >= until_s[own[:-1]]
     starts = np.flatnonzero(begins)
     ends = np.append(starts[1:], order.size) - 1 if starts.size else starts

@@ -71,6 +71,15 @@ def entered_s(requests: pd.DataFrame) -> NDArray[np.float64]:
     return moments
 
 
+def left_s(requests: pd.DataFrame) -> NDArray[np.float64]:
+    """Return when requests left the fleet, a little early for what was rounded; NaN of those still inside."""
+    finished_s = requests["finished_s"].to_numpy(np.float64, na_value=np.nan)
+    # The way back to the client takes nothing of the fleet.
+    back_s = np.nan_to_num(requests["network_s"].to_numpy(np.float64, na_value=np.nan))
+    moments: NDArray[np.float64] = finished_s - back_s - _ROUNDING_S
+    return moments
+
+
 def _beyond(requests: pd.DataFrame, quota: Quota) -> NDArray[np.int64]:
     """Return the ids of one tenant's requests that its quota had no room for."""
     order = np.lexsort((requests["request_id"].to_numpy(), entered_s(requests)))
@@ -101,10 +110,7 @@ def _empties(at_s: NDArray[np.float64], needs_s: NDArray[np.float64], burst_s: f
 
 def _in_flight(at_s: NDArray[np.float64], requests: pd.DataFrame) -> NDArray[np.int64]:
     """Return how many requests were in the fleet with each one, itself included, when it came."""
-    finished_s = requests["finished_s"].to_numpy(np.float64, na_value=np.nan)
-    # The way back to the client holds no seat.
-    left_s = finished_s - np.nan_to_num(requests["network_s"].to_numpy(np.float64, na_value=np.nan))
-    left_s = np.sort(left_s[~np.isnan(left_s)]) - _ROUNDING_S
+    gone_s = left_s(requests)
     came = np.arange(1, at_s.size + 1)
-    inside: NDArray[np.int64] = came - np.searchsorted(left_s, at_s, side="right")
+    inside: NDArray[np.int64] = came - np.searchsorted(np.sort(gone_s[~np.isnan(gone_s)]), at_s, side="right")
     return inside

@@ -17,19 +17,33 @@ if TYPE_CHECKING:
 _Name = Annotated[str, Field(min_length=1)]
 
 
-class Spells(Part):
-    """Spells in which something is wrong: one, by schedule, or again and again, at random.
+class _Scheduled(Part):
+    """Something that may come once, at a set time.
 
     Attributes
     ----------
     at, for_s : float or None
         When it begins, and how long it lasts, in seconds.
-    mtbf, mttr : float or None
-        Means of exponential times: from a repair to the next failure, and from a failure to its repair.
     """
 
     at: Time | None = None
     for_s: PositiveTime | None = Field(default=None, alias="for")
+
+    @property
+    def once(self) -> tuple[float, float] | None:
+        """From when to when, in seconds; None where it has no schedule."""
+        return None if self.at is None or self.for_s is None else (self.at, self.at + self.for_s)
+
+
+class Spells(_Scheduled):
+    """Spells in which something is wrong: one, by schedule, or again and again, at random.
+
+    Attributes
+    ----------
+    mtbf, mttr : float or None
+        Means of exponential times: from a repair to the next failure, and from a failure to its repair.
+    """
+
     mtbf: PositiveTime | None = None
     mttr: PositiveTime | None = None
 
@@ -39,11 +53,6 @@ class Spells(Part):
         if (None in once) == (None in random) or (once != (None, None)) == (random != (None, None)):
             refuse("it has either at and for, or mtbf and mttr")
         return self
-
-    @property
-    def once(self) -> tuple[float, float] | None:
-        """From when to when, in seconds; None where it is at random."""
-        return None if self.at is None or self.for_s is None else (self.at, self.at + self.for_s)
 
     @property
     def means_s(self) -> tuple[float, float]:
@@ -108,8 +117,8 @@ class SlowNodes(Spells):
     factor: Annotated[float, Field(gt=1, le=1000)]
 
 
-class LostTools(Part):
-    """Some calls of a pool of tools never come back.
+class LostTools(_Scheduled):
+    """Some calls of a pool of tools never come back: of those that begin while it lasts, or of all.
 
     Attributes
     ----------
@@ -121,21 +130,12 @@ class LostTools(Part):
         Seconds from its start after which one is given up; until then it keeps its cores.
     retries : int
         Times it is run again; then its step fails.
-    at, for_s : float or None
-        Seconds: of calls that begin then alone. None is always.
     """
 
     tool: _Name
     share: Fraction
     timeout: PositiveTime
     retries: Annotated[int, Field(ge=0, le=1000)] = 0
-    at: Time | None = None
-    for_s: PositiveTime | None = Field(default=None, alias="for")
-
-    @property
-    def between(self) -> tuple[float, float]:
-        """From when, in seconds, and until when calls are lost."""
-        return (0.0, math.inf) if self.at is None or self.for_s is None else (self.at, self.at + self.for_s)
 
     @model_validator(mode="after")
     def _always_or_once(self) -> LostTools:

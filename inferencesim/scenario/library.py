@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from pydantic import Field, model_validator
 
@@ -100,6 +100,9 @@ class LibraryEntry(Part):
                 yield path, value
 
 
+E = TypeVar("E", bound=LibraryEntry)
+
+
 class LibraryClass(LibraryEntry):
     """A class of the library; `content` is without `models`, and in the file under ``class``."""
 
@@ -119,15 +122,26 @@ def load_class(name: str, where: str) -> LibraryClass:
     InputError
         At `where`, if there is none, with the nearest name that exists.
     """
-    if name not in class_names():
-        raise InputError(where, f"unknown workload class {name!r}", did_you_mean(name, class_names()))
-    return _read(name)
+    return load_entry(LibraryClass, _FOLDER, name, where, "workload class")
+
+
+def load_entry(kind: type[E], folder: Path, name: str, where: str, called: str) -> E:
+    """Return the entry called `name` that lies in a folder of the library; `called` is what errors call such entries.
+
+    Raises
+    ------
+    InputError
+        At `where`, if there is none, with the nearest name that exists.
+    """
+    known = shipped_names(folder)
+    if name not in known:
+        raise InputError(where, f"unknown {called} {name!r}", did_you_mean(name, known))
+    return cast("E", _read(kind, folder / f"{name}.yaml"))
 
 
 @functools.cache
-def _read(name: str) -> LibraryClass:
-    path = _FOLDER / f"{name}.yaml"
-    return read_document(path, LibraryClass, str(path))
+def _read(kind: type[LibraryEntry], path: Path) -> LibraryEntry:
+    return read_document(path, kind, str(path))
 
 
 def with_library(entry: dict[str, Any], where: str) -> dict[str, Any]:

@@ -14,16 +14,14 @@ numbers. Its calls are of classes of the library, its tools run in a pool called
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from inferencesim.documents import read_document
 from inferencesim.errors import InputError, did_you_mean
 from inferencesim.package_data import shipped_names
-from inferencesim.scenario.library import LibraryEntry, laid_over, process_of
+from inferencesim.scenario.library import LibraryEntry, laid_over, load_entry, process_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,15 +61,7 @@ def load_task(name: str, where: str) -> LibraryTask:
     InputError
         At `where`, if there is none, with the nearest name that exists.
     """
-    if name not in task_names():
-        raise InputError(where, f"unknown task {name!r}", did_you_mean(name, task_names()))
-    return _read(name)
-
-
-@functools.cache
-def _read(name: str) -> LibraryTask:
-    path = _FOLDER / f"{name}.yaml"
-    return read_document(path, LibraryTask, str(path))
+    return load_entry(LibraryTask, _FOLDER, name, where, "task")
 
 
 def with_library_task(entry: dict[str, Any], where: str) -> dict[str, Any]:

@@ -127,8 +127,8 @@ def _drawn(plan: Plan) -> Iterator[tuple[list[int], list[tuple[float, float]]]]:
             yield from _crashes(failure, of[failure.replica], scenario.seed, met, until_s, where)
             continue
         kind, name, hit = _hit(plan, failure)
-        draws = stream(scenario.seed, "failures", kind, name, _number(met, kind, name))
-        yield hit, _spells(failure, draws, until_s, where)
+        key = (kind, name, _number(met, kind, name))
+        yield hit, _spells(failure, scenario.seed, key, until_s, where)
 
 
 def _crashes(
@@ -137,12 +137,11 @@ def _crashes(
     """Yield replicas of a pool, numbered as `own`, and spans in which they are down together."""
     number = _number(met, "replica", failure.replica)
     if failure.once is not None:
-        draws = stream(seed, "failures", "replica", failure.replica, number)
-        yield _some_of(own, failure.share, draws), _spells(failure, draws, until_s, where)
+        hit = _some_of(own, failure.share, stream(seed, "failures", "replica", failure.replica, number))
+        yield hit, _spells(failure, seed, (), until_s, where)
         return
     for place, replica in enumerate(own):
-        draws = stream(seed, "failures", "replica", failure.replica, place, number)
-        yield [replica], _spells(failure, draws, until_s, where)
+        yield [replica], _spells(failure, seed, ("replica", failure.replica, place, number), until_s, where)
 
 
 def _some_of(own: range, share: float | None, draws: np.random.Generator) -> list[int]:
@@ -170,8 +169,13 @@ def _number(met: dict[tuple[str, str], int], kind: str, name: str) -> int:
     return number
 
 
-def _spells(failure: Spells, draws: np.random.Generator, until_s: float, where: str) -> list[tuple[float, float]]:
-    """Return the spans in which something is wrong and that begin before `until_s`: by schedule, or drawn."""
+def _spells(
+    failure: Spells, seed: int, names: tuple[str | int, ...], until_s: float, where: str
+) -> list[tuple[float, float]]:
+    """Return the spans in which something is wrong and that begin before `until_s`: by schedule, or drawn.
+
+    Only what is drawn has a stream, which `names` name.
+    """
     if failure.once is not None:
         return [failure.once] if failure.once[0] < until_s else []
     mtbf_s, mttr_s = failure.means_s
@@ -181,6 +185,7 @@ def _spells(failure: Spells, draws: np.random.Generator, until_s: float, where: 
             f"fails about {until_s / (mtbf_s + mttr_s):,.0f} times in a run",
             f"Give a longer mtbf: at most {_MOST:,} failures of one thing are played.",
         )
+    draws = stream(seed, "failures", *names)
     spans, at_s = [], draws.exponential(mtbf_s)
     while at_s < until_s:
         end_s = at_s + draws.exponential(mttr_s)
@@ -212,8 +217,8 @@ def _paces(plan: Plan) -> Iterator[Records]:
         own, number = of[failure.slow], _number(met, "slow", failure.slow)
         draws = stream(scenario.seed, "failures", "slow", failure.slow, number)
         for replica in _some_of(own, failure.share, draws):
-            alone = stream(scenario.seed, "failures", "slow", failure.slow, own.index(replica), number)
-            spells = _spells(failure, alone, until_s, f"failures[{index}]")
+            names = ("slow", failure.slow, own.index(replica), number)
+            spells = _spells(failure, scenario.seed, names, until_s, f"failures[{index}]")
             slow.setdefault(replica, []).extend((*span, failure.factor) for span in spells)
     for replica, reasons in slow.items():
         for moment in sorted({at_s for begin, end, _ in reasons for at_s in (begin, end)}):

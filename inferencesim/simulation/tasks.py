@@ -131,7 +131,7 @@ def kernel_graphs(plan: Plan, graphs: Graphs) -> graph_tables.Graphs:
     for lost in (each for each in plan.scenario.failures if isinstance(each, LostTools)):
         row = tools[[each.name for each in plan.tools].index(lost.tool)]
         row["lost_share"], row["notice_s"], row["retries"] = lost.share, lost.timeout, lost.retries
-        row["lost_from_s"], row["lost_to_s"] = lost.between
+        row["lost_from_s"], row["lost_to_s"] = lost.once or (0.0, np.inf)
     owners, after, calls = len(task_classes(plan.scenario)), follow_ups(plan), graphs.nodes["kind"] == CALL
     highest = after["levels"][graphs.nodes["index"][calls]] - 1
     graphs.nodes["level"][calls] = np.minimum(graphs.nodes["level"][calls], highest)
