@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from oracle.small import pool, scenario, work
 
@@ -38,6 +39,16 @@ def test_a_scenario_becomes_a_run():
     assert len(run.decisions) == len(run.requests)
     assert set(run.series["pool"]) == {"a"}
     assert "complete" in repr(run)
+
+
+def test_tables_in_memory_say_what_those_of_a_folder_say(tmp_path, monkeypatch):
+    # Several chunks: what the kernel writes over must not show in those before.
+    monkeypatch.setattr("inferencesim.simulation.entrance.CHUNK_ROWS", 64)
+    one_pool = scenario([pool("a")], [work("chat")], horizon=5.0, recording={"predictions": True})
+    here, there = simulate(one_pool), simulate(one_pool, out=tmp_path / "run")
+    assert len(here.decisions) > 128
+    for table in ("requests", "decisions", "series"):
+        pd.testing.assert_frame_equal(getattr(here, table), getattr(there, table), check_exact=True)
 
 
 def test_a_scenario_may_be_a_file(tmp_path):

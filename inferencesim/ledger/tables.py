@@ -34,21 +34,21 @@ def request_table(requests: Columns, book: Book, tasks: TaskLedger, verdicts: ND
     times, parts = requests.latencies, requests.time_parts
     media_s = np.where(requests["media_s"] > 0.0, requests["media_s"], np.nan)
     columns = {
-        "request_id": pa.array(requests["request_id"]),
+        "request_id": requests["request_id"],
         "class": named(requests["class_index"], book.classes),
-        "task": pa.array(requests["task"]),
+        "task": requests["task"],
         **_step_of(requests, tasks),
         "session": pa.array(requests["session"], mask=requests["session"] < 0),
-        "prompt_tokens": pa.array(requests["prompt_tokens"]),
-        "cached_tokens": pa.array(requests["cached_tokens"]),
-        "output_tokens": pa.array(requests["output_tokens"]),
-        "generated_tokens": pa.array(requests["generated_tokens"]),
-        "arrived_s": pa.array(requests["arrived_s"]),
+        "prompt_tokens": requests["prompt_tokens"],
+        "cached_tokens": requests["cached_tokens"],
+        "output_tokens": requests["output_tokens"],
+        "generated_tokens": requests["generated_tokens"],
+        "arrived_s": requests["arrived_s"],
         "scheduled_s": maybe(requests["scheduled_s"]),
         "first_token_s": maybe(requests["first_token_s"]),
         "finished_s": pa.array(requests["finished_s"], mask=still),
         **{name: maybe(values) for name, values in times.items()},
-        **{name: pa.array(parts[name]) for name in TIME_PARTS[:-1]},
+        **{name: parts[name] for name in TIME_PARTS[:-1]},
         "network_s": maybe(parts["network_s"]),
         "held_s": rare(np.where(held, requests["held_s"], np.nan)),
         "held_until": named(requests["released"], RELEASES, ~held),
@@ -61,16 +61,16 @@ def request_table(requests: Columns, book: Book, tasks: TaskLedger, verdicts: ND
         "prefill_replica": pa.array(requests["prefill_replica"], mask=~elsewhere),
         "outcome": named(requests["outcome"], OUTCOMES),
         "reason": named(requests["reason"], VERDICTS, requests["outcome"] != REJECTED),
-        "attempt": pa.array(requests["attempt"]),
+        "attempt": requests["attempt"],
         "answer": named(requests["answer"], ANSWERS, requests["answer"] == NOT_JUDGED),
         "promise_kept": pa.array(verdicts == PROMISE_KEPT, mask=np.isin(verdicts, (PROMISE_OPEN, GIVEN_UP))),
-        "preemptions": pa.array(requests["preemptions"]),
-        "busy_s": pa.array(requests["busy_s"]),
+        "preemptions": requests["preemptions"],
+        "busy_s": requests["busy_s"],
         "energy_j": pa.array(requests["energy_j"], mask=requests["provider"] >= 0),
-        "prefill_busy_s": pa.array(requests["prefill_busy_s"]),
-        "prefill_energy_j": pa.array(requests["prefill_energy_j"]),
+        "prefill_busy_s": requests["prefill_busy_s"],
+        "prefill_energy_j": requests["prefill_energy_j"],
         "provider_cost_usd": maybe(np.where(requests["provider"] >= 0, book.providers.usd(requests), np.nan)),
-        "attributed_cost_usd": pa.array(book.attributed_usd(requests)),
+        "attributed_cost_usd": book.attributed_usd(requests),
     }
     return versioned(columns)
 
@@ -100,20 +100,20 @@ def decision_table(
     """Return the decisions table: a row per request; a verdict, a score and, if kept, predictions per candidate."""
     placed = decisions["pool"] >= 0
     columns = {
-        "request_id": pa.array(decisions["request_id"]),
-        "time_s": pa.array(decisions["time_s"]),
+        "request_id": decisions["request_id"],
+        "time_s": decisions["time_s"],
         "class": named(decisions["class_index"], book.classes),
         "pool": named(np.maximum(decisions["pool"], 0), book.pools, ~placed),
         "provider": named(np.maximum(decisions["provider"], 0), book.providers.names, decisions["provider"] < 0),
         "replica": pa.array(decisions["replica"], mask=~placed),
-        "snapshot_age_s": pa.array(decisions["snapshot_age_s"]),
+        "snapshot_age_s": decisions["snapshot_age_s"],
     }
     for index, name in enumerate(book.candidates):
         columns[f"verdict_{name}"] = named(verdicts[:, index], VERDICTS)
     for index, name in enumerate(book.candidates):
-        columns[f"score_{name}"] = maybe(np.ascontiguousarray(scores[:, index]))
+        columns[f"score_{name}"] = maybe(scores[:, index].copy())
     if predictions is not None:
         for index, name in enumerate(book.candidates):
             for place, quantity in enumerate(PREDICTED, len(PREDICTED) * index):
-                columns[f"predicted_{quantity}_{name}"] = maybe(np.ascontiguousarray(predictions[:, place]))
+                columns[f"predicted_{quantity}_{name}"] = maybe(predictions[:, place].copy())
     return versioned(columns)
