@@ -33,17 +33,17 @@ def usage_at(fleet: Fleet, replica: int, at_s: float) -> tuple[float, float, flo
 
 
 @compiled
-def pool_usage(fleet: Fleet, pool: int, at_s: float) -> tuple[float, float, float]:
-    """Return busy seconds, joules of steps and output tokens of all replicas of a pool up to `at_s`."""
-    busy_s, energy_j = 0.0, 0.0
-    tokens = fleet.pools[pool]["output_tokens"]
-    first = fleet.pools[pool]["first_replica"]
-    for replica in range(first, first + fleet.pools[pool]["replicas"]):
-        busy, energy, under_way = usage_at(fleet, replica, at_s)
-        busy_s += busy
-        energy_j += energy
-        tokens += under_way
-    return busy_s, energy_j, tokens
+def usage_of_pools(fleet: Fleet, at_s: float, busy_s: Floats, energy_j: Floats, tokens: Floats) -> None:
+    """Fill in busy seconds, joules of steps and output tokens of all replicas of each pool up to `at_s`."""
+    for pool in range(fleet.pools.size):
+        busy_s[pool] = energy_j[pool] = 0.0
+        tokens[pool] = fleet.pools[pool]["output_tokens"]
+        first = fleet.pools[pool]["first_replica"]
+        for replica in range(first, first + fleet.pools[pool]["replicas"]):
+            busy, energy, under_way = usage_at(fleet, replica, at_s)
+            busy_s[pool] += busy
+            energy_j[pool] += energy
+            tokens[pool] += under_way
 
 
 def counts_at(fleet: Fleet, at_s: float, seconds: Floats) -> Records:

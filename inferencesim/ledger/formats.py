@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,11 @@ def rare(values: NDArray[np.float64]) -> pa.Array:
     return pa.nulls(values.size, pa.float64()) if np.isnan(values).all() else maybe(values)
 
 
-def versioned(columns: Mapping[str, pa.Array]) -> pa.Table:
-    """Return the table of these columns."""
-    return pa.table(dict(columns)).replace_schema_metadata({"inferencesim_schema": str(SCHEMA_VERSION)})
+def versioned(columns: Mapping[str, pa.Array | NDArray[Any]]) -> pa.Table:
+    """Return the table of these columns; a plain array has a value in each row, and its column says so."""
+    fields = [pa.field(name, _type_of(column), isinstance(column, pa.Array)) for name, column in columns.items()]
+    return pa.table(dict(columns), pa.schema(fields, {"inferencesim_schema": str(SCHEMA_VERSION)}))
+
+
+def _type_of(column: pa.Array | NDArray[Any]) -> pa.DataType:
+    return column.type if isinstance(column, pa.Array) else pa.from_numpy_dtype(column.dtype)

@@ -144,17 +144,17 @@ class TaskLedger:
         verdicts = self.verdicts(rows, end_s)
         columns = {
             "task_class": named(tasks["class_index"], self.names.classes),
-            "task": pa.array(tasks["number"]),
-            "arrived_s": pa.array(tasks["arrived_s"]),
+            "task": tasks["number"],
+            "arrived_s": tasks["arrived_s"],
             "finished_s": pa.array(tasks["finished_s"], mask=still),
             "task_latency_s": maybe(np.where(tasks["outcome"] == TASK_COMPLETED, _latency_s(tasks), np.nan)),
             "outcome": named(tasks["outcome"], TASK_OUTCOMES),
             "promise_kept": pa.array(verdicts == PROMISE_KEPT, mask=verdicts == PROMISE_OPEN),
-            **{name: pa.array(tasks[name]) for name in _COUNTED},
-            "prompt_tokens": pa.array(tasks["prompt_tokens"]),
-            "generated_tokens": pa.array(tasks["generated_tokens"]),
-            "attributed_cost_usd": pa.array(self.cost_usd[rows]),
-            "wasted_cost_usd": pa.array(self.wasted_usd[rows]),
+            **{name: tasks[name] for name in _COUNTED},
+            "prompt_tokens": tasks["prompt_tokens"],
+            "generated_tokens": tasks["generated_tokens"],
+            "attributed_cost_usd": self.cost_usd[rows],
+            "wasted_cost_usd": self.wasted_usd[rows],
         }
         return versioned(columns)
 
@@ -166,8 +166,8 @@ class TaskLedger:
         nodes = self.graphs.nodes[tasks["first_node"][each] + place]
         columns = {
             "task_class": named(tasks["class_index"][each], self.names.classes),
-            "task": pa.array(tasks["number"][each]),
-            "node": pa.array(place),
+            "task": tasks["number"][each],
+            "node": place,
             "step": named(nodes["label"], self.names.labels),
             "kind": named(nodes["kind"], NODE_KINDS),
             "tools": named(np.maximum(nodes["index"], 0), self.names.tools or ("",), nodes["kind"] != TOOL),

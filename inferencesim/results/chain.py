@@ -7,8 +7,9 @@ the order in which they were written, then the summary::
     head[0] = H(manifest without status, tables and chain)
     head[i] = H(head[i-1] ‖ canonical bytes of part i)
 
-`H` is BLAKE2b of 32 bytes, on processors without instructions for SHA twice as
-fast as SHA-256. Canonical bytes are of what a part says, not of how a file
+`H` is BLAKE3 of 32 bytes, seven times as fast as the hashes of Python's own
+library, of which the fastest takes a quarter of all that evidence costs.
+Canonical bytes are of what a part says, not of how a file
 says it: compression, encodings, row groups and dictionaries do not matter,
 names, types and order of the columns and order of the rows do. They are, with
 all numbers little-endian:
@@ -27,13 +28,13 @@ Documents (manifest and summary) are taken as JSON with sorted keys.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from blake3 import blake3
 from pyarrow import types
 
 from inferencesim.results.manifest import Chain, Link
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_HEAD_BYTES = 32
 #: Keys of the manifest that are not known when the chain starts.
 _LATER = ("status", "tables", "chain")
 _INTEGERS = tuple(np.dtype(f"<i{size}") for size in (1, 2, 4, 8))
@@ -85,7 +85,7 @@ class Chaining:
         return Chain(start=self.start, head=self.head, links=tuple(self.links))
 
     def _hasher(self) -> Any:
-        return hashlib.blake2b(bytes.fromhex(self.head), digest_size=_HEAD_BYTES)
+        return blake3(bytes.fromhex(self.head))
 
     def _link(self, name: str, number: int, head: str) -> str:
         self.links.append(Link(table=name, part=number, head=head))
@@ -95,7 +95,8 @@ class Chaining:
 def start_of(manifest: Mapping[str, Any]) -> str:
     """Return the first head, of a manifest's document."""
     known = {key: value for key, value in manifest.items() if key not in _LATER}
-    return hashlib.blake2b(_canonical_document(known), digest_size=_HEAD_BYTES).hexdigest()
+    head: str = blake3(_canonical_document(known)).hexdigest()
+    return head
 
 
 def canonical_bytes(name: str, part: pa.Table) -> Iterator[bytes | NDArray[Any]]:
@@ -164,7 +165,7 @@ def _integers(values: NDArray[Any]) -> Iterator[bytes | NDArray[Any]]:
         values = values[:1]
     narrow = next(each for each in _INTEGERS if np.iinfo(each).min <= low and high <= np.iinfo(each).max)
     yield struct.pack("<qb", values.size, narrow.itemsize)
-    yield values.astype(narrow)
+    yield values.astype(narrow).view(np.uint8)
 
 
 def _once(values: NDArray[np.int64]) -> Iterator[bytes | NDArray[Any]]:
@@ -172,4 +173,4 @@ def _once(values: NDArray[np.int64]) -> Iterator[bytes | NDArray[Any]]:
     if values.size and values[0] == values[-1] and (values == values[0]).all():
         values = values[:1]
     yield struct.pack("<qb", values.size, 8)
-    yield np.ascontiguousarray(values, "<i8")
+    yield np.ascontiguousarray(values, "<i8").view(np.uint8)

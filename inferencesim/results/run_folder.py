@@ -207,7 +207,10 @@ def read_table(path: Path, name: str) -> pa.Table | None:
     import pyarrow as pa
 
     parts = [read_part(file) for file in part_files(path, name)]
-    return pa.concat_tables(parts).unify_dictionaries().combine_chunks() if parts else None
+    if not parts:
+        return None
+    # Whoever rewrites a part may lose that a column has a value in each row.
+    return pa.concat_tables(parts, promote_options="default").unify_dictionaries().combine_chunks()
 
 
 def part_files(path: Path, name: str) -> list[Path]:

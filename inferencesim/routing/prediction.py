@@ -53,6 +53,11 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     Of an outside provider the means of its latencies are predicted, which do not
     depend on its load, and the price of its tokens, nothing found in its cache.
     """
+    return _predicted(request, candidates, i, _alone(request, candidates, i))
+
+
+@compiled
+def _predicted(request: Request, candidates: Candidates, i: int, alone: StepCost) -> Prediction:
     load, traits = candidates.load, candidates.traits
     if traits[i]["outside"]:
         usd = request.prompt_tokens * traits[i]["usd_per_prompt_token"]
@@ -97,7 +102,6 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     if missing > 0.0:
         turnovers = max(turnovers, missing / kv_tokens)
     ttft += turnovers * output * tpot
-    alone = _prefill(candidates, i, 0.0, 0.0, prompt, prompt / 2.0, float(traits[i]["token_budget"]))
     cost = traits[i]["usd_per_s"] * (alone.seconds + output * tpot / batch)
     return Prediction(ttft, tpot, cost)
 
@@ -122,17 +126,20 @@ def predict_energy_j(request: Request, candidates: Candidates, i: int) -> float:
 
     Without their site's overhead; NaN of an outside provider, which does not say.
     """
+    return _predicted_j(request, candidates, i, _alone(request, candidates, i))
+
+
+@compiled
+def _predicted_j(request: Request, candidates: Candidates, i: int, alone: StepCost) -> float:
     traits = candidates.traits[i]
     if traits["outside"]:
         return math.nan
     model = latency_of(candidates.latency, traits["deployment"])
     batch, read = batch_joined(request, candidates, i)
-    prompt = float(request.prompt_tokens)
-    prefill = _prefill(candidates, i, 0.0, 0.0, prompt, prompt / 2.0, float(traits["token_budget"]))
     made = tokens_per_step(model.coefficients.verified, candidates.latency.acceptance[traits["deployment"]])
     steps = request.expected_output_tokens / made
     decode = line_cost(decode_line(model, batch, read), steps, steps * read)
-    return step_energy_j(model.coefficients, prefill) + step_energy_j(model.coefficients, decode) / batch
+    return step_energy_j(model.coefficients, alone) + step_energy_j(model.coefficients, decode) / batch
 
 
 @compiled
@@ -152,12 +159,23 @@ def predict_all(
     """Fill in PREDICTED of all eligible candidates, one after another."""
     for i in range(candidates.eligible.size):
         if candidates.eligible[i]:
-            predicted = predict(request, candidates, i)
+            alone = _alone(request, candidates, i)
+            predicted = _predicted(request, candidates, i, alone)
             predictions[_WIDTH * i] = predicted.ttft_s
             predictions[_WIDTH * i + 1] = predicted.tpot_s
             predictions[_WIDTH * i + 2] = predicted.cost_usd
-            predictions[_WIDTH * i + 3] = predict_energy_j(request, candidates, i)
+            predictions[_WIDTH * i + 3] = _predicted_j(request, candidates, i, alone)
     return 0
+
+
+@compiled
+def _alone(request: Request, candidates: Candidates, i: int) -> StepCost:
+    """Return the cost of a request's own prefill with nobody beside it; nothing where that is a provider's affair."""
+    traits = candidates.traits[i]
+    if traits["outside"]:
+        return StepCost(0.0, 0.0)
+    prompt = float(request.prompt_tokens)
+    return _prefill(candidates, i, 0.0, 0.0, prompt, prompt / 2.0, float(traits["token_budget"]))
 
 
 @compiled

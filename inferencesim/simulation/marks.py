@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
-from inferencesim.kernel.accounts import counts_at, pool_usage
-from inferencesim.ledger.formats import SCHEMA_VERSION
+from inferencesim.kernel.accounts import counts_at, usage_of_pools
+from inferencesim.ledger.formats import maybe, named, versioned
 from inferencesim.simulation.work_done import achieved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pyarrow as pa
 
     from inferencesim.kernel.graph_tables import Graphs
     from inferencesim.kernel.tables import Fleet
@@ -94,9 +95,8 @@ class Samples:
 
 def take_mark(fleet: Fleet, graphs: Graphs, at_s: float) -> Mark:
     """Read the counters of a fleet and its tools that have been played up to `at_s`."""
-    busy_s, step_energy_j, output_tokens = zip(
-        *(pool_usage(fleet, pool, at_s) for pool in range(fleet.pools.size)), strict=True
-    )
+    busy_s, step_energy_j, output_tokens = np.zeros((3, fleet.pools.size))
+    usage_of_pools(fleet, at_s, busy_s, step_energy_j, output_tokens)
     replicas, pools = fleet.replicas, fleet.pools
     seconds = np.zeros(replicas.size)
     counts = counts_at(fleet, at_s, seconds).view(np.float64).reshape(replicas.size, -1)
@@ -109,8 +109,8 @@ def take_mark(fleet: Fleet, graphs: Graphs, at_s: float) -> Mark:
     idle = fleet.caches.caches["idle"][: stride * replicas.size : stride]
     return Mark(
         at_s=at_s,
-        busy_s=np.array(busy_s),
-        step_energy_j=np.array(step_energy_j),
+        busy_s=busy_s,
+        step_energy_j=step_energy_j,
         # Drafts make fractions of tokens per step, whose sums are whole but for their rounding.
         output_tokens=np.rint(output_tokens).astype(np.int64),
         completed=fleet.pools["completed"].copy(),
@@ -149,17 +149,16 @@ def series_table(plan: Plan, marks: Sequence[Mark]) -> pa.Table:
     prompts = np.diff([mark.prompt_tokens for mark in marks], axis=0)
     cached = np.diff([mark.cached_tokens for mark in marks], axis=0)
     caching = np.array([pool.spec.prefix_cache for pool in pools])
-    names = pa.array(np.tile(np.arange(len(pools), dtype=np.int32), len(marks) - 1))
     columns = {
         "time_s": np.repeat([mark.at_s for mark in marks[1:]], len(pools)),
-        "pool": pa.DictionaryArray.from_arrays(names, pa.array([pool.name for pool in pools], pa.string())),
+        "pool": named(np.tile(np.arange(len(pools)), len(marks) - 1), [pool.name for pool in pools]),
         "utilisation": (busy / (replicas * seconds)).ravel(),
         "power_w": (energy / seconds).ravel(),
-        "mfu": _number(used[..., 0]),
-        "mbu": _number(used[..., 1]),
+        "mfu": maybe(used[..., 0].ravel()),
+        "mbu": maybe(used[..., 1].ravel()),
         "batch": (running / replicas).ravel(),
         "preemptions": np.diff([mark.preemptions for mark in marks], axis=0).ravel(),
-        "prefix_hit_rate": _number(np.where(caching & (prompts > 0), cached / np.maximum(prompts, 1), np.nan)),
+        "prefix_hit_rate": maybe(np.where(caching & (prompts > 0), cached / np.maximum(prompts, 1), np.nan).ravel()),
     }
     for name in (
         "waiting",
@@ -172,9 +171,4 @@ def series_table(plan: Plan, marks: Sequence[Mark]) -> pa.Table:
         "output_tokens",
     ):
         columns[name] = np.concatenate([getattr(mark, name) for mark in marks[1:]])
-    return pa.table(columns).replace_schema_metadata({"inferencesim_schema": str(SCHEMA_VERSION)})
-
-
-def _number(values: np.ndarray) -> pa.Array:
-    """Return a table of numbers as one column, row by row, in which NaN has become null."""
-    return pa.array(values.ravel(), from_pandas=True)
+    return versioned(columns)
