@@ -9,19 +9,24 @@ serve a stale kernel after an edit of a function it calls.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 import platformdirs
+from numba.core import cgutils
 from numba.core.caching import FunctionCache, NullCache
 from numba.core.errors import NumbaExperimentalFeatureWarning
+from numba.experimental.function_type import FunctionModel, _get_wrapper_address
+from numba.extending import NativeValue, register_model, typeof_impl, unbox
 
 from inferencesim.sources import sources_of
 
@@ -74,26 +79,51 @@ JIT_ENABLED = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]  # like
 _OPTIONS: dict[str, Any] = {"fastmath": False, "_nrt": False}
 
 
-class _CompiledBefore(FunctionCache):
-    """Numba's cache on disk, without its preparations for what need not be compiled.
+@contextlib.contextmanager
+def _cached_in(folder: str) -> Iterator[None]:
+    """Let functions that are compiled meanwhile be cached in a folder."""
+    before = numba.config.CACHE_DIR  # type: ignore[attr-defined]  # set by numba at run time
+    numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]  # likewise
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before  # type: ignore[attr-defined]  # likewise
 
-    Numba gets ready to compile before it looks into its cache, which takes the
-    better part of a second: it imports all that it can translate, and SciPy's
-    linear algebra beside it. What is in the cache does without; for the rest
-    the compiler makes the same preparations itself.
+
+class _CompiledBefore:
+    """Numba's cache of one function on disk, with no more of its preparations than a look into it needs.
+
+    Numba opens a cache for each function that it might compile, and tries by a
+    file whether the folder can be written; of hundreds, a run looks for a dozen.
+    And it gets ready to compile before it looks, which takes the better part of
+    a second: it imports all that it can translate, and SciPy's linear algebra
+    beside it. What is in the cache does without; for the rest the compiler
+    makes the same preparations itself.
     """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._folder = str(numba.config.CACHE_DIR)  # type: ignore[attr-defined]  # likewise
+
+    @functools.cached_property
+    def _opened(self) -> Any:
+        with _cached_in(self._folder):
+            return FunctionCache(self._function)  # type: ignore[no-untyped-call]  # numba ships no annotations
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._opened, name)
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Return what was compiled for a signature, None if nothing was."""
-        with self._guard_against_spurious_io_errors():
-            return self._load_overload(signature, target_context)  # type: ignore[no-untyped-call]  # numba's own
+        with self._opened._guard_against_spurious_io_errors():
+            return self._opened._load_overload(signature, target_context)
 
 
 def _jitted(function: F, **options: Any) -> F:
     """Return a function that is compiled on first call, and cached on disk."""
     dispatcher: Any = numba.njit(**_OPTIONS, **options)(function)
     if JIT_ENABLED:
-        dispatcher._cache = _CompiledBefore(function)  # type: ignore[no-untyped-call]  # likewise
+        dispatcher._cache = _CompiledBefore(function)
     return cast("F", dispatcher)
 
 
@@ -144,12 +174,8 @@ def compile_for(signature: Any, function: F) -> F:
     digest, helpers = sources_of(plain_function)
     for helper in helpers:
         helper._cache = NullCache()
-    before = numba.config.CACHE_DIR  # type: ignore[attr-defined]  # set by numba at run time
-    numba.config.CACHE_DIR = str(CACHE_FOLDER / f"of_others-{digest}")  # type: ignore[attr-defined]  # likewise
-    try:
+    with _cached_in(str(CACHE_FOLDER / f"of_others-{digest}")):
         return _compiled_now(signature, plain_function)
-    finally:
-        numba.config.CACHE_DIR = before  # type: ignore[attr-defined]  # likewise
 
 
 def _compiled_now(signature: Any, function: F) -> F:
@@ -160,31 +186,52 @@ def _compiled_now(signature: Any, function: F) -> F:
     return cast("F", dispatcher)
 
 
-class FunctionAddress(numba.types.WrapperAddressProtocol):
+class _FunctionAt(numba.types.FunctionType):
+    """The Numba type of a function that is passed as its address."""
+
+
+register_model(_FunctionAt)(FunctionModel)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionAddress:
     """A compiled function as an argument of another: its address, looked up once.
 
-    Numba takes a compiled function as such an argument too, but searches its
-    signatures anew at every call, for a third of a millisecond.
+    Numba takes a compiled function as such an argument too, but unpacks the
+    signature and searches for the address anew, for each of them at every call:
+    of an empty call of the kernel, that was nine tenths of the time.
     """
 
-    def __init__(self, function: Any, signature: Any) -> None:
-        from numba.experimental.function_type import _get_wrapper_address
+    function: Any  # keeps the code alive
+    signature: Any
+    address: int
 
-        self._function = function  # keeps the code alive
-        self._signature = signature
-        self._address: int = _get_wrapper_address(function, signature)  # type: ignore[no-untyped-call]  # nor here
 
-    def __wrapper_address__(self) -> int:
-        return self._address
+@typeof_impl.register(FunctionAddress)
+def _typeof_address(value: FunctionAddress, _: object) -> _FunctionAt:
+    return _FunctionAt(value.signature)
 
-    def signature(self) -> Any:
-        """Return the signature the address is of."""
-        return self._signature
+
+@unbox(_FunctionAt)  # type: ignore[no-untyped-call, untyped-decorator]  # numba ships no annotations
+def _unbox_address(kind: _FunctionAt, value: Any, c: Any) -> NativeValue:
+    number = c.pyapi.object_getattr_string(value, "address")
+    function: Any = cgutils.create_struct_proxy(kind)(c.context, c.builder)  # type: ignore[no-untyped-call]  # likewise
+    function.c_addr = c.pyapi.long_as_voidptr(number)
+    c.pyapi.decref(number)
+    return NativeValue(function._getvalue())  # type: ignore[no-untyped-call]  # likewise
+
+
+def as_function(signature: Any) -> Any:
+    """Return the Numba type of functions of one signature, as arguments of another."""
+    return _FunctionAt(signature)
 
 
 def as_argument(function: F, signature: Any) -> Any:
     """Return a compiled function in the form in which compiled functions take it as an argument."""
-    return FunctionAddress(function, signature) if JIT_ENABLED else function
+    if not JIT_ENABLED:
+        return function
+    address = _get_wrapper_address(function, signature)  # type: ignore[no-untyped-call]  # likewise
+    return FunctionAddress(function, signature, address)
 
 
 def entry_point(function: F) -> F:

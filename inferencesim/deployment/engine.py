@@ -36,7 +36,7 @@ class Engine(BaseModel):
         Bytes per chip of contexts, communication buffers and captured graphs.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
     id: str
     name: str

@@ -56,7 +56,7 @@ Axis = Annotated[tuple[Position, ...], Field(min_length=2)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
 
 def _require_rising(axis: Sequence[float], name: str) -> None:

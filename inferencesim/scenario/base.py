@@ -19,7 +19,7 @@ Provenance = Literal["vendor", "measured", "secondary", "fitted", "assumption"]
 class Part(BaseModel):
     """Base of all scenario models: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, validate_default=True)
 
 
 def _quantity(dimension: str, *, whole: bool = False, **bounds: Any) -> Any:

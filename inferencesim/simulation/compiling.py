@@ -62,7 +62,7 @@ def compiled_arrival(fleet: Fleet, gateway: Gateway) -> tuple[Callable[..., tupl
 def _compiled(fleet: Fleet, gateway: Gateway) -> Callable[..., int]:
     from numba import types
 
-    policy = types.FunctionType(signature())
+    policy = jit.as_function(signature())
     tables = (jit.array_type(fleet), jit.array_type(gateway))
     entry = types.int64(*tables, policy, policy, policy, types.boolean, types.float64)
     return jit.entry_point(jit.compile_for(entry, play))

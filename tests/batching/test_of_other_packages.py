@@ -46,7 +46,7 @@ print(json.dumps({
     "compiled": [len(bound.choose.stats.cache_misses) for _, bound in given],
     "loaded": [len(bound.choose.stats.cache_hits) for _, bound in given],
     "called as addresses": all(isinstance(function, FunctionAddress) for function, _ in given),
-    "of these": all(used.__wrapper_address__() == own.argument.__wrapper_address__() for used, own in given),
+    "of these": all(used.address == own.argument.address for used, own in given),
     "interpreted": any(bound.interpreted for _, bound in given),
 }))
 """
