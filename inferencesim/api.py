@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,32 +76,34 @@ def simulate(
 
     plan = make_plan(_with_seed(scenario, seed))
     manifest = make_manifest(plan)
-    folder = None if out is None else FolderSink(Path(out), force=force)
     memory = MemorySink()
-    sink: Sink = memory if folder is None else folder
     ctrl_c = DeferredInterrupt(progress)
-    simulation = Simulation(plan, sink, strict=strict, progress=ctrl_c.at_a_safe_moment)
-    if folder is not None:
-        folder.begin(manifest)
-    if progress is not None:
-        progress(0.0, plan.scenario.horizon)
-    try:
-        with ctrl_c:
-            result = simulation.run()
-    except KeyboardInterrupt:
-        simulation.flush()
-        raise
-    _write_missing(result, sink)
-    # The statistics need SciPy: half a second more, for which the simulation need not wait.
-    from inferencesim.results.summarise import summarise
+    with contextlib.nullcontext() if out is None else FolderSink(Path(out), force=force) as folder:
+        sink: Sink = memory if folder is None else folder
+        simulation = Simulation(plan, sink, strict=strict, progress=ctrl_c.at_a_safe_moment)
+        if folder is not None:
+            folder.begin(manifest)
+        if progress is not None:
+            progress(0.0, plan.scenario.horizon)
+        try:
+            with ctrl_c:
+                result = simulation.run()
+        except KeyboardInterrupt:
+            simulation.flush()
+            if folder is not None:
+                folder.settle()
+            raise
+        _write_missing(result, sink)
+        # The statistics need SciPy: half a second more, for which the simulation need not wait.
+        from inferencesim.results.summarise import summarise
 
-    summary = summarise(result)
+        summary = summarise(result)
+        if folder is not None:
+            manifest = folder.finish(manifest, summary)
     tables = None
     if folder is None:
         tables = memory.tables()
         manifest = manifest.model_copy(update={"status": "complete"})
-    else:
-        manifest = folder.finish(manifest, summary)
     return Run(manifest, path=out, tables=tables, summary=summary, malformed=result.malformed, unserved=result.unserved)
 
 
