@@ -90,6 +90,12 @@ _EXAMPLES = {
 }
 
 
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_UNITS = r"[^\W\d_]+(?:\s+[^\W\d_]+)*"
+#: One number and its units. Pint reads any sum or power of several, and skips commas.
+_QUANTITY = re.compile(rf"{_NUMBER}\s*(?:{_UNITS})?(?:\s*[/*]\s*{_UNITS}|\s*/\s*{_NUMBER})*\s*")
+
+
 @functools.cache
 def _registry() -> Any:
     """Return the unit registry; built once, and only when a quantity with a unit is met."""
@@ -142,17 +148,20 @@ def to_si(value: object, dimension: str, where: str) -> float:
     prepared = re.sub(r"^([0-9.]+)\s*k(\s+(?:tokens?|tok|requests?|req))\b", r"\1e3\2", prepared)
     prepared = re.sub(r"^([0-9.]+)\s*k$", r"\1e3", prepared)
     prepared = re.sub(r"\b(tokens|requests|hours|minutes|seconds|days|weeks|months|years)\b", _singular, prepared)
+    if not _QUANTITY.fullmatch(prepared):
+        raise _no_quantity(text, dimension, where)
     try:
-        quantity = _registry().Quantity(prepared)
-        number = float(quantity.to(unit).magnitude) if unit else float(quantity.to("").magnitude)
+        number = float(_registry().Quantity(prepared).to(unit).magnitude)
     except Exception as problem:  # pint raises many kinds, also those of its parser
-        kind = dimension.replace("_", " ")
-        raise InputError(
-            where,
-            f"{text!r} is not a {kind}",
-            f"Write it as {_EXAMPLES[dimension]}, or as a plain SI number.",
-        ) from problem
+        raise _no_quantity(text, dimension, where) from problem
     return _finite(number, value, where)
+
+
+def _no_quantity(text: str, dimension: str, where: str) -> InputError:
+    remedy = f"Write it as {_EXAMPLES[dimension]}, or as a plain SI number."
+    if re.search(r"\d[, ]\d", text):
+        remedy += " Decimals come after a point; thousands have nothing between them."
+    return InputError(where, f"{text!r} is not a {dimension.replace('_', ' ')}", remedy)
 
 
 def _singular(match: re.Match[str]) -> str:

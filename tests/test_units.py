@@ -95,6 +95,22 @@ def test_a_price_per_token_is_dollars(text):
         ("1/0", "rate"),
         ("__import__('os')", "time"),
         ("5 s; 6 s", "time"),
+        ("1,5s", "time"),
+        ("50,5 ms", "time"),
+        ("3,35 TB/s", "bandwidth"),
+        ("2,5 USD/h", "price_per_time"),
+        ("$2,5/h", "price_per_time"),
+        ("0,5", "fraction"),
+        ("0,5%", "fraction"),
+        ("1 000/s", "rate"),
+        ("1 5/s", "rate"),
+        ("3 4 s", "time"),
+        ("1 s 5", "time"),
+        ("2*3s", "time"),
+        ("1h-30min", "time"),
+        ("5±1 s", "time"),
+        ("40/10min", "rate"),
+        ("9**9**9 s", "time"),
     ],
 )
 def test_what_is_no_quantity_of_that_kind_is_refused_at_its_place(value, dimension):
@@ -129,3 +145,12 @@ def test_a_unit_scales(number, unit):
 def test_any_text_is_a_finite_number_or_an_error_of_ours(text):
     with contextlib.suppress(InputError):
         assert math.isfinite(to_si(text, "time", "here"))
+
+
+def test_whoever_writes_a_decimal_comma_is_told_of_the_point():
+    with pytest.raises(InputError) as caught:
+        to_si("1,5 s", "time", "here")
+    assert "after a point" in (caught.value.remedy or "")
+    with pytest.raises(InputError) as caught:
+        to_si("soon", "time", "here")
+    assert "point" not in (caught.value.remedy or "")
