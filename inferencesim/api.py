@@ -6,7 +6,6 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inferencesim.documents import validated
 from inferencesim.errors import InputError
 from inferencesim.scenario.loading import load_scenario
 from inferencesim.scenario.scenario import Scenario
@@ -191,9 +190,7 @@ def compare(
 
 
 def _with_seed(scenario: Scenario | dict[str, Any] | str | Path, seed: int | None) -> Scenario:
-    if isinstance(scenario, dict):
-        scenario = validated(scenario, Scenario, "scenario")
-    if isinstance(scenario, (str, Path)):
+    if isinstance(scenario, (dict, str, Path)):
         return load_scenario(scenario, seed=seed)
     if not isinstance(scenario, Scenario):
         what = f"{type(scenario).__name__} is no scenario"

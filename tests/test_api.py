@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 
@@ -11,6 +12,8 @@ from oracle.small import pool, scenario, work
 
 import inferencesim
 from inferencesim import InputError, Run, Scenario, simulate
+from inferencesim.documents import read_yaml
+from inferencesim.scenario.loading import find_scenario, load_scenario, scenario_names
 
 
 def small():
@@ -56,6 +59,23 @@ def test_a_scenario_may_be_a_file(tmp_path):
     path.write_text(small().model_dump_json(by_alias=True, exclude_none=True))
     assert simulate(path).summary.fleet == simulate(small()).summary.fleet
     assert simulate(str(path), 3).manifest.seed == 3
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_a_scenario_may_be_what_a_file_holds(name, monkeypatch):
+    monkeypatch.chdir(find_scenario(name).parent)  # where relative names of other files start
+    held = read_yaml(find_scenario(name), name)
+    before = copy.deepcopy(held)
+    assert load_scenario(held, seed=3) == load_scenario(name, seed=3)
+    assert held == before
+
+
+def test_what_a_file_holds_is_completed_and_simulated():
+    held = small().model_dump(mode="json", by_alias=True, exclude_unset=True)
+    held["workload"].append({"like": "search_rerank", "models": ["small-model"], "arrivals": {"rate": "2/s"}})
+    assert simulate(held).summary.classes[1].name == "search_rerank"
+    with pytest.raises(InputError, match=r"scenario: workload\[1\]"):
+        simulate(held | {"workload": [*held["workload"][:1], {"like": "rerenk"}]})
 
 
 def test_the_seed_changes_the_load_and_nothing_else():

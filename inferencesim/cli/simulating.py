@@ -36,7 +36,7 @@ SetOption = Annotated[
         help="Override one value, as in pools.premium.replicas=8; names with dots in brackets; repeatable.",
     ),
 ]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="Replaces the scenario's own.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Replaces the scenario's own.")]
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", metavar="PNG", help="Also plot queue, KV, utilisation and power over time.")
 ]

@@ -63,14 +63,17 @@ def variant_names(name: str | Path) -> list[str]:
 
 
 def load_scenario(
-    name: str | Path, overrides: Sequence[str] = (), seed: int | None = None, variant: str | None = None
+    name: str | Path | dict[str, Any],
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    variant: str | None = None,
 ) -> Scenario:
     """Read, override and validate a scenario.
 
     Parameters
     ----------
-    name : str or Path
-        A file, or the name of a shipped scenario.
+    name : str, Path or dict
+        A file, the name of a shipped scenario, or what a file in the working folder would hold.
     overrides : sequence of str
         ``path=value`` each, as in ``pools[0].replicas=8`` or ``pools.premium.replicas=8``
         (an entry of a list may be named by its ``name``); a name with dots is written in brackets, as in
@@ -86,8 +89,8 @@ def load_scenario(
     InputError
         For the first thing that is wrong, with its path in the YAML.
     """
-    path = find_scenario(str(name))
-    return _completed(_overridden(path, overrides, seed, variant), path)
+    tree, path = _source(name)
+    return _completed(_overridden(tree, path, overrides, seed, variant), path)
 
 
 def load_planning(
@@ -100,8 +103,8 @@ def load_planning(
     InputError
         For the first thing that is wrong, with its path.
     """
-    path = find_scenario(str(name))
-    tree = _overridden(path, overrides, None, variant)
+    tree, path = _source(name)
+    tree = _overridden(tree, path, overrides, None, variant)
     block, where = tree.get("planning"), f"{path}: planning"
     if options is not None:
         path, where = options, str(options)
@@ -129,7 +132,7 @@ def load_varied(
     Parameters
     ----------
     name : str, Path, Scenario or dict
-        As for :func:`load_scenario`; or a scenario, or what its file would hold, which have no variants.
+        As for :func:`load_scenario`; or a scenario, which has no variants.
     settings : iterable of mapping
         One per scenario: path, as in ``pools.premium.replicas``, to its value.
     overrides, seed, variant
@@ -140,19 +143,24 @@ def load_varied(
     InputError
         For the first thing that is wrong.
     """
-    if isinstance(name, (str, Path)):
-        path = find_scenario(str(name))
-        tree = _overridden(path, overrides, seed, variant)
-    else:
-        path = Path("scenario")
-        tree = name.model_dump(mode="json", by_alias=True, exclude_unset=True) if isinstance(name, Scenario) else name
-        tree = _with_overrides(copy.deepcopy(tree), overrides, seed)
+    source = name.model_dump(mode="json", by_alias=True, exclude_unset=True) if isinstance(name, Scenario) else name
+    tree, path = _source(source)
+    tree = _overridden(tree, path, overrides, seed, variant)
     return [_completed(_with_values(tree, values), path) for values in settings]
 
 
-def _overridden(path: Path, overrides: Sequence[str], seed: int | None, variant: str | None) -> dict[str, Any]:
-    """Read a scenario and apply what it is to be changed by; its classes are not complete yet."""
-    tree = _tree(path)
+def _source(name: str | Path | dict[str, Any]) -> tuple[dict[str, Any], Path]:
+    """Return what a scenario's file holds, ready to be changed, and the file."""
+    if isinstance(name, dict):
+        return copy.deepcopy(name), Path("scenario")
+    path = find_scenario(str(name))
+    return _tree(path), path
+
+
+def _overridden(
+    tree: dict[str, Any], path: Path, overrides: Sequence[str], seed: int | None, variant: str | None
+) -> dict[str, Any]:
+    """Apply to a scenario what it is to be changed by; its classes are not complete yet."""
     variants = _variants(tree, str(path))
     if variant is not None:
         if variant not in variants:
@@ -160,10 +168,6 @@ def _overridden(path: Path, overrides: Sequence[str], seed: int | None, variant:
         for place, value in variants[variant].items():
             _set(tree, str(place), value, f"{path}: variants.{variant}: {place}")
         tree["variant"] = variant
-    return _with_overrides(tree, overrides, seed)
-
-
-def _with_overrides(tree: dict[str, Any], overrides: Sequence[str], seed: int | None) -> dict[str, Any]:
     for override in overrides:
         _apply(tree, override)
     if seed is not None:

@@ -133,6 +133,10 @@ def test_an_empty_trace(tmp_path, write):
     trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n")
     line = refused("run", write(replaying(trace)))
     assert "trace.csv" in line
+    trace.write_text("")
+    assert "the trace is empty" in refused("run", write(replaying(trace)))
+    assert "the trace is empty" in refused("trace", "inspect", str(trace))
+    assert "the trace is empty" in refused("trace", "tasks", str(trace))
 
 
 BACKWARDS = (

@@ -15,7 +15,7 @@ from inferencesim.workload.task_traces.ragpulse import RAGPulseTaskReader
 from inferencesim.workload.task_traces.rounds import TraceLabRoundsReader
 from inferencesim.workload.task_traces.sessions import LMCacheReader, TraceLabReader
 from inferencesim.workload.task_traces.weka import WekaTaskReader
-from inferencesim.workload.traces.record import ReadOptions
+from inferencesim.workload.traces.record import ReadOptions, require_trace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,8 +73,7 @@ def read_tasks(
         If there is no such file, its format is not recognised, it is damaged,
         it has no usable task, or (strict) at the first malformed row.
     """
-    if not path.exists():
-        raise InputError(str(path), "there is no such trace", "Relative paths start at the scenario's folder.")
+    require_trace(path)
     reader = TASK_READERS.get(recognise_tasks(path) if format == "auto" else format, where)
     try:
         return reader.read(path, ReadOptions(strict=strict, start_s=start_s, end_s=end_s))

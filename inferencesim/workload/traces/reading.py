@@ -13,7 +13,7 @@ from inferencesim.workload.traces.azure import AzureReader
 from inferencesim.workload.traces.burstgpt import BurstGPTReader
 from inferencesim.workload.traces.mooncake import MooncakeReader
 from inferencesim.workload.traces.ragpulse import RAGPulseReader
-from inferencesim.workload.traces.record import ReadOptions, Trace
+from inferencesim.workload.traces.record import ReadOptions, Trace, require_trace
 from inferencesim.workload.traces.servegen import ServeGenReader
 from inferencesim.workload.traces.vtc import VTCReader
 from inferencesim.workload.traces.weka import WekaReader
@@ -80,8 +80,7 @@ def read_trace(
         If there is no such file, its format is not recognised, it is damaged,
         it has no usable row, or (strict) at the first malformed row.
     """
-    if not path.exists():
-        raise InputError(str(path), "there is no such trace", "Relative paths start at the scenario's folder.")
+    require_trace(path)
     name = recognise(path) if format == "auto" else format
     reader = READERS.get(name, where)
     try:

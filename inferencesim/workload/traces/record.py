@@ -229,3 +229,16 @@ def reject(path: Path, line: int, reason: str, strict: bool) -> MalformedRow:
         remedy = "Mend the row, or read the trace without strict to leave it out."
         raise InputError(place(path, line), reason, remedy)
     return MalformedRow(str(path), line, reason)
+
+
+def require_trace(path: Path) -> None:
+    """Refuse a trace that is not there, or has nothing in it.
+
+    Raises
+    ------
+    InputError
+    """
+    if not path.exists():
+        raise InputError(str(path), "there is no such trace", "Relative paths start at the scenario's folder.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(str(path), "the trace is empty", "Fetch the file again.")
