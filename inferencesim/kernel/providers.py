@@ -148,12 +148,17 @@ def _read_cache(fleet: Fleet, slot: int, provider: int) -> None:
 
 @inner
 def book_answer(s: Any, now: float) -> None:
-    """Book what a provider has made of a request's answer by now: its tokens and where the time went."""
-    s["waiting_s"] = now - s["arrived_s"]
+    """Book what a provider has made of a request's answer by now: its tokens and where the time went.
+
+    All until its first token counts as prefill, for a provider does not say how long it let a request wait; what was
+    waited at the gateway is booked already.
+    """
+    placed_s = s["arrived_s"] + s["waiting_s"]
+    s["prefill_s"] = now - placed_s
     if s["first_due_s"] > now:
         return
     s["first_token_s"] = s["first_due_s"]
-    s["waiting_s"] = s["first_due_s"] - s["network_s"] - s["arrived_s"]
+    s["prefill_s"] = s["first_due_s"] - s["network_s"] - placed_s
     s["decode_s"] = now - s["first_due_s"]
     made = s["output_tokens"]
     if s["token_s"] > 0.0:

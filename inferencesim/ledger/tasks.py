@@ -164,6 +164,12 @@ class TaskLedger:
         each = np.repeat(np.arange(rows.size), tasks["nodes"])
         place = np.arange(each.size) - (np.cumsum(tasks["nodes"]) - tasks["nodes"])[each]
         nodes = self.graphs.nodes[tasks["first_node"][each] + place]
+        used = nodes["kind"] == TOOL
+        lost = np.where(used, nodes["tries"], 0)
+        lost_s = np.zeros(nodes.size)
+        lost_s[used] = lost[used] * self.graphs.tools["notice_s"][nodes["index"][used]]
+        # One that was lost and waits to be run again has begun before, in vain.
+        again = used & (nodes["queued_s"] > nodes["began_s"])
         columns = {
             "task_class": named(tasks["class_index"][each], self.names.classes),
             "task": tasks["number"][each],
@@ -172,7 +178,11 @@ class TaskLedger:
             "kind": named(nodes["kind"], NODE_KINDS),
             "tools": named(np.maximum(nodes["index"], 0), self.names.tools or ("",), nodes["kind"] != TOOL),
             "request_id": pa.array(nodes["request_id"], mask=(nodes["kind"] != CALL) | (nodes["request_id"] < 0)),
-            **{name: maybe(nodes[name]) for name in ("due_s", "began_s", "ended_s")},
+            "due_s": maybe(nodes["due_s"]),
+            "began_s": maybe(np.where(again, np.nan, nodes["began_s"])),
+            "ended_s": maybe(nodes["ended_s"]),
+            "lost_runs": lost,
+            "lost_s": lost_s,
             "state": named(nodes["state"], NODE_STATES),
         }
         return versioned(columns)

@@ -262,6 +262,10 @@ _UNTIL = {
 }
 
 
+#: What a request did until its first token: in a pool, and with a provider, of whose queue nobody knows.
+_READ = {False: "was prefilled for", True: "had its first token after"}
+
+
 def _held(happened: Happened) -> str:
     """Say how long a request was held at the gateway, and until when."""
     if happened.held_until is None:
@@ -288,7 +292,7 @@ def _time(happened: Happened) -> str:
     times = "once" if happened.preemptions == 1 else f"{happened.preemptions} times"
     steps = [
         (spent.queue_s, f"waited {seconds(spent.queue_s)}"),
-        (spent.prefill_s, f"was prefilled for {seconds(spent.prefill_s)}{cached}"),
+        (spent.prefill_s, f"{_READ[happened.provider is not None]} {seconds(spent.prefill_s)}{cached}"),
         (spent.transfer_s, f"waited {seconds(spent.transfer_s)} for KV to be transferred"),
         (spent.preempted_s, f"was preempted {times}, which took {seconds(spent.preempted_s)}"),
         (spent.decode_s, f"was decoded for {seconds(spent.decode_s)}, {happened.generated_tokens:,} tokens in all"),

@@ -33,11 +33,14 @@ _SHORT, _OFTEN = 24, 2
 #: Of a longer one also so many of the longest.
 _LONGEST = 3
 
+_ROUNDING_S = 1e-6
+
 _PARTS = {
     "queue": "calls waited",
     "serving": "calls were read and answered",
     "network": "answers were on their way",
     "tools": "tools ran",
+    "lost": "tools never came back",
     "cores": "tools waited for cores",
     "waits": "it waited for others",
     "retries": "requests were in vain",
@@ -48,6 +51,7 @@ _FAILED_BY = {
     "timed_out": "the client of a call it could not do without gave up",
     "cancelled": "the client of a call it could not do without cancelled it",
     "bad_answer": "a call it could not do without had no good answer",
+    "lost_tool": "a tool it could not do without never came back",
 }
 _ASKED_AS = {
     "first": "",
@@ -214,16 +218,28 @@ def _plain(step: StepStory) -> str:
     if step.due_s is None:
         return "never came to its turn"
     if step.kind == "tool":
-        if step.began_s is None:
-            return f"waited for cores of {step.tools}{_end(step)}"
-        waited_s = step.began_s - step.due_s
-        waited = f", after {seconds(waited_s)} of waiting for cores" if waited_s > 0.0 else ""
-        return f"ran on {step.tools}{waited}{_end(step)}"
+        return f"{_tool(step, step.due_s)}{_end(step)}"
     if step.kind == "join":
         return f"branches enough were done{_end(step)}" if step.state == "done" else f"its branches{_end(step)}"
     if step.kind == "wait":
         return f"waited for others{_end(step)}"
     return f"was not sent{_end(step)}"
+
+
+def _tool(step: StepStory, due_s: float) -> str:
+    """Say in words how a tool ran, and how often it was lost before."""
+    runs = "1 run" if step.lost_runs == 1 else f"{step.lost_runs} runs"
+    lost = f"{runs} that never came back ({seconds(step.lost_s)})"
+    if step.state == "failed":
+        return f"on {step.tools}, {lost}"
+    after = [lost] if step.lost_runs else []
+    if step.began_s is None:
+        return f"waited for cores of {step.tools}{''.join(f', after {each}' for each in after)}"
+    waited_s = step.began_s - due_s - step.lost_s
+    # What is left of a difference of large numbers is no wait.
+    if waited_s > _ROUNDING_S:
+        after.append(f"{seconds(waited_s)} of waiting for cores")
+    return f"ran on {step.tools}{', after ' * bool(after)}{' and '.join(after)}"
 
 
 def _end(step: StepStory) -> str:

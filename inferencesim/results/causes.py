@@ -126,11 +126,19 @@ def causes(broken: pd.DataFrame, plan: Plan, end_s: float) -> pd.DataFrame:
     severity[unserved] = spent[unserved]
 
     by = _largest_excess(broken, what, plan)
-    by[broken["provider"].notna().to_numpy()] = PROVIDER
+    outside = broken["provider"].notna().to_numpy()
+    by[outside] = np.where(_held_longest(broken, what), "queue", PROVIDER)[outside]
     rejected = what == "rejected"
     by[rejected] = broken["reason"].astype(object).to_numpy()[rejected]
     by[(what == "cancelled") | (what == "failed")] = None
     return pd.DataFrame({"what": what, "by": by, "severity": severity}, index=broken.index)
+
+
+def _held_longest(broken: pd.DataFrame, what: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Tell what was held at the gateway for longer than a provider had it, of the time that a promise is about."""
+    waited_s, read_s, made_s = (broken[name].to_numpy(np.float64) for name in ("waiting_s", "prefill_s", "decode_s"))
+    held: NDArray[np.bool_] = (waited_s > np.where(what == "ttft", read_s, read_s + made_s)) & (what != "tpot")
+    return held
 
 
 def _largest_excess(broken: pd.DataFrame, what: NDArray[np.object_], plan: Plan) -> NDArray[np.object_]:

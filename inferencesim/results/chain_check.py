@@ -46,8 +46,8 @@ def check_chain(path: Path, manifest: Manifest, expected: str | None = None) -> 
     if manifest.chain is None:
         why = "the run never came to its end, and only then is its chain closed"
         if manifest.status == "complete":
-            why = "the run was made before runs had a chain"
-        state = "unproven" if expected is None else "changed"
+            why = "it was taken out of the manifest, or the run is of a version that made none"
+        state = "unproven" if expected is None and manifest.status != "complete" else "changed"
         return ChainFinding(state=state, head=None, why=f"There is no chain: {why}.")
     chaining = Chaining(_document(path / MANIFEST))
     found = _first_change(path, manifest.chain, chaining)

@@ -174,7 +174,7 @@ class TaskCause(Record):
         Its outcome, or that it took too long.
     by : str or None
         Of one that failed, what became of the call it could not do without: ``rejected``, ``timed_out``,
-        ``cancelled``, ``failed``, or ``bad_answer``; None where it was a tool that was lost. Of the
+        ``cancelled``, ``failed``, or ``bad_answer``; ``lost_tool`` where it was a tool. Of the
         others the largest of its :class:`.task_findings.LatencyParts`.
     """
 

@@ -23,6 +23,8 @@ class LatencyParts(Record):
         Answers were on their way.
     tools : float
         Tools ran.
+    lost : float
+        Tools ran that never came back.
     cores : float
         Tools waited for cores.
     waits : float
@@ -37,6 +39,7 @@ class LatencyParts(Record):
     serving: float = 0.0
     network: float = 0.0
     tools: float = 0.0
+    lost: float = 0.0
     cores: float = 0.0
     waits: float = 0.0
     retries: float = 0.0
@@ -103,6 +106,8 @@ class StepStory(Record):
     began_s: float | None
     ended_s: float | None
     tools: str | None
+    lost_runs: int
+    lost_s: float
     on_longest_chain: bool
     tries: tuple[Try, ...]
     person: bool

@@ -29,7 +29,7 @@ NEEDED = {
     ),
     "steps": (
         *("task_class", "task", "node", "step", "kind", "tools", "request_id", "due_s", "began_s", "ended_s"),
-        "state",
+        *("state", "lost_runs", "lost_s"),
     ),
     "requests": (
         *("request_id", "class", "task_class", "task", "step", "node", "attempt", "answer", "outcome", "arrived_s"),
@@ -93,7 +93,7 @@ class TaskRows:
             state = "done" if outcome == _COMPLETED else "failed"
             ends = [each for each in self.steps if each.state == state and each.ended_s == self.end_s]
             calls = [each for each in ends if each.kind == "call"]
-            return (calls if outcome == "failed" else ends or calls)[-1] if ends else None
+            return ((outcome == "failed" and calls) or ends or [None])[-1]
         stands = [each for each in self.steps if each.due_s <= self.end_s and not each.ended_s < self.end_s]
         return min(stands, key=lambda each: each.due_s, default=None)
 
@@ -113,17 +113,18 @@ class TaskRows:
         return LatencyParts(**found)
 
     def _parts_of(self, step: Any) -> dict[str, float]:
-        ended_s = _first_of(step.ended_s, self.end_s)
+        ended_s = first_of(step.ended_s, self.end_s)
         if step.kind == "tool":
-            began_s = _first_of(step.began_s, ended_s)
-            return {"cores": began_s - step.due_s, "tools": ended_s - began_s}
+            began_s = first_of(step.began_s, ended_s)
+            ran_s = 0.0 if step.state == "failed" else ended_s - began_s  # else in the runs that were lost
+            return {"cores": ended_s - step.due_s - ran_s - step.lost_s, "tools": ran_s, "lost": step.lost_s}
         if step.kind == "wait":
             return {"waits": ended_s - step.due_s}
         tries = self.tries.get(step.node)
         if step.kind != "call" or not tries:
             return {}
         last = tries[-1]
-        left_s = _first_of(last.finished_s, ended_s)
+        left_s = first_of(last.finished_s, ended_s)
         network_s = 0.0 if math.isnan(last.network_s) else float(last.network_s)
         queue_s = min(float(last.waiting_s), left_s - last.arrived_s)
         vain_s, after_s = last.arrived_s - step.due_s, ended_s - left_s
@@ -146,15 +147,17 @@ class TaskRows:
         return TaskCause(what="timed_out" if self.task.outcome == "timed_out" else "latency", by=self.parts().largest)
 
     def _failed_by(self) -> str | None:
-        """Return what became of the call that the task could not do without."""
+        """Return what became of the call, or the tool, that the task could not do without."""
         step = self._last()
+        if step is not None and step.kind == "tool":
+            return "lost_tool"
         tries = [] if step is None else self.tries.get(step.node, [])
         if not tries:
             return None
         return "bad_answer" if tries[-1].answer == _BAD else str(tries[-1].outcome)
 
 
-def _first_of(moment_s: float, end_s: float) -> float:
+def first_of(moment_s: float, end_s: float) -> float:
     """Return a moment, or the end where it never came or came later."""
     return end_s if math.isnan(moment_s) else min(float(moment_s), end_s)
 

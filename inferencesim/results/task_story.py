@@ -20,7 +20,7 @@ from inferencesim.results.task_findings import (
     TaskList,
     Try,
 )
-from inferencesim.results.task_rows import TaskTables
+from inferencesim.results.task_rows import TaskRows, TaskTables, first_of
 from inferencesim.scenario.tasks import Tool, walk
 from inferencesim.workload.graphs import task_classes
 
@@ -119,7 +119,7 @@ class TaskStories:
             escalations=task.escalations,
             people=task.people,
             unnoticed=task.wrong,
-            fan_out=task.fan_out,
+            fan_out=_fan_out(rows),
             prompt_tokens=task.prompt_tokens,
             generated_tokens=task.generated_tokens,
             cost=TaskCost(
@@ -179,6 +179,8 @@ class TaskStories:
             began_s=_number(step.began_s),
             ended_s=_number(step.ended_s),
             tools=None if pd.isna(step.tools) else str(step.tools),
+            lost_runs=int(step.lost_runs),
+            lost_s=float(step.lost_s),
             on_longest_chain=on_longest_chain,
             tries=tuple(
                 Try(attempt=each.called.attempt, asked_as=each.called.asked_as, answer=each.called.answer, told=each)
@@ -189,8 +191,11 @@ class TaskStories:
         )
 
     def _tools_usd(self, name: str, rows: TaskRows) -> float | None:
-        """Return what the cores of its tools cost while they held them; None where prices are not known any more."""
-        used = [step for step in rows.steps if step.kind == "tool" and not math.isnan(step.began_s)]
+        """Return what the cores of its tools cost while they held them; None where prices are not known any more.
+
+        When those that were lost held them is not known, but that it was between the moment a tool was due and its end.
+        """
+        used = [step for step in rows.steps if step.kind == "tool" and not math.isnan(step.due_s)]
         if not used:
             return 0.0
         plan = self._stories.plan
@@ -199,16 +204,22 @@ class TaskStories:
         tools = {each.name: each for each in plan.tools}
         described = next((each.steps for each in self._scenario.tasks if each.name == name), ())
         cores = {place: step.cores for place, step in walk(described) if isinstance(step, Tool)}
-        ends = (rows.end_s if math.isnan(step.ended_s) else step.ended_s for step in used)
+
+        def usd(step: Any) -> float:
+            pool, ended_s = tools[str(step.tools)], first_of(step.ended_s, rows.end_s)
+            began_s = ended_s if step.state == "failed" else first_of(step.began_s, ended_s)
+            ran_usd = (ended_s - began_s) * _core_usd_per_s(pool, began_s, ended_s)
+            return float(ran_usd + step.lost_s * _core_usd_per_s(pool, step.due_s, ended_s))
+
         # A tool of a trace has one core.
-        return float(
-            sum(
-                (end - step.began_s)
-                * cores.get(str(step.step), 1)
-                * _core_usd_per_s(tools[str(step.tools)], step.began_s, end)
-                for step, end in zip(used, ends, strict=True)
-            )
-        )
+        return sum(cores.get(str(step.step), 1) * usd(step) for step in used)
+
+
+def _fan_out(rows: TaskRows) -> int:
+    """Return how wide a task was drawn, if it came to branches."""
+    branches = [step for step in rows.steps if "fan_out" in str(step.step)]
+    came = not branches or any(not math.isnan(step.due_s) for step in branches)
+    return int(rows.task.fan_out) if came else 1
 
 
 def _core_usd_per_s(tools: ToolsPlan, began_s: float, ended_s: float) -> float:

@@ -146,7 +146,8 @@ def test_every_request_fares_as_in_the_twin(described):
         assert record["finished_s"] == pytest.approx(left_s, abs=1e-9)
         assert record["first_token_s"] == pytest.approx(first_s, abs=1e-9, nan_ok=True)
         inside_s = record["finished_s"] - record["arrived_s"]
-        assert record["waiting_s"] + record["decode_s"] == pytest.approx(inside_s, abs=1e-9)
+        assert record["waiting_s"] == 0.0
+        assert record["prefill_s"] + record["decode_s"] == pytest.approx(inside_s, abs=1e-9)
     assert_given_back(played)
 
 

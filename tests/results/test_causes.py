@@ -137,7 +137,16 @@ class TestWhereTheTimeWent:
         assert cause(plan, output_tokens=800, e2e_s=3.5, **spent) == ("e2e", "queue")
 
     def test_what_a_provider_did_with_the_time_nobody_can_tell(self, plan):
-        assert cause(plan, ttft_s=3.0, waiting_s=3.0, pool=None, provider="api") == ("ttft", "provider")
+        outside = {"pool": None, "provider": "api"}
+        assert cause(plan, ttft_s=3.0, prefill_s=3.0, **outside) == ("ttft", "provider")
+        assert cause(plan, ttft_s=3.0, waiting_s=1.0, prefill_s=2.0, **outside) == ("ttft", "provider")
+        assert cause(plan, tpot_s=0.9, waiting_s=9.0, **outside) == ("tpot", "provider")
+
+    def test_what_was_held_for_longer_than_a_provider_had_it_is_no_fault_of_the_provider(self, plan):
+        outside = {"pool": None, "provider": "api"}
+        assert cause(plan, ttft_s=3.0, waiting_s=2.0, prefill_s=1.0, **outside) == ("ttft", "queue")
+        assert cause(plan, e2e_s=4.0, waiting_s=1.0, prefill_s=0.4, decode_s=2.6, **outside) == ("e2e", "provider")
+        assert cause(plan, e2e_s=4.0, waiting_s=3.0, prefill_s=0.4, decode_s=0.6, **outside) == ("e2e", "queue")
 
     def test_what_is_too_slow_alone_is_the_hardware(self, plan):
         assert cause(plan, **{"class": "hurried"}, queue_time_s=0.9, waiting_s=0.9) == ("ttft", "hardware")

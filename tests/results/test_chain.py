@@ -205,8 +205,14 @@ class TestARewrittenChain:
         head = checked(folder).head
         document = json.loads((folder / "manifest.json").read_text())
         (folder / "manifest.json").write_text(json.dumps(document | {"chain": None}))
-        assert checked(folder).state == "unproven"
+        found = checked(folder)
+        assert found.state == "changed"
+        assert "taken out of the manifest" in found.why
         assert checked(folder, head).state == "changed"
+        # Of a run that did not come to its end there is none yet.
+        document |= {"chain": None, "status": "incomplete"}
+        (folder / "manifest.json").write_text(json.dumps(document))
+        assert checked(folder).state == "unproven"
 
 
 cells = st.one_of(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from doctoring import rewrite
 from oracle.small import pool, scenario, work
-from oracle.task_worlds import called, mixed, tasks
+from oracle.task_worlds import TOOLS, called, mixed, tasks
 from rich.console import Console
 
 from inferencesim import Run, simulate
@@ -75,6 +75,15 @@ def test_every_request_and_every_task_is_explained(run, stories):
     outcomes = set(run.tasks["outcome"])
     assert {"completed", "failed", "open"} <= outcomes
     assert run.tasks[["retries", "escalations", "people", "wrong"]].sum().gt(0).all()
+
+
+def test_branches_are_told_of_who_came_to_them(run, stories):
+    steps = run.steps[run.steps["step"].astype(str).str.contains("fan_out") & run.steps["due_s"].notna()]
+    came = set(zip(steps["task_class"], steps["task"], strict=True))
+    told = {key: stories.of(*key) for key in zip(run.tasks["task_class"], run.tasks["task"], strict=True)}
+    assert {key for key, each in told.items() if each.fan_out > 1} == came
+    drawn = run.tasks[run.tasks["fan_out"] > 1]
+    assert 0 < len(came) < len(drawn)
 
 
 def test_the_longest_chain_is_what_the_task_waited_for(run, stories):
@@ -247,3 +256,52 @@ class TestWhatCannotBeExplained:
             rewrite(tmp_path / "run", "steps", lambda rows: rows.drop_columns(["due_s"]), part)
         with pytest.raises(InputError, match=r"no usable due_s\. Run it again"):
             worst_tasks(Run.load(tmp_path / "run"), "agent")
+
+
+@pytest.fixture(scope="module")
+def losing():
+    steps = [{"call": "c"}, {"tool": "boxes", "time": 0.05}]
+    lost = {"tool": "boxes", "share": 0.3, "timeout": 0.3, "retries": 1}
+    described = scenario(
+        [pool()], [called("c")], tasks=[tasks(steps, rate=30.0, promise={"latency": 0.2})], tools=TOOLS,
+        failures=[lost], horizon=5.0,
+    )  # fmt: skip
+    return simulate(described)
+
+
+class TestLostTools:
+    def test_every_second_is_told_as_what_it_was(self, losing):
+        stories = TaskStories(losing)
+        for row in losing.tasks.itertuples():
+            told = stories.of("t", row.task)
+            parts = told.parts
+            assert sum(parts.model_dump().values()) == pytest.approx(told.latency_s, abs=1e-9)
+            assert parts.lost == pytest.approx(0.3 * row.lost_tools)
+            assert parts.cores == pytest.approx(row.tool_wait_s, abs=1e-9)
+            assert parts.tools + parts.lost == pytest.approx(row.tool_s, abs=1e-9)
+        assert set(losing.tasks["lost_tools"]) == {0, 1, 2}
+
+    def test_a_task_may_fail_by_a_tool(self, losing):
+        stories = TaskStories(losing)
+        failed = numbers(losing, "t", outcome="failed")
+        assert len(failed) > 5
+        for number in failed:
+            told = stories.of("t", number)
+            assert (told.cause.what, told.cause.by) == ("failed", "lost_tool")
+            text = printed(task_text(told))
+            assert "on boxes, 2 runs that never came back (600 ms); failed" in text
+            assert "a tool it could not do without never came back" in text
+        late = numbers(losing, "t", outcome="completed", lost_tools=1)
+        for number in late:
+            told = stories.of("t", number)
+            assert told.cause.by == ("lost" if told.parts.cores < 0.3 else "cores")
+            assert "ran on boxes, after 1 run that never came back (300 ms)" in printed(task_text(told))
+        assert len(late) > 5
+        assert "never came back" in printed(task_list_tables(worst_tasks(losing, "t")))
+
+    def test_runs_that_were_lost_have_their_price(self, losing):
+        stories, tasks = TaskStories(losing), losing.tasks.set_index("task")
+        usd = {number: stories.of("t", number).cost.tools_usd for number in tasks.index}
+        well = tasks.index[(tasks["lost_tools"] == 0) & (tasks["outcome"] == "completed")][0]
+        for number, cost in usd.items():
+            assert cost / usd[well] == pytest.approx(tasks["tool_s"][number] / tasks["tool_s"][well])

@@ -91,7 +91,7 @@ def test_providers_are_somewhere_too():
     assert (rows["provider"] == "api").all()
     np.testing.assert_allclose(rows["network_s"], 0.0335)
     np.testing.assert_allclose(rows["ttft_s"], 1.0335)
-    np.testing.assert_allclose(rows["waiting_s"], 1.0)
+    np.testing.assert_allclose(rows["prefill_s"], 1.0)
 
 
 def test_a_place_of_ones_own_needs_its_round_trips():
