@@ -213,7 +213,7 @@ def test_rows_that_make_no_sense_are_malformed(tmp_path, row, reason):
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_trace_without_a_usable_row_is_an_error(tmp_path, name):
     header = [] if name == "mooncake" else FORMATS[name].text.splitlines()[:1]
-    empty = written(tmp_path, "\n".join(header))
+    empty = written(tmp_path, "\n".join([*header, ""]) or "\n")
     with pytest.raises(InputError, match="no usable row"):
         read_trace(empty, name)
     malformed = written(tmp_path, "\n".join([*header, "{}"]))
