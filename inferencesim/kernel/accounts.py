@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from inferencesim.jit import compiled
 from inferencesim.kernel.batch import tokens_made
 from inferencesim.kernel.counting import count_decodes, count_passes
-from inferencesim.kernel.decode import contexts_over, decode_share, steps_done
+from inferencesim.kernel.decode import contexts_over, decode_share, growth_over, steps_done
 from inferencesim.kernel.providers import book_answer
 from inferencesim.kernel.queue import enter_phase
 from inferencesim.kernel.tables import DECODING, DOWN, HELD, HOLD, IDLE, MIXED, OUTSIDE, PREFILL, WAITING
@@ -44,6 +44,19 @@ def usage_of_pools(fleet: Fleet, at_s: float, busy_s: Floats, energy_j: Floats, 
             busy_s[pool] += busy
             energy_j[pool] += energy
             tokens[pool] += under_way
+
+
+@compiled
+def kv_usage_at(fleet: Fleet, at_s: float, usage: Floats) -> None:
+    """Fill in the share of each pool's KV blocks that requests hold at `at_s`."""
+    for pool in range(fleet.pools.size):
+        usage[pool] = float(fleet.pools[pool]["blocks_used"])
+    for replica in range(fleet.replicas.size):
+        steps = steps_done(fleet, replica, at_s)
+        if steps > 0:
+            usage[fleet.replicas[replica]["pool"]] += growth_over(fleet, replica, steps)
+    for pool in range(fleet.pools.size):
+        usage[pool] /= fleet.pools[pool]["capacity"]
 
 
 def counts_at(fleet: Fleet, at_s: float, seconds: Floats) -> Records:

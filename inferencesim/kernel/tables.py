@@ -126,7 +126,7 @@ RECORD = np.dtype(
         ("prefill_busy_s", np.float64),  # likewise, at `prefill_replica`
         ("prefill_energy_j", np.float64),
         # Where the time went; with the way to the client and back they sum to the E2E. At a provider, all until the
-        # first token is waiting.
+        # first token is prefill.
         ("waiting_s", np.float64),  # at the gateway and at its replica
         ("prefill_s", np.float64),
         ("decode_s", np.float64),

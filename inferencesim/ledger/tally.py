@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inferencesim.ledger.columns import Columns
     from inferencesim.ledger.tasks import TaskLedger
 
-#: A request in the tally: 92 bytes.
+#: A request in the tally: 100 bytes. What is held against the edges of the window is exact.
 TALLY = np.dtype(
     [
         ("class_index", np.int16),
@@ -30,8 +30,8 @@ TALLY = np.dtype(
         ("promise", np.int8),
         ("arrived_s", np.float64),
         ("left_s", np.float64),  # NaN while inside
-        ("held_s", np.float32),
-        ("queue_time_s", np.float32),
+        ("held_s", np.float64),
+        ("queue_time_s", np.float64),
         ("ttft_s", np.float32),
         ("tpot_s", np.float32),
         ("e2e_s", np.float32),

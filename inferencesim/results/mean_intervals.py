@@ -55,7 +55,7 @@ def mean_intervals(
     inside = np.flatnonzero((arrived_s >= window.from_s) & (arrived_s < window.to_s))
     places = ((arrived_s[inside] - window.from_s) * (MOST_BATCHES / window.length_s)).astype(np.int64)
     # The last moment of the window may be rounded up into the next batch.
-    batch = requests["class_index"][inside] * MOST_BATCHES + np.minimum(places, MOST_BATCHES - 1)
+    batch = requests["class_index"][inside].astype(np.int64) * MOST_BATCHES + np.minimum(places, MOST_BATCHES - 1)
     found = []
     for latency in LATENCIES:
         values = requests[latency][inside]

@@ -338,7 +338,7 @@ def _provider(index: int, result: Result, down: Outages) -> ProviderSummary:
         precision=provider.spec.precision,
         site=provider.site.id,
         tier=provider.spec.tier,
-        arrived=int(_within(sent["arrived_s"], start, stop).sum()),
+        arrived=int(_within(sent["arrived_s"] + sent["held_s"], start, stop).sum()),
         completed=int((_within(sent["left_s"], start, stop) & (sent["outcome"] == COMPLETED)).sum()),
         availability=1.0 - down_s / (stop.at_s - start.at_s),
         rate_limited=int(stop.rate_limited[index] - start.rate_limited[index]),

@@ -215,10 +215,12 @@ class Simulation:
         for at_s in tariff_changes(self.plan):
             env.process(self._reprice(at_s))
         env.process(self._sample(horizon))
-        self._run_until(horizon)
+        # The last instant of the window: what happens at its very end comes after it.
+        self._run_until(math.nextafter(horizon, 0.0))
         window = (self._window_start, self._mark_now(horizon))
         charged, billed = self._accounts(horizon)
         gaps = self.fleet.gaps - self._gaps_before
+        self._run_until(horizon)
         last = horizon + scenario.drain
         if self._is_busy:
             self._run_until(last)
@@ -444,8 +446,8 @@ class Simulation:
         return unfinished(self.fleet, self.gateway, inside) if inside.size else None
 
     def _mark(self, moment: float) -> simpy.events.ProcessGenerator:
-        """Take the counters at the start of the measurement window."""
-        yield self.env.timeout(moment)
+        """Take the counters at the start of the measurement window, before what happens at its first instant."""
+        yield self.env.timeout(math.nextafter(moment, 0.0))
         self._window_start = self._mark_now(moment)
         self._charged_before, self._billed_before = self._accounts(moment)
         self._gaps_before = self.fleet.gaps.copy()

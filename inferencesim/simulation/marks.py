@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inferencesim.kernel.accounts import counts_at, usage_of_pools
+from inferencesim.kernel.accounts import counts_at, kv_usage_at, usage_of_pools
 from inferencesim.ledger.formats import maybe, named, versioned
 from inferencesim.simulation.work_done import achieved
 
@@ -97,6 +97,8 @@ def take_mark(fleet: Fleet, graphs: Graphs, at_s: float) -> Mark:
     """Read the counters of a fleet and its tools that have been played up to `at_s`."""
     busy_s, step_energy_j, output_tokens = np.zeros((3, fleet.pools.size))
     usage_of_pools(fleet, at_s, busy_s, step_energy_j, output_tokens)
+    kv_usage = np.zeros(fleet.pools.size)
+    kv_usage_at(fleet, at_s, kv_usage)
     replicas, pools = fleet.replicas, fleet.pools
     seconds = np.zeros(replicas.size)
     counts = counts_at(fleet, at_s, seconds).view(np.float64).reshape(replicas.size, -1)
@@ -124,8 +126,9 @@ def take_mark(fleet: Fleet, graphs: Graphs, at_s: float) -> Mark:
         waiting=fleet.pools["queued"].copy(),
         running=fleet.live_pools["running"][: pools.size].copy(),
         replicas_up=pools["up"].copy(),
-        kv_usage=fleet.live_pools["kv_usage"][: pools.size].copy(),
-        cached_share=by_pool(idle) / pools["capacity"],
+        kv_usage=kv_usage,
+        # What requests took since their segment began was evicted.
+        cached_share=np.minimum(by_pool(idle) / pools["capacity"], 1.0 - kv_usage),
         tasks_begun=int(fleet.clock["next_task"][0]),
         core_s=graphs.tools["core_s"] + graphs.tools["busy"] * (at_s - graphs.tools["since_s"]),
         tool_use=graphs.tool_use.copy(),

@@ -32,7 +32,7 @@ class TimeParts(Record):
         Held at the gateway, or in a queue: before its prefill and (with prefill in another pool) before it was
         admitted to decode.
     prefill_s, decode_s : float or None
-        In a batch.
+        In a batch; at a provider all until the first token, and after it.
     transfer_s : float or None
         While its KV came over a link.
     preempted_s : float or None
