@@ -369,7 +369,7 @@ def main() -> None:
     start = start_s()
     rows, missed = [], []
     load = f"{PROMPT_TOKENS} in / {OUTPUT_TOKENS} out, at {LOAD:.0%} of saturation; traces as they are"
-    table = Table(title=f"simulated requests per second of one core, or two where it says so; {load}")
+    table = Table(title=f"simulated requests per second of one core, or of two; {load}")
     for column in ("case", "requests", "wall s", "requests/s", "target", "in kernel", "B/request"):
         table.add_column(column, justify="left" if column == "case" else "right")
     for index, case in enumerate(CASES):
