@@ -10,7 +10,11 @@ from oracle.small import closed, pool, scenario, work
 from rich.console import Console
 
 from inferencesim import simulate
+from inferencesim.ledger.tally import TALLY
 from inferencesim.report.summary import summary_tables
+from inferencesim.results.mean_intervals import mean_intervals
+from inferencesim.results.records.base import Window
+from inferencesim.results.records.summary import Verdict
 from inferencesim.statistics.batch_means import MOST_BATCHES, ratio_of_batches
 
 
@@ -103,3 +107,13 @@ def test_a_fleet_that_nobody_asked_has_none():
     empty = simulate(scenario([pool()], [])).summary
     assert {each.scope for each in empty.intervals} == {"fleet"}
     assert all(each.mean is None and each.low is None for each in empty.intervals)
+
+
+def test_classes_may_be_more_than_small_numbers_count():
+    last, names = 2080, [f"c{index}" for index in range(2081)]
+    requests = np.zeros(64, TALLY)
+    requests["class_index"], requests["arrived_s"] = last, np.linspace(0.0, 9.9, 64)
+    requests["ttft_s"], requests["e2e_s"] = 1.0, 2.0
+    window, verdict = Window(from_s=0.0, to_s=10.0, end_s=10.0), Verdict(state="stable", why="")
+    found = mean_intervals(scenario([pool()], [work()]), requests, window, verdict, names)
+    assert {each.scope for each in found if each.mean is not None} == {"fleet", f"class c{last}"}
