@@ -31,6 +31,8 @@ class RunProgress:
         self._task: TaskID | None = None
         self._label = "simulating"
         self._watching = contextlib.ExitStack()
+        #: Whether anything has been simulated yet.
+        self.begun = False
 
     def __enter__(self) -> Self:
         from rich.console import Console
@@ -81,6 +83,7 @@ class RunProgress:
 
     def __call__(self, now_s: float, horizon_s: float) -> None:
         """Show that `now_s` of `horizon_s` have been simulated."""
+        self.begun = True
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=self._label, completed=now_s, total=horizon_s)
 

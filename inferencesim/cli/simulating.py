@@ -75,13 +75,15 @@ def run(
     if plot is not None:
         make_room(plot)
     folder = out if out is not None else next_run_folder(RUNS, loaded.name, loaded.seed)
+    progress = RunProgress()
     try:
-        with RunProgress() as progress:
+        with progress:
             from inferencesim.api import simulate
 
             done = simulate(loaded, out=folder, force=force, progress=progress, strict=strict)
     except KeyboardInterrupt:
-        say(f"interrupted: what was recorded is in {folder}, marked incomplete")
+        recorded = f"what was recorded is in {folder}, marked incomplete" if progress.begun else "nothing was recorded"
+        say(f"interrupted: {recorded}")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     say_malformed(done.malformed)
     _warn(done.unserved)

@@ -185,6 +185,16 @@ def test_a_disk_that_is_full(tmp_path, write, monkeypatch):
     assert "incomplete" in refused("show", tmp_path / "run")
 
 
+def test_ctrl_c_before_anything_was_simulated(tmp_path, write, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Simulation, "__init__", interrupted)
+    line = refused("run", write(tree()), "--out", tmp_path / "run", code=console.EXIT_INTERRUPTED)
+    assert "nothing was recorded" in line
+    assert not (tmp_path / "run").exists()
+
+
 def test_ctrl_c(tmp_path, write, monkeypatch):
     decide = Simulation._sample
 
