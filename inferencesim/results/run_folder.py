@@ -8,8 +8,7 @@
 
 The manifest also keeps the hash chain over all of it
 (:mod:`inferencesim.results.chain`). Every file is written under a temporary name and renamed, so that no reader
-meets half of one. Parts are encoded, written and chained beside the simulation, which a second processor makes up to a
-quarter faster.
+meets half of one. Parts are encoded, written and chained beside the simulation, for a second processor.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ SUMMARY = "summary.json"
 R = TypeVar("R", Manifest, Summary)
 
 
-#: Parts that may wait to be written: about those of one flush, 20 MB of a small fleet.
+#: Parts that may wait to be written: those of one flush without tasks.
 _PARTS_WAITING = 3
 
 

@@ -179,10 +179,11 @@ def _drawn(plan: Plan, rows: _Rows) -> list[Constraint]:
 
 def _cores_held(drawn: _Drawn, rows: _Rows, beyond: Integers) -> Constraint:
     """Return what was found of the cores that tools held; of runs that were lost, nobody wrote down when they began."""
-    lost = int(rows.steps["lost_runs"].sum() - (drawn.failed & (drawn.of_nodes("kind") == TOOL)).sum())
+    tools = drawn.of_nodes("kind") == TOOL
+    lost = int(rows.steps["lost_runs"].sum() - (drawn.failed & tools).sum())
     if lost and not beyond.size:
         return _unproven("tool_cores", f"of {lost:,} runs that never came back it is not recorded when they began")
-    return rows.finding("tool_cores", beyond, int((drawn.of_nodes("kind") == TOOL).sum()))
+    return rows.finding("tool_cores", beyond, int(tools.sum()))
 
 
 class _Drawn:

@@ -53,7 +53,7 @@ def predict(request: Request, candidates: Candidates, i: int) -> Prediction:
     Of an outside provider the means of its latencies are predicted, which do not
     depend on its load, and the price of its tokens, nothing found in its cache.
     """
-    return _predicted(request, candidates, i, _alone(request, candidates, i))
+    return _predicted(request, candidates, i, own_prefill(request, candidates, i))
 
 
 @compiled
@@ -121,16 +121,12 @@ def batch_joined(request: Request, candidates: Candidates, i: int) -> Joined:
 
 
 @compiled
-def predict_energy_j(request: Request, candidates: Candidates, i: int) -> float:
+def predict_energy_j(request: Request, candidates: Candidates, i: int, alone: StepCost) -> float:
     """Predict the energy of the chips for a request at candidate `i`: its prefill, and its share of decode steps.
 
+    Its prefill, :func:`own_prefill`, is given, for the cost is made of it, too.
     Without their site's overhead; NaN of an outside provider, which does not say.
     """
-    return _predicted_j(request, candidates, i, _alone(request, candidates, i))
-
-
-@compiled
-def _predicted_j(request: Request, candidates: Candidates, i: int, alone: StepCost) -> float:
     traits = candidates.traits[i]
     if traits["outside"]:
         return math.nan
@@ -159,17 +155,17 @@ def predict_all(
     """Fill in PREDICTED of all eligible candidates, one after another."""
     for i in range(candidates.eligible.size):
         if candidates.eligible[i]:
-            alone = _alone(request, candidates, i)
+            alone = own_prefill(request, candidates, i)
             predicted = _predicted(request, candidates, i, alone)
             predictions[_WIDTH * i] = predicted.ttft_s
             predictions[_WIDTH * i + 1] = predicted.tpot_s
             predictions[_WIDTH * i + 2] = predicted.cost_usd
-            predictions[_WIDTH * i + 3] = _predicted_j(request, candidates, i, alone)
+            predictions[_WIDTH * i + 3] = predict_energy_j(request, candidates, i, alone)
     return 0
 
 
 @compiled
-def _alone(request: Request, candidates: Candidates, i: int) -> StepCost:
+def own_prefill(request: Request, candidates: Candidates, i: int) -> StepCost:
     """Return the cost of a request's own prefill with nobody beside it; nothing where that is a provider's affair."""
     traits = candidates.traits[i]
     if traits["outside"]:

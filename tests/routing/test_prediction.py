@@ -7,7 +7,7 @@ from facing import MIXED, candidates, replica_of, request
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from inferencesim.routing.prediction import Prediction, predict, predict_energy_j
+from inferencesim.routing.prediction import Prediction, own_prefill, predict, predict_energy_j
 
 COUNTS = st.fixed_dictionaries(
     {
@@ -85,7 +85,8 @@ def test_the_energy_is_what_the_chips_draw_for_this_request():
     built = replica_of("nvidia-h100-sxm")
 
     def energy_j(load=None, prompt=1000, output=200.0):
-        return predict_energy_j(request(prompt=prompt, output=output), candidates([load or {}], [built]), 0)
+        asked, seen = request(prompt=prompt, output=output), candidates([load or {}], [built])
+        return predict_energy_j(asked, seen, 0, own_prefill(asked, seen, 0))
 
     for sequences, load in ((1, {}), (128, {"running": 127, "context_tokens": 127 * 1100})):
         # Nobody else pays for the decode steps of a lone request; in a batch each pays its part.
